@@ -1,0 +1,120 @@
+"""The bytes: msgspec JSON with a version in the AMQP headers.
+
+Parcels travel as Celery protocol-2 messages (``[args, kwargs, embed]``), because the senders are Celery workers and
+the tracker reads the same copy. Everything else is one tagged JSON object.
+"""
+
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+import msgspec
+
+from mailwarren.contracts.events import ControlEntry, Outcomes, TrackerMessage
+from mailwarren.contracts.parcel import Parcel
+from mailwarren.contracts.settle import Answer, Question
+
+VERSION = 1
+VERSION_HEADER = "mw-version"
+TYPE_HEADER = "mw-type"
+TASK = "mail.send"
+CONTENT_TYPE = "application/json"
+CONTENT_ENCODING = "utf-8"
+
+T = TypeVar("T")
+
+
+class Undecodable(ValueError):
+    """The bytes are not a message of ours; the text says why. Such a message is parked."""
+
+
+class NewerVersion(ValueError):
+    """Written by a newer version; to be put back for a consumer that knows it."""
+
+
+class _Kwargs(msgspec.Struct, frozen=True):
+    parcel: Parcel
+
+
+_encoder = msgspec.json.Encoder()
+_parcel = msgspec.json.Decoder(tuple[list[Any], _Kwargs, dict[str, Any]])
+_tracker: "msgspec.json.Decoder[TrackerMessage]" = msgspec.json.Decoder(TrackerMessage)
+_control: "msgspec.json.Decoder[ControlEntry]" = msgspec.json.Decoder(ControlEntry)
+_answer = msgspec.json.Decoder(Answer)
+
+
+def encode_parcel(parcel: Parcel) -> bytes:
+    """The body of a parcel's message."""
+    return _encoder.encode(((), _Kwargs(parcel), {}))
+
+
+def parcel_headers(parcel: Parcel) -> dict[str, Any]:
+    """The AMQP headers that Celery 5.7 requires, with ours. ``argsrepr`` is empty: it would leak into logs."""
+    ident = str(parcel.id)
+    return {
+        "lang": "py",
+        "task": TASK,
+        "id": ident,
+        "root_id": ident,
+        "parent_id": None,
+        "group": None,
+        "argsrepr": "",
+        "kwargsrepr": "",
+        "ignore_result": True,
+        VERSION_HEADER: VERSION,
+        TYPE_HEADER: "parcel",
+    }
+
+
+def decode_parcel(body: bytes, headers: Mapping[str, Any]) -> Parcel:
+    """The parcel of a message.
+
+    Raises:
+        NewerVersion: the version header is above ours.
+        Undecodable: no version, or not a parcel.
+    """
+    parcel = _decode(_parcel, body, headers)[1].parcel
+    if not parcel.deliveries:
+        raise Undecodable("a parcel without deliveries")
+    return parcel
+
+
+def is_parcel(headers: Mapping[str, Any]) -> bool:
+    """Whether a tracker message is a parcel (an acceptance or a deferral) and not a tagged object."""
+    return headers.get(TYPE_HEADER) == "parcel"
+
+
+def encode(value: Outcomes | Question | Answer | ControlEntry) -> bytes:
+    """The body of any other message."""
+    return _encoder.encode(value)
+
+
+def headers_of(value: Outcomes | Question | Answer | ControlEntry) -> dict[str, Any]:
+    """The AMQP headers of any other message."""
+    return {VERSION_HEADER: VERSION, TYPE_HEADER: type(value).__name__.lower()}
+
+
+def decode_tracker(body: bytes, headers: Mapping[str, Any]) -> TrackerMessage:
+    """What reached an event partition and is no parcel; errors as :func:`decode_parcel`."""
+    return _decode(_tracker, body, headers)
+
+
+def decode_control(body: bytes, headers: Mapping[str, Any]) -> ControlEntry:
+    """An entry of the control log; errors as :func:`decode_parcel`."""
+    return _decode(_control, body, headers)
+
+
+def decode_answer(body: bytes, headers: Mapping[str, Any]) -> Answer:
+    """An answer of the tracker; errors as :func:`decode_parcel`."""
+    return _decode(_answer, body, headers)
+
+
+def _decode(decoder: "msgspec.json.Decoder[T]", body: bytes, headers: Mapping[str, Any]) -> T:
+    version = headers.get(VERSION_HEADER)
+    if not isinstance(version, int):
+        raise Undecodable(f"no {VERSION_HEADER} header")
+    if version > VERSION:
+        raise NewerVersion(f"version {version}, this consumer knows {VERSION}")
+    try:
+        return decoder.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Undecodable(str(error)) from error

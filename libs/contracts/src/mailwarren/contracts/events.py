@@ -1,0 +1,97 @@
+"""Events: what the senders and the API report to the tracker, one closed union.
+
+The annotated list for readers is ``docs/delivery-event.md``; a test keeps it in step with :class:`Kind`.
+"""
+
+from enum import StrEnum
+from uuid import UUID
+
+import msgspec
+
+from mailwarren.contracts.lanes import Lane
+from mailwarren.contracts.parcel import Attempt
+from mailwarren.contracts.settle import Question
+
+
+class Kind(StrEnum):
+    """What happened to a delivery."""
+
+    STARTED = "started"
+    """About to write mail data, reported only for mail whose ``on_unknown`` is not ``resend``."""
+    DEFERRED = "deferred"
+    """Tried, will be tried again."""
+    DELIVERED = "delivered"
+    """The next hop answered 250 to the final dot."""
+    BOUNCED = "bounced"
+    """Refused for good by a named rule."""
+    FAILED = "failed"
+    """Refused otherwise, could not be built, or withdrawn by us."""
+    EXPIRED = "expired"
+    """Its time ran out without a yes."""
+    CANCELED = "canceled"
+    """Withdrawn by a person before it was sent."""
+    SUPPRESSED = "suppressed"
+    """Not sent: the address is on the suppression list."""
+    HELD = "held"
+    """Outcome unknown after a crash, and the mail asked for a person to decide."""
+    PARKED = "parked"
+    """In ``mail.dead`` for a person."""
+    UNCONFIRMED = "unconfirmed"
+    """The broker did not confirm the acceptance; a sender's event overrides this."""
+
+
+class Event(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One thing that happened to one delivery. ``at`` and ``accepted_at`` are Unix seconds.
+
+    ``suppress`` is the sender's reading that the address does not exist (an invalid-recipient bounce).
+    ``attempt`` is 0 when nothing was tried. ``reason`` is for people.
+    """
+
+    id: UUID
+    kind: Kind
+    delivery: UUID
+    email_id: UUID
+    tenant: UUID
+    lane: Lane
+    to: str
+    at: float
+    attempt: int = 0
+    tried: Attempt | None = None
+    reason: str | None = None
+    suppress: bool = False
+    accepted_at: float | None = None
+
+
+class Outcomes(msgspec.Struct, frozen=True, tag="outcomes"):
+    """A batch of events of one partition: one AMQP message."""
+
+    events: tuple[Event, ...]
+
+
+class Cancel(msgspec.Struct, frozen=True, tag="cancel"):
+    """A person withdraws an email. Reaches every sender through the control log, and the tracker's partition."""
+
+    email_id: UUID
+    tenant: UUID
+    at: float
+
+
+class Suppress(msgspec.Struct, frozen=True, tag="suppress"):
+    """An address was put on a tenant's suppression list."""
+
+    tenant: UUID
+    address: str
+    at: float
+
+
+class Marker(msgspec.Struct, frozen=True, tag="marker"):
+    """Written into the control log by a starting sender, which has read the log when it meets its own marker."""
+
+    nonce: UUID
+
+
+ControlEntry = Cancel | Suppress | Marker
+"""What stands in the control log."""
+
+TrackerMessage = Outcomes | Question | Cancel
+"""What reaches the tracker through an event partition, beside deferred parcels."""

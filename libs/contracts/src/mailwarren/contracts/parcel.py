@@ -1,0 +1,146 @@
+"""Parcels: what travels to the senders.
+
+A :class:`Parcel` is one AMQP message and one ack: 1 to 50 deliveries of one lane, shard and partition that share
+one :class:`Content`.
+"""
+
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from mailwarren.contracts.lanes import Lane
+from mailwarren.contracts.reply import Reply
+
+PARCEL_SIZE = 50
+"""Deliveries in a parcel at most: one ack for 50, and one kill repeats questions for at most 50."""
+
+
+class Syntax(StrEnum):
+    """How to read the content: as it stands, or as a template with each delivery's variables."""
+
+    LITERAL = "literal"
+    TEMPLATE = "template"
+
+
+class OnUnknown(StrEnum):
+    """What to do with a delivery whose outcome a crash left unknown."""
+
+    RESEND = "resend"
+    HOLD = "hold"
+    FAIL = "fail"
+
+
+class Role(StrEnum):
+    """In which header field the API call named the address; ``bcc`` shows in none (RFC 5322 §3.6.3)."""
+
+    TO = "to"
+    CC = "cc"
+    BCC = "bcc"
+
+
+class Wait(StrEnum):
+    """Why a parcel is on the ladder."""
+
+    DEFERRED = "deferred"
+    """An attempt was made and is to be repeated: the tracker records it."""
+    HOP = "hop"
+    """A longer wait goes on over the next rung."""
+    UNSETTLED = "unsettled"
+    """The tracker has not answered yet."""
+    CLAIMED = "claimed"
+    """Another copy of the parcel is being worked on."""
+    NEWER = "newer"
+    """Written by a newer version than this sender."""
+
+
+class Mark(msgspec.Struct, frozen=True):
+    """A tag of an email as the API takes it."""
+
+    name: str
+    value: str = ""
+
+
+class Content(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a mail says. Mailboxes are RFC 5322 text: ``Ada <ada@example.org>`` or a bare address.
+
+    ``to`` is empty for bulk: there each delivery's own mailbox stands in the To field. ``bcc`` is kept for the
+    record only and reaches no header.
+    """
+
+    sender: str
+    subject: str = ""
+    html: str | None = None
+    text: str | None = None
+    to: tuple[str, ...] = ()
+    cc: tuple[str, ...] = ()
+    bcc: tuple[str, ...] = ()
+    reply_to: tuple[str, ...] = ()
+    headers: dict[str, str] = {}
+    tags: tuple[Mark, ...] = ()
+    syntax: Syntax = Syntax.LITERAL
+
+
+class Attempt(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How one try over SMTP ended, as the sender saw it. Times are Unix seconds, ``duration`` seconds.
+
+    ``reply`` is the server's, ``trouble`` our own words when no reply decided it (no connection, no DNS).
+    """
+
+    number: int
+    at: float
+    reply: Reply | None = None
+    trouble: str | None = None
+    bounce_class: str | None = None
+    site: str = ""
+    host: str = ""
+    duration: float = 0.0
+
+
+class Delivery(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One address of an email: the unit of the ledger.
+
+    ``to`` is the envelope address (RFC 5321 mailbox, domain in lower case), ``mailbox`` how it is shown,
+    ``message_id`` the Message-ID without angle brackets, equal in every attempt. ``last`` is the attempt that put
+    the parcel on the ladder.
+    """
+
+    id: UUID
+    email_id: UUID
+    to: str
+    message_id: str
+    mailbox: str = ""
+    role: Role = Role.TO
+    variables: dict[str, Any] = {}
+    metadata: dict[str, str] = {}
+    suppressed: bool = False
+    last: Attempt | None = None
+
+
+class Parcel(msgspec.Struct, frozen=True, omit_defaults=True):
+    """1 to 50 deliveries that share a content, and where they stand. Times are Unix seconds.
+
+    ``attempt`` numbers the try to be made next, from 1. ``not_before`` is when it is due. ``settle`` asks for a
+    question to the tracker before anything is sent (a repeated keyed call). ``turn`` counts the changes of custody
+    that are not new attempts, so that the tracker can tell the newer holder of a parcel from a copy of it.
+    ``asked_at`` is when the first unanswered question of this attempt was put.
+    """
+
+    id: UUID
+    tenant: UUID
+    lane: Lane
+    shard: str
+    partition: int
+    content: Content
+    deliveries: tuple[Delivery, ...]
+    accepted_at: float
+    request_id: UUID | None = None
+    expires_at: float | None = None
+    on_unknown: OnUnknown = OnUnknown.RESEND
+    attempt: int = 1
+    not_before: float | None = None
+    wait: Wait | None = None
+    settle: bool = False
+    turn: int = 0
+    asked_at: float | None = None

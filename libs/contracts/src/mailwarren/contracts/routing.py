@@ -1,0 +1,24 @@
+"""Routing keys (DESIGN §4, stop 4): pure functions from lane and domain to the key of one queue."""
+
+from mailwarren.contracts.lanes import Lane
+from mailwarren.contracts.shards import shard_of
+
+
+def domain_of(address: str) -> str:
+    """The domain part of an address, lower case."""
+    return address.rpartition("@")[2].lower()
+
+
+def route(lane: Lane, domain: str) -> str:
+    """``<lane>.<shard>``: the key under which a parcel for ``domain`` is published to ``mail.accept``."""
+    return f"{lane}.{shard_of(domain)}"
+
+
+def ladder_key(lane: Lane, shard: str, rung: str, partition: int) -> str:
+    """``<lane>.<shard>.<rung>.<partition>``: reaches the rung and the event partition in one publish."""
+    return f"{lane}.{shard}.{rung}.{partition}"
+
+
+def partition_key(partition: int) -> str:
+    """The key of an event partition on ``mail.events`` and ``mail.control.log``."""
+    return str(partition)

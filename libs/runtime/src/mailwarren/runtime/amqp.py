@@ -1,0 +1,229 @@
+"""The link to RabbitMQ: one connection that comes back, and publishes that are confirmed or say what became of them.
+
+A lost connection never blocks a caller: a publish without a connection fails at once with :class:`NotConnected`, and
+the caller decides. Nothing is declared here (but exclusive queues of the process itself), and consumers are set up
+again by the ``on_up`` callbacks after every connect, because a delivery from before is stale.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import aio_pika
+import aiormq
+import structlog
+from aiormq.abc import AbstractChannel as RawChannel
+from pamqp.commands import Basic
+
+log = structlog.get_logger()
+
+FIRST_RETRY = 0.2
+LAST_RETRY = 5.0
+HEARTBEAT = 15
+BLOCK_LOOK = 0.5
+CONFIRM_TIMEOUT = 5.0
+
+
+class PublishError(Exception):
+    """A publish without a confirm."""
+
+
+class NotConnected(PublishError):
+    """There is no connection, or the broker blocks publishers: nothing was sent."""
+
+
+class Unroutable(PublishError):
+    """No queue is bound for the key (``mandatory``): nothing was stored."""
+
+
+class Nacked(PublishError):
+    """A queue refused it; other queues may hold a copy."""
+
+
+class Unknown(PublishError):
+    """Sent, but the confirm was lost or is late: it may be stored or not."""
+
+
+OnUp = Callable[[aio_pika.abc.AbstractConnection], Awaitable[None]]
+
+
+class Link:
+    """A connection that is made again whenever it is lost.
+
+    Args:
+        url: with the virtual host.
+        name: shown in the broker's list of connections.
+    """
+
+    def __init__(self, url: str, name: str) -> None:
+        self._url = url
+        self._name = name
+        self._on_up: list[OnUp] = []
+        self._task: asyncio.Task[None] | None = None
+        self._connection: aio_pika.abc.AbstractConnection | None = None
+        self._up = asyncio.Event()
+        self._closed = asyncio.Event()
+        self.blocked = False
+        """The broker has run into its memory or disk alarm and takes no publishes."""
+        self.epoch = 0
+        """Counts connections: what an older epoch delivered must not be acked in a newer one."""
+
+    def on_up(self, callback: OnUp) -> None:
+        """Run ``callback`` after every connect, in the order of registration, before :attr:`up` is true."""
+        self._on_up.append(callback)
+
+    @property
+    def up(self) -> bool:
+        """Connected, and all callbacks have run."""
+        return self._up.is_set()
+
+    async def wait_up(self) -> None:
+        """Return when connected."""
+        await self._up.wait()
+
+    async def __aenter__(self) -> "Link":
+        self._task = asyncio.create_task(self._keep(), name=f"amqp-{self._name}")
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._task:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        await self._drop()
+
+    async def _keep(self) -> None:
+        wait = FIRST_RETRY
+        while True:
+            try:
+                await self._connect()
+                wait = FIRST_RETRY
+                await self._until_closed()
+                log.warning("amqp.link.lost", link=self._name)
+            except asyncio.CancelledError:
+                raise
+            except Exception as error:  # noqa: BLE001 - whatever it is, the answer is to connect again
+                log.warning("amqp.link.down", link=self._name, error=f"{type(error).__name__}: {error}", retry_in=wait)
+            await self._drop()
+            await asyncio.sleep(wait)
+            wait = min(wait * 2, LAST_RETRY)
+
+    async def _connect(self) -> None:
+        self._closed = asyncio.Event()
+        self._connection = await aio_pika.connect(
+            _with_heartbeat(self._url), client_properties={"connection_name": self._name}, timeout=10
+        )
+        closed = self._closed
+        self._connection.close_callbacks.add(lambda *_: closed.set())
+        self.epoch += 1
+        for callback in self._on_up:
+            await callback(self._connection)
+        self._up.set()
+        log.info("amqp.link.up", link=self._name, epoch=self.epoch)
+
+    async def _until_closed(self) -> None:
+        while not self._closed.is_set():
+            await self._look_for_block()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._closed.wait(), BLOCK_LOOK)
+
+    async def _look_for_block(self) -> None:
+        # aiormq holds writes back while the broker blocks and tells nobody; ready() returns when it does not.
+        transport = self._connection.transport if self._connection else None
+        if transport is None:
+            return
+        try:
+            await asyncio.wait_for(transport.connection.ready(), 0.05)
+            blocked = False
+        except TimeoutError:
+            blocked = True
+        if blocked != self.blocked:
+            self.blocked = blocked
+            log.warning("amqp.link.blocked" if blocked else "amqp.link.unblocked", link=self._name)
+
+    async def _drop(self) -> None:
+        self._up.clear()
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await asyncio.gather(connection.close(), return_exceptions=True)
+
+
+def _with_heartbeat(url: str) -> str:
+    return url if "heartbeat=" in url else f"{url}{'&' if '?' in url else '?'}heartbeat={HEARTBEAT}"
+
+
+class Publisher:
+    """Confirmed publishes over one channel of a link.
+
+    Any number of publishes may wait for their confirms side by side: they share the broker's round of fsyncs. Bodies
+    are persistent (``delivery_mode=2``) JSON.
+    """
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+        self._channel: RawChannel | None = None
+        link.on_up(self._open)
+
+    async def _open(self, connection: aio_pika.abc.AbstractConnection) -> None:
+        channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
+        self._channel = await channel.get_underlay_channel()
+
+    @property
+    def ready(self) -> bool:
+        """A publish would be tried now."""
+        return self._link.up and not self._link.blocked
+
+    async def publish(
+        self,
+        exchange: str,
+        routing_key: str,
+        body: bytes,
+        headers: dict[str, Any],
+        *,
+        mandatory: bool = True,
+        timeout: float = CONFIRM_TIMEOUT,  # noqa: ASYNC109 - one timer inside aiormq instead of two
+    ) -> None:
+        """Return when the broker has confirmed the message to all queues that it went to.
+
+        Raises:
+            NotConnected: nothing was sent.
+            Unroutable: no queue for the key; nothing was stored.
+            Nacked: at least one queue refused it.
+            Unknown: no confirm came within ``timeout`` seconds, or the connection was lost.
+        """
+        channel = self._channel
+        if not self.ready or channel is None or channel.is_closed:
+            raise NotConnected("no connection to the broker, or it blocks publishers")
+        properties = Basic.Properties(
+            content_type="application/json", content_encoding="utf-8", delivery_mode=2, headers=headers
+        )
+        try:
+            await channel.basic_publish(
+                body,
+                exchange=exchange,
+                routing_key=routing_key,
+                properties=properties,
+                mandatory=mandatory,
+                timeout=timeout,
+                wait=False,
+            )
+        except aiormq.exceptions.PublishError as error:
+            raise Unroutable(f"{exchange} has no queue for {routing_key}") from error
+        except aiormq.exceptions.DeliveryError as error:
+            raise Nacked(f"the broker refused {routing_key}") from error
+        except (
+            TimeoutError,
+            aiormq.exceptions.AMQPError,
+            ConnectionError,
+            RuntimeError,
+            asyncio.CancelledError,
+        ) as error:
+            if isinstance(error, asyncio.CancelledError) and _cancelled_from_outside():
+                raise
+            raise Unknown(f"no confirm for {routing_key}: {type(error).__name__} {error}") from error
+
+
+def _cancelled_from_outside() -> bool:
+    # A closing channel cancels its pending confirms; only a cancel of our own task counts as one.
+    task = asyncio.current_task()
+    return bool(task and task.cancelling())

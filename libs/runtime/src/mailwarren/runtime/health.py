@@ -1,0 +1,78 @@
+"""The metrics and health port: ``/metrics``, ``/healthz`` (alive) and ``/readyz`` (able to do its work).
+
+Served from a thread of its own, so that it answers while the service is busy.
+"""
+
+import json
+import threading
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, generate_latest
+
+Check = Callable[[], bool]
+
+
+class Health:
+    """Named readiness checks, each a cheap function without I/O."""
+
+    def __init__(self) -> None:
+        self._checks: dict[str, Check] = {}
+
+    def add(self, name: str, check: Check) -> None:
+        """Readiness from now on needs ``check()`` to be true."""
+        self._checks[name] = check
+
+    def report(self) -> dict[str, bool]:
+        """The state of every check."""
+        return {name: bool(check()) for name, check in self._checks.items()}
+
+
+class HealthServer:
+    """The HTTP server behind the port; use as a context manager or call :meth:`close`."""
+
+    def __init__(self, health: Health, host: str, port: int, registry: CollectorRegistry = REGISTRY) -> None:
+        self._server = ThreadingHTTPServer((host, port), _handler(health, registry))
+        self._server.daemon_threads = True
+        self.port: int = self._server.server_address[1]
+        self._thread = threading.Thread(target=self._server.serve_forever, name="health", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop listening."""
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join(timeout=2)
+
+    def __enter__(self) -> "HealthServer":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _handler(health: Health, registry: CollectorRegistry) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:  # noqa: N802 - http.server's name
+            path = self.path.split("?")[0]
+            if path == "/metrics":
+                self._answer(200, CONTENT_TYPE_LATEST, generate_latest(registry))
+            elif path == "/healthz":
+                self._answer(200, "application/json", b'{"status":"alive"}')
+            elif path == "/readyz":
+                report = health.report()
+                self._answer(200 if all(report.values()) else 503, "application/json", json.dumps(report).encode())
+            else:
+                self._answer(404, "text/plain", b"/metrics /healthz /readyz\n")
+
+        def _answer(self, status: int, kind: str, body: bytes) -> None:
+            self.send_response(status)
+            self.send_header("Content-Type", kind)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            """Probes every few seconds are not worth a line."""
+
+    return Handler
