@@ -8,12 +8,12 @@ again by the ``on_up`` callbacks after every connect, because a delivery from be
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, Self, cast
 
 import aio_pika
 import aiormq
 import structlog
-from aiormq.abc import AbstractChannel as RawChannel
+from aiormq.channel import Channel as RawChannel
 from pamqp.commands import Basic
 
 log = structlog.get_logger()
@@ -82,7 +82,7 @@ class Link:
         """Return when connected."""
         await self._up.wait()
 
-    async def __aenter__(self) -> "Link":
+    async def __aenter__(self) -> Self:
         self._task = asyncio.create_task(self._keep(), name=f"amqp-{self._name}")
         return self
 
@@ -166,7 +166,7 @@ class Publisher:
 
     async def _open(self, connection: aio_pika.abc.AbstractConnection) -> None:
         channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
-        self._channel = await channel.get_underlay_channel()
+        self._channel = cast("RawChannel", await channel.get_underlay_channel())
 
     @property
     def ready(self) -> bool:
