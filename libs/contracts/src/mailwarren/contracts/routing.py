@@ -14,9 +14,12 @@ def route(lane: Lane, domain: str) -> str:
     return f"{lane}.{shard_of(domain)}"
 
 
-def ladder_key(lane: Lane, shard: str, rung: str, partition: int) -> str:
-    """``<lane>.<shard>.<rung>.<partition>``: reaches the rung and the event partition in one publish."""
-    return f"{lane}.{shard}.{rung}.{partition}"
+def ladder_key(lane: str, shard: str, rung: str, partition: int | None) -> str:
+    """``<lane>.<shard>.<rung>.<partition>``: reaches the rung and the event partition in one publish.
+
+    ``partition`` None is for a parcel that only goes on waiting: its key ends in ``-`` and reaches the rung alone.
+    """
+    return f"{lane}.{shard}.{rung}.{'-' if partition is None else partition}"
 
 
 def partition_key(partition: int) -> str:

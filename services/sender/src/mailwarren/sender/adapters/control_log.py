@@ -1,0 +1,99 @@
+"""The control log: a stream that every sender reads from its start before it delivers anything, and follows.
+
+A cancel therefore reaches a sender that was started after it. The reader knows that it has read everything when it
+meets its own marker, which it writes when it begins.
+"""
+
+import asyncio
+import time
+from uuid import UUID
+
+import aio_pika
+import structlog
+
+from mailwarren.contracts.codec import NewerVersion, Undecodable, decode_control, encode, headers_of
+from mailwarren.contracts.events import Cancel, Marker, Suppress
+from mailwarren.contracts.ids import new_id
+from mailwarren.contracts.topology import Topology
+from mailwarren.runtime.amqp import Link
+
+log = structlog.get_logger()
+
+PREFETCH = 500
+KEEP = 50 * 3600.0
+"""Seconds that entries matter: longer than a mail lives."""
+PRUNE_EVERY = 10_000
+
+
+class ControlLog:
+    """What people have decided, as far as a sender must know it."""
+
+    def __init__(self, link: Link, topology: Topology) -> None:
+        self._link = link
+        self._topology = topology
+        self._canceled: dict[UUID, float] = {}
+        self._offset: int | None = None
+        self._marker: UUID | None = None
+        self._read = asyncio.Event()
+        self._entries = 0
+        link.on_up(self._follow)
+
+    @property
+    def read(self) -> bool:
+        """Everything written before the last connect has been read."""
+        return self._read.is_set() and self._link.up
+
+    async def wait_read(self) -> None:
+        """Return when the log has been read to its end."""
+        await self._read.wait()
+
+    def is_canceled(self, email_id: UUID) -> bool:
+        """Whether the email was withdrawn."""
+        return email_id in self._canceled
+
+    async def _follow(self, connection: aio_pika.abc.AbstractConnection) -> None:
+        self._read.clear()
+        channel = await connection.channel()
+        await channel.set_qos(prefetch_count=PREFETCH)
+        queue = await channel.get_queue(self._topology.control_log_queue.name, ensure=False)
+        start = "first" if self._offset is None else self._offset + 1
+        self._marker = new_id()
+        await queue.consume(self._on_entry, arguments={"x-stream-offset": start})
+        self._marking = asyncio.create_task(self._mark(connection, self._marker))
+
+    async def _mark(self, connection: aio_pika.abc.AbstractConnection, nonce: UUID) -> None:
+        channel = await connection.channel(publisher_confirms=True)
+        entry = Marker(nonce)
+        exchange = await channel.get_exchange(self._topology.control_log.name, ensure=False)
+        await exchange.publish(
+            aio_pika.Message(encode(entry), headers=headers_of(entry), delivery_mode=2), routing_key="marker"
+        )
+        await channel.close()
+
+    async def _on_entry(self, message: aio_pika.abc.AbstractIncomingMessage) -> None:
+        offset = message.headers.get("x-stream-offset")
+        if isinstance(offset, int):
+            self._offset = offset
+        try:
+            entry = decode_control(message.body, message.headers)
+        except (Undecodable, NewerVersion) as error:
+            log.warning("sender.control.unreadable", error=str(error))
+        else:
+            self._apply(entry)
+        await message.ack()
+
+    def _apply(self, entry: Cancel | Suppress | Marker) -> None:
+        match entry:
+            case Cancel():
+                self._canceled[entry.email_id] = entry.at
+            case Marker():
+                if entry.nonce == self._marker:
+                    self._read.set()
+                    log.info("sender.control.read", canceled=len(self._canceled))
+            case Suppress():
+                # Ingest refuses suppressed addresses at acceptance; what is on its way is delivered.
+                pass
+        self._entries += 1
+        if self._entries % PRUNE_EVERY == 0:
+            oldest = time.time() - KEEP
+            self._canceled = {email: at for email, at in self._canceled.items() if at > oldest}

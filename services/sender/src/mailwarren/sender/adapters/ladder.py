@@ -1,0 +1,91 @@
+"""Parcels onto the ladder and into ``mail.dead``: confirmed before the parcel they came from is acked."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import structlog
+
+from mailwarren.contracts.codec import encode_parcel, parcel_headers
+from mailwarren.contracts.parcel import Parcel, Wait
+from mailwarren.contracts.routing import ladder_key
+from mailwarren.contracts.topology import Topology
+from mailwarren.runtime.amqp import Publisher, PublishError
+from mailwarren.sender import metrics
+
+log = structlog.get_logger()
+
+RETRY = 0.2
+NEWER_WAIT = 40.0
+"""Seconds that a parcel of a newer version waits for a sender that can read it."""
+
+Owned = Callable[[], bool]
+"""Whether the parcel at hand is still ours: its broker connection lives."""
+
+
+class Stale(Exception):
+    """The parcel belongs to somebody else by now; what is not done must not be done here."""
+
+
+class LadderWriter:
+    """Publishes to ``mail.defer`` and ``mail.dead``, again and again while the parcel is ours."""
+
+    def __init__(self, publisher: Publisher, topology: Topology) -> None:
+        self._publisher = publisher
+        self._topology = topology
+
+    async def put(self, parcel: Parcel, wait: float, owned: Owned) -> None:
+        """Put a parcel on the rung for ``wait`` seconds; a deferral reaches its event partition as well.
+
+        Raises:
+            Stale: the broker connection was lost before this was confirmed.
+        """
+        rung = self._topology.ladder.next_rung(wait) or self._topology.ladder.names[0]
+        recorded = parcel.partition if parcel.wait is Wait.DEFERRED else None
+        key = ladder_key(parcel.lane, parcel.shard, rung, recorded)
+        body, headers = encode_parcel(parcel), parcel_headers(parcel)
+        await _insist(lambda: self._publisher.publish(self._topology.defer.name, key, body, headers), owned)
+        metrics.record_ladder(parcel.lane, parcel.wait or "none")
+
+    async def put_unread(self, body: bytes, headers: dict[str, Any], send_key: str, owned: Owned) -> None:
+        """Put bytes that only a newer sender can read back on the ladder, as they are.
+
+        Raises:
+            Stale: as :meth:`put`.
+        """
+        lane, _, rest = send_key.partition(".")
+        ladder = self._topology.ladder
+        rung = ladder.next_rung(NEWER_WAIT * ladder.scale) or ladder.names[0]
+        key = ladder_key(lane, rest.partition(".")[0], rung, None)
+        await _insist(lambda: self._publisher.publish(self._topology.defer.name, key, body, headers), owned)
+        metrics.record_ladder(lane, Wait.NEWER)
+
+    async def park(
+        self, body: bytes, headers: dict[str, Any], *, queue: str, key: str, reason: str, owned: Owned
+    ) -> None:
+        """Set a message aside for a person, with what is needed to replay it.
+
+        Raises:
+            Stale: as :meth:`put`.
+        """
+        marked = {
+            **{name: value for name, value in headers.items() if name not in ("x-death", "x-delivery-count")},
+            "mw-reason": reason[:8000],
+            "mw-from": queue,
+            "mw-exchange": self._topology.send.name,
+            "mw-key": key,
+        }
+        await _insist(lambda: self._publisher.publish(self._topology.dead.name, key, body, marked), owned)
+
+
+async def _insist(publish: Callable[[], Awaitable[None]], owned: Owned) -> None:
+    while True:
+        if not owned():
+            raise Stale
+        try:
+            await publish()
+        except PublishError as error:
+            log.warning("sender.ladder.repeated", error=str(error))
+            await asyncio.sleep(RETRY)
+        else:
+            return

@@ -1,0 +1,304 @@
+"""What a sender does with a parcel (DESIGN §4, stop 7): settle what may be done already, deliver the rest, report.
+
+:class:`Deliverer` holds the rules of order: an outcome is confirmed by the broker before the parcel is acked, a
+deferral is on the ladder before the parcel is acked, and nothing writes mail data for a parcel that is no longer ours.
+"""
+
+import asyncio
+import time
+import traceback
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import Enum
+from random import Random
+from typing import Any
+from uuid import UUID
+
+import structlog
+from msgspec.structs import replace
+
+from mailwarren.contracts.codec import NewerVersion, Undecodable, decode_parcel, encode_parcel, parcel_headers
+from mailwarren.contracts.events import Event, Kind
+from mailwarren.contracts.ids import new_id
+from mailwarren.contracts.ladder import Ladder
+from mailwarren.contracts.parcel import Delivery, OnUnknown, Parcel, Wait
+from mailwarren.sender import metrics
+from mailwarren.sender.adapters.control_log import ControlLog
+from mailwarren.sender.adapters.ladder import LadderWriter, Stale
+from mailwarren.sender.adapters.outcomes import OutcomeWriter
+from mailwarren.sender.domain.retry import POLICIES, deadline, plan_retry
+from mailwarren.sender.events import make_event
+from mailwarren.sender.settle import Settler
+from mailwarren.sender.transmit import Transmitter, Tried
+
+log = structlog.get_logger()
+
+REPLAYED_HEADER = "mw-replayed"
+"""Set when a person puts a dead letter back: part of it may have been sent."""
+REMEMBERED = 20_000
+"""Finished attempts that this process remembers, against redelivery after a lost connection."""
+
+
+class Finish(Enum):
+    """What becomes of the AMQP message."""
+
+    ACK = "ack"
+    REQUEUE = "requeue"
+    STALE = "stale"
+
+
+@dataclass(slots=True)
+class Incoming:
+    """A message as it came from a send queue."""
+
+    body: bytes
+    headers: dict[str, Any]
+    queue: str
+    key: str
+    redelivered: bool
+    owned: Callable[[], bool]
+    """False as soon as the broker connection that it came over is lost."""
+    stopping: Callable[[], bool] = field(default=lambda: False)
+    """True when this process shuts down and starts nothing new."""
+
+    @property
+    def count(self) -> int:
+        """How often the broker delivered it before."""
+        count = self.headers.get("x-delivery-count") or 0
+        return max(int(count), 1 if self.redelivered else 0)
+
+
+class Deliverer:
+    """Finishes parcels.
+
+    Args:
+        slots: bounds the deliveries worked on at once in this process.
+    """
+
+    def __init__(
+        self,
+        *,
+        outcomes: OutcomeWriter,
+        ladder_writer: LadderWriter,
+        control: ControlLog,
+        settler: Settler,
+        transmitter: Transmitter,
+        ladder: Ladder,
+        slots: asyncio.Semaphore,
+    ) -> None:
+        self._outcomes = outcomes
+        self._ladder_writer = ladder_writer
+        self._control = control
+        self._settler = settler
+        self._transmitter = transmitter
+        self._ladder = ladder
+        self._slots = slots
+        self._running: dict[tuple[UUID, int], asyncio.Future[None]] = {}
+        self._finished: OrderedDict[tuple[UUID, int], None] = OrderedDict()
+
+    async def finish(self, incoming: Incoming) -> Finish:
+        """Do all that the parcel needs now; whatever comes back is safe to do at once."""
+        if incoming.stopping():
+            return Finish.REQUEUE
+        try:
+            parcel = decode_parcel(incoming.body, incoming.headers)
+        except NewerVersion:
+            await self._ladder_writer.put_unread(incoming.body, incoming.headers, incoming.key, incoming.owned)
+            return Finish.ACK
+        except Undecodable as error:
+            return await self._park(incoming, "undecodable", f"undecodable: {error}")
+        with structlog.contextvars.bound_contextvars(parcel_id=str(parcel.id), lane=str(parcel.lane)):
+            try:
+                finish = await self._finish_parcel(parcel, incoming)
+            except Stale:
+                finish = Finish.STALE
+            except Exception as error:
+                # Ours, not the recipient's: a person looks at it, nobody is told that the mail bounced.
+                log.exception("sender.parcel.error")
+                return await self._park(incoming, "error", f"{type(error).__name__}: {error}")
+        metrics.record_parcel(parcel.lane, finish.value)
+        return finish
+
+    async def _park(self, incoming: Incoming, kind: str, reason: str) -> Finish:
+        metrics.record_parked(kind)
+        log.warning("sender.message.parked", reason=reason)
+        await self._ladder_writer.park(
+            incoming.body,
+            incoming.headers,
+            queue=incoming.queue,
+            key=incoming.key,
+            reason=reason,
+            owned=incoming.owned,
+        )
+        return Finish.ACK
+
+    async def _finish_parcel(self, parcel: Parcel, incoming: Incoming) -> Finish:
+        remaining = (parcel.not_before or 0.0) - time.time()
+        if parcel.not_before is not None and self._ladder.next_rung(remaining) is not None:
+            await self._ladder_writer.put(replace(parcel, wait=Wait.HOP), remaining, incoming.owned)
+            return Finish.ACK
+        await self._control.wait_read()
+        deliveries = [one for one in parcel.deliveries if not one.suppressed]
+        deliveries = await self._without_ours(parcel, deliveries)
+        if self._may_have_been_tried(parcel, incoming) and deliveries:
+            settled = await self._settler.settle(parcel, deliveries, incoming.count, incoming.owned)
+            if settled.put_back is not None:
+                await self._ladder_writer.put(settled.put_back, settled.wait, incoming.owned)
+            await asyncio.gather(*(self._report(parcel, event) for event in settled.events))
+            deliveries = settled.untouched
+        return await self._deliver(parcel, deliveries, incoming)
+
+    @staticmethod
+    def _may_have_been_tried(parcel: Parcel, incoming: Incoming) -> bool:
+        replayed = REPLAYED_HEADER in incoming.headers
+        return incoming.count > 0 or parcel.attempt > 1 or parcel.settle or parcel.turn > 0 or replayed
+
+    async def _without_ours(self, parcel: Parcel, deliveries: list[Delivery]) -> list[Delivery]:
+        """Leave out what this very process has finished, or is finishing from before a lost connection."""
+        mine = [self._running.get((one.id, parcel.attempt)) for one in deliveries]
+        running = [future for future in mine if future is not None]
+        if running:
+            await asyncio.wait(running)
+        return [one for one in deliveries if (one.id, parcel.attempt) not in self._finished]
+
+    async def _deliver(self, parcel: Parcel, deliveries: list[Delivery], incoming: Incoming) -> Finish:
+        tasks: list[asyncio.Task[Tried | None]] = []
+        handed_back = False
+        for delivery in deliveries:
+            await self._slots.acquire()
+            if not incoming.owned() or incoming.stopping():
+                self._slots.release()
+                handed_back = True
+                break
+            tasks.append(asyncio.create_task(self._deliver_one(parcel, delivery, incoming)))
+        # All are awaited, also when one finds the parcel stale: what is past its final dot is finished and reported.
+        ended = await asyncio.gather(*tasks, return_exceptions=True)
+        for one in ended:
+            if isinstance(one, BaseException):
+                raise one
+        deferred = [one for one in ended if isinstance(one, Tried)]
+        if deferred:
+            await self._defer(parcel, deferred, incoming)
+        if not incoming.owned():
+            return Finish.STALE
+        return Finish.REQUEUE if handed_back else Finish.ACK
+
+    async def _deliver_one(self, parcel: Parcel, delivery: Delivery, incoming: Incoming) -> Tried | None:
+        """One delivery to its end or its deferral; returns what is to be put on the ladder."""
+        key = (delivery.id, parcel.attempt)
+        running = self._running[key] = asyncio.get_running_loop().create_future()
+        try:
+            event = self._settled_without_trying(parcel, delivery)
+            if event is None:
+                if parcel.on_unknown is not OnUnknown.RESEND:
+                    await self._report(parcel, make_event(parcel, delivery, Kind.STARTED))
+                tried = await self._transmit(parcel, delivery, incoming)
+                if tried is None:
+                    return None
+                if tried.kind is Kind.DEFERRED:
+                    return tried
+                event = make_event(
+                    parcel, delivery, tried.kind, tried=tried.attempt, reason=tried.reason, suppress=tried.suppress
+                )
+            await self._report(parcel, event)
+            self._remember(key)
+        finally:
+            self._slots.release()
+            del self._running[key]
+            running.set_result(None)
+        return None
+
+    async def _transmit(self, parcel: Parcel, delivery: Delivery, incoming: Incoming) -> Tried | None:
+        try:
+            return await self._transmitter.transmit(parcel, delivery, incoming.owned)
+        except Stale:
+            raise
+        except Exception as error:
+            # Ours, not the recipient's: this delivery waits for a person, its neighbours go on.
+            log.exception("sender.delivery.error", delivery_id=str(delivery.id))
+            alone = replace(parcel, deliveries=(delivery,))
+            await self._park_parcel(
+                alone, incoming, f"{type(error).__name__}: {error}\n{traceback.format_exc(limit=-8)}"
+            )
+            return None
+
+    async def _park_parcel(self, parcel: Parcel, incoming: Incoming, reason: str) -> None:
+        metrics.record_parked("error")
+        await self._ladder_writer.park(
+            encode_parcel(parcel),
+            parcel_headers(parcel),
+            queue=incoming.queue,
+            key=incoming.key,
+            reason=reason,
+            owned=incoming.owned,
+        )
+
+    def _settled_without_trying(self, parcel: Parcel, delivery: Delivery) -> Event | None:
+        if self._control.is_canceled(delivery.email_id):
+            return make_event(parcel, delivery, Kind.CANCELED)
+        if time.time() >= self._deadline(parcel):
+            return make_event(parcel, delivery, Kind.EXPIRED, tried=delivery.last, reason="its time ran out")
+        return None
+
+    async def _defer(self, parcel: Parcel, deferred: list[Tried], incoming: Incoming) -> None:
+        """Put what is to be tried again on the ladder, one parcel for each distinct wait; report what gives up."""
+        groups: dict[float, list[Delivery]] = {}
+        reports = []
+        for tried in deferred:
+            wait = self._wait_after(parcel, tried)
+            if wait is None:
+                reason = f"no time left for attempt {parcel.attempt + 1}"
+                event = make_event(parcel, tried.delivery, Kind.EXPIRED, tried=tried.attempt, reason=reason)
+                reports.append(self._report(parcel, event))
+            else:
+                groups.setdefault(wait, []).append(replace(tried.delivery, last=tried.attempt))
+        await asyncio.gather(*reports)
+        for wait, deliveries in groups.items():
+            again = replace(
+                parcel,
+                id=parcel.id if len(groups) == 1 else new_id(),
+                deliveries=tuple(deliveries),
+                attempt=parcel.attempt + 1,
+                settle=False,
+                turn=0,
+                asked_at=None,
+                wait=Wait.DEFERRED,
+                not_before=time.time() + wait,
+            )
+            await self._ladder_writer.put(again, wait, incoming.owned)
+            for delivery in deliveries:
+                self._remember((delivery.id, parcel.attempt))
+                metrics.record_event(make_event(parcel, delivery, Kind.DEFERRED, tried=delivery.last))
+
+    def _wait_after(self, parcel: Parcel, tried: Tried) -> float | None:
+        scale = self._ladder.scale
+        now = time.time()
+        until = self._deadline(parcel)
+        # One dice for a parcel and attempt: its deliveries stay together on the ladder.
+        rng = Random(f"{parcel.id}{parcel.attempt}")
+        wait = plan_retry(
+            POLICIES[parcel.lane],
+            attempt=parcel.attempt,
+            now=now,
+            until=until,
+            scale=scale,
+            rng=rng,
+            hint=tried.retry_in,
+        )
+        if wait is None:
+            return None
+        rounded = self._ladder.round_wait(wait)
+        # Rounding up may not carry a mail past its end.
+        return rounded if now + rounded < until else None
+
+    async def _report(self, parcel: Parcel, event: Event) -> None:
+        await self._outcomes.report(parcel.partition, event)
+
+    def _remember(self, key: tuple[UUID, int]) -> None:
+        self._finished[key] = None
+        if len(self._finished) > REMEMBERED:
+            self._finished.popitem(last=False)
+
+    def _deadline(self, parcel: Parcel) -> float:
+        return deadline(POLICIES[parcel.lane], parcel.accepted_at, parcel.expires_at, self._ladder.scale)

@@ -1,0 +1,90 @@
+"""The Celery application of a sender."""
+
+from typing import Any
+
+from celery import Celery, Task, signals
+
+from mailwarren.contracts.codec import TASK
+from mailwarren.contracts.topology import Topology
+from mailwarren.runtime.heartbeat import Heartbeat
+from mailwarren.runtime.logs import configure_logging
+from mailwarren.sender.engine.consumer import Drain
+from mailwarren.sender.engine.handover import Handover
+from mailwarren.sender.engine.thread import EngineThread
+from mailwarren.sender.settings import SenderSettings
+
+
+def build_app(settings: SenderSettings) -> Celery:
+    """A worker application whose only task is ``mail.send``; nothing connects before the worker starts."""
+    topology = Topology(settings.amqp_prefix, settings.retry_scale)
+    app = Celery("mailwarren-sender", broker=settings.amqp_url.get_secret_value())
+    app.conf.update(celery_config(settings, topology))
+    app.handover = Handover()
+    app.heartbeat = Heartbeat(settings.heartbeat_file, ("consumer", "engine"))
+    app.drain_grace = settings.drain_grace
+    app.steps["consumer"].add(Drain)
+
+    class MailTask(Task):
+        """Never runs in a pool: its strategy takes the messages."""
+
+        Strategy = "mailwarren.sender.engine.strategy:strategy"
+
+    @app.task(base=MailTask, name=TASK)
+    def mail_send(**_: Any) -> None:
+        raise RuntimeError("mail.send is delivered by its strategy, not by a pool")
+
+    engine = EngineThread(settings, topology, app.handover, app.heartbeat)
+
+    # Celery's signals hold weak references; the application keeps the functions.
+    def logs(**_: Any) -> None:
+        configure_logging("sender", settings.log_level)
+
+    def start(**_: Any) -> None:
+        engine.start()
+
+    def stop(**_: Any) -> None:
+        engine.stop()
+
+    app.kept = (engine, logs, start, stop)
+    signals.setup_logging.connect(logs)
+    signals.worker_init.connect(start)
+    signals.worker_shutdown.connect(stop)
+    return app
+
+
+def celery_config(settings: SenderSettings, topology: Topology) -> dict[str, Any]:
+    """The worker's configuration; the reasons are in ``docs/adr/0002``."""
+    return {
+        "task_queues": [
+            # The argument is how Celery learns that these are quorum queues, which have no global QoS.
+            _undeclared(queue)
+            for queue in topology.send_queues
+        ],
+        "task_default_queue": topology.send_queues[0].name,
+        "task_default_exchange": topology.send.name,
+        "task_default_exchange_type": "topic",
+        "task_create_missing_queues": False,
+        "task_acks_late": True,
+        "task_ignore_result": True,
+        "task_default_delivery_mode": "persistent",
+        "accept_content": ["json"],
+        "worker_consumer": "mailwarren.sender.engine.consumer:MailConsumer",
+        "worker_prefetch_multiplier": settings.prefetch,
+        "worker_send_task_events": False,
+        "worker_enable_remote_control": True,
+        "worker_hijack_root_logger": False,
+        "worker_cancel_long_running_tasks_on_connection_loss": True,
+        "broker_heartbeat": 30,
+        "broker_connection_retry": True,
+        "broker_connection_retry_on_startup": True,
+        "broker_connection_max_retries": None,
+        "broker_channel_error_retry": True,
+        "broker_transport_options": {"confirm_publish": True},
+    }
+
+
+def _undeclared(queue: Any) -> Any:
+    queue.no_declare = True
+    for bound in queue.bindings:
+        bound.exchange.no_declare = True
+    return queue

@@ -1,0 +1,139 @@
+"""Between Celery's consumer thread and the asyncio loop: messages over, verdicts back, acks only in the consumer's.
+
+A channel of py-amqp belongs to one thread, so acks are queued and done in the consumer thread, one wake-up for a
+burst. Every broker connection is an epoch: what came over an older one can no longer be acked, and must not be sent.
+"""
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from mailwarren.sender import metrics
+from mailwarren.sender.deliver import Finish, Incoming
+
+log = logging.getLogger(__name__)
+
+Work = Callable[[Incoming], Awaitable[Finish]]
+
+
+@dataclass(slots=True)
+class _Held:
+    message: Any
+    epoch: int
+
+
+class Handover:
+    """The two ends of the crossing. Methods say which thread they belong to."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._over: list[tuple[_Held, Incoming]] = []
+        self._back: list[tuple[_Held, Finish]] = []
+        self._consumer: Any = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._work: Work | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._connected_at = 0.0
+        self.epoch = 0
+        self.open = 0
+        """Messages taken over and not yet acked or handed back."""
+        self.stopping = False
+
+    # Either thread
+
+    def connected_for(self) -> float:
+        """Seconds since the consumer's last *re*connect; a first connection counts as long ago."""
+        return time.monotonic() - self._connected_at if self.epoch > 1 else 3600.0
+
+    @property
+    def connected(self) -> bool:
+        """The consumer has a broker connection."""
+        return self._consumer is not None
+
+    # The loop's thread
+
+    def start(self, loop: asyncio.AbstractEventLoop, work: Work) -> None:
+        """Messages go to ``work`` from now on."""
+        self._loop, self._work = loop, work
+
+    def _take(self) -> None:
+        with self._lock:
+            over, self._over = self._over, []
+        assert self._loop is not None  # noqa: S101 - start() comes first
+        for held, incoming in over:
+            task = self._loop.create_task(self._run(held, incoming))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _run(self, held: _Held, incoming: Incoming) -> None:
+        assert self._work is not None  # noqa: S101 - start() comes first
+        try:
+            finish = await self._work(incoming)
+        except Exception:
+            # Parking failed as well: the broker keeps the message and gives it to somebody else.
+            log.exception("sender.message.error")
+            finish = Finish.REQUEUE
+        with self._lock:
+            self._back.append((held, finish))
+            wake = len(self._back) == 1
+        consumer = self._consumer
+        if wake and consumer is not None:
+            consumer.call_soon(self.flush)
+
+    # The consumer's thread
+
+    def attach(self, consumer: Any) -> None:
+        """A broker connection is up: a new epoch."""
+        with self._lock:
+            self.epoch += 1
+            self._consumer = consumer
+            self._connected_at = time.monotonic()
+        metrics.record_epoch(self.epoch)
+
+    def lost(self) -> None:
+        """The broker connection is gone: everything from it is stale from this moment."""
+        with self._lock:
+            self.epoch += 1
+            self._consumer = None
+
+    def submit(self, message: Any) -> None:
+        """Hand a message over to the loop."""
+        epoch = self.epoch
+        info = message.delivery_info
+        body = message.body
+        incoming = Incoming(
+            body=body.encode("utf-8", "surrogateescape") if isinstance(body, str) else bytes(body),
+            headers=message.headers or {},
+            queue=str(info.get("queue") or ""),
+            key=str(info.get("routing_key") or ""),
+            redelivered=bool(info.get("redelivered")),
+            owned=lambda: self.epoch == epoch,
+            stopping=lambda: self.stopping,
+        )
+        with self._lock:
+            self._over.append((_Held(message, epoch), incoming))
+            self.open += 1
+            wake = len(self._over) == 1
+        if wake and self._loop is not None:
+            self._loop.call_soon_threadsafe(self._take)
+
+    def flush(self) -> None:
+        """Ack and hand back what the loop has finished with."""
+        with self._lock:
+            back, self._back = self._back, []
+            self.open -= len(back)
+            consumer, epoch = self._consumer, self.epoch
+        if consumer is None:
+            return
+        errors = consumer.connection_errors
+        for held, finish in back:
+            if held.epoch != epoch or finish is Finish.STALE:
+                continue
+            if finish is Finish.ACK:
+                held.message.ack_log_error(log, errors)
+            else:
+                held.message.reject_log_error(log, errors, requeue=True)

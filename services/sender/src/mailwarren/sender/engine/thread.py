@@ -1,0 +1,122 @@
+"""The asyncio side of a sender process: builds its parts in one place and runs them in a thread of their own."""
+
+import asyncio
+import contextlib
+import socket
+import threading
+from concurrent.futures import Future
+
+import structlog
+import uvloop
+
+from mailwarren.contracts.lanes import Lane
+from mailwarren.contracts.topology import Topology
+from mailwarren.runtime.amqp import Link, Publisher
+from mailwarren.runtime.health import Health, HealthServer
+from mailwarren.runtime.heartbeat import Heartbeat
+from mailwarren.sender import metrics
+from mailwarren.sender.adapters.control_log import ControlLog
+from mailwarren.sender.adapters.ladder import LadderWriter
+from mailwarren.sender.adapters.outcomes import OutcomeWriter
+from mailwarren.sender.adapters.questions import Asker
+from mailwarren.sender.deliver import Deliverer
+from mailwarren.sender.engine.consumer import BEAT_EVERY
+from mailwarren.sender.engine.handover import Handover
+from mailwarren.sender.settings import SenderSettings
+from mailwarren.sender.settle import Settler
+from mailwarren.sender.smtp.pool import Pool
+from mailwarren.sender.transmit import Transmitter
+from mailwarren.sender.wiring import build_pool, build_routes
+
+log = structlog.get_logger()
+
+GAUGES_EVERY = 1.0
+
+
+class EngineThread:
+    """Starts with the worker, ends after the consumer has drained."""
+
+    def __init__(self, settings: SenderSettings, topology: Topology, handover: Handover, heartbeat: Heartbeat) -> None:
+        self._settings = settings
+        self._topology = topology
+        self._handover = handover
+        self._heartbeat = heartbeat
+        self._loop = uvloop.new_event_loop()
+        self._stop: asyncio.Event | None = None
+        self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
+        self._started: Future[None] = Future()
+
+    def start(self) -> None:
+        """Return when the loop takes messages (the broker may still be away)."""
+        self._thread.start()
+        self._started.result(timeout=30)
+
+    def stop(self) -> None:
+        """End the loop after closing the pool and the link."""
+        if self._stop is not None and self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._stop.set)
+            self._thread.join(timeout=30)
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        try:
+            self._loop.run_until_complete(self._serve())
+        except Exception as error:
+            log.exception("sender.engine.died")
+            if not self._started.done():
+                self._started.set_exception(error)
+
+    async def _serve(self) -> None:
+        settings, topology = self._settings, self._topology
+        self._stop = asyncio.Event()
+        async with contextlib.AsyncExitStack() as stack:
+            link = Link(settings.amqp_url.get_secret_value(), f"sender-{socket.gethostname()}")
+            publisher = Publisher(link)
+            outcomes = OutcomeWriter(publisher, topology)
+            control = ControlLog(link, topology)
+            asker = Asker(link, publisher, topology, settings.settle_timeout)
+            pool = build_pool(settings)
+            slots = asyncio.Semaphore(settings.in_flight)
+            deliverer = Deliverer(
+                outcomes=outcomes,
+                ladder_writer=LadderWriter(publisher, topology),
+                control=control,
+                settler=Settler(asker, topology.ladder, self._patience, self._handover.connected_for),
+                transmitter=Transmitter(routes=build_routes(settings), pool=pool, outcomes=outcomes),
+                ladder=topology.ladder,
+                slots=slots,
+            )
+            health = Health()
+            health.add("consumer", lambda: self._handover.connected)
+            health.add("broker", lambda: link.up)
+            health.add("control_log", lambda: control.read)
+            server = HealthServer(health, settings.metrics_host, settings.metrics_port)
+            stack.callback(server.close)
+            await stack.enter_async_context(link)
+            stack.push_async_callback(pool.close, 5.0)
+            self._handover.start(self._loop, deliverer.finish)
+            self._started.set_result(None)
+            log.info("sender.engine.started", retry_scale=settings.retry_scale, metrics_port=server.port)
+            watch = asyncio.create_task(self._watch(slots, pool))
+            await self._stop.wait()
+            watch.cancel()
+
+    async def _watch(self, slots: asyncio.Semaphore, pool: Pool) -> None:
+        since_beat = BEAT_EVERY
+        while True:
+            metrics.record_in_flight(self._settings.in_flight - slots._value)  # noqa: SLF001 - no public reading
+            _record_pool(pool)
+            since_beat += GAUGES_EVERY
+            if since_beat >= BEAT_EVERY:
+                self._heartbeat.beat("engine")
+                since_beat = 0.0
+            await asyncio.sleep(GAUGES_EVERY)
+
+    def _patience(self, lane: Lane) -> float:
+        return self._settings.settle_patience_high if lane is Lane.HIGH else self._settings.settle_patience
+
+
+def _record_pool(pool: Pool) -> None:
+    stats = pool.stats()
+    busy = sum(site.busy for site in stats.sites)
+    metrics.record_connections(idle=sum(site.open for site in stats.sites) - busy, busy=busy, opened=stats.opened_total)

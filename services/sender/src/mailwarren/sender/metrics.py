@@ -1,0 +1,109 @@
+"""The sender's Prometheus metrics: every one is declared here, and recorded through a function."""
+
+from prometheus_client import Counter, Gauge, Histogram
+
+from mailwarren.contracts.events import Event, Kind
+
+_LATENCY = (0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 30, 60, 300, 900, 3600, 14400)
+
+_attempts = Counter(
+    "mailwarren_sender_attempts_total", "Attempts by what they led to", ["lane", "site", "result", "bounce_class"]
+)
+_accept_to_delivered = Histogram(
+    "mailwarren_sender_accept_to_delivered_seconds",
+    "From acceptance by the API to the 250 of the next hop",
+    ["lane"],
+    buckets=_LATENCY,
+)
+_accept_to_first = Histogram(
+    "mailwarren_sender_accept_to_first_attempt_seconds",
+    "From acceptance by the API to the end of the first attempt",
+    ["lane"],
+    buckets=_LATENCY,
+)
+_attempt_seconds = Histogram(
+    "mailwarren_sender_attempt_seconds",
+    "One SMTP transaction",
+    ["lane"],
+    buckets=(0.005, 0.02, 0.1, 0.5, 2, 10, 60, 300),
+)
+_parcels = Counter("mailwarren_sender_parcels_total", "Parcels by how they were finished with", ["lane", "verdict"])
+_ladder = Counter("mailwarren_sender_ladder_total", "Parcels put on the ladder", ["lane", "wait"])
+_settles = Counter("mailwarren_sender_settle_total", "Deliveries asked about, by the answer", ["verdict"])
+_unsettled = Counter("mailwarren_sender_sent_unsettled_total", "Deliveries sent after patience ended", ["lane"])
+_parked = Counter("mailwarren_sender_parked_total", "Messages put into mail.dead", ["reason"])
+_in_flight = Gauge("mailwarren_sender_in_flight", "Deliveries being worked on")
+_exposed = Gauge(
+    "mailwarren_sender_exposed",
+    "Mails answered by the next hop whose outcome the broker has not confirmed: sent twice if this process dies now",
+)
+_connections = Gauge("mailwarren_sender_smtp_connections", "Open SMTP connections", ["state"])
+_connections_opened = Gauge("mailwarren_sender_smtp_connections_opened", "SMTP connections opened so far")
+_epoch = Gauge("mailwarren_sender_epoch", "Broker connections of the consumer so far")
+
+# Sites beyond this many share one label value: a direct-to-MX sender meets any number of them.
+_KNOWN_SITES = frozenset({"google", "microsoft", "yahoo", "apple", "smarthost"})
+
+
+def record_event(event: Event) -> None:
+    """An event that the broker has confirmed."""
+    tried = event.tried
+    if tried is None:
+        return
+    site = tried.site if tried.site in _KNOWN_SITES else "other"
+    _attempts.labels(event.lane, site, event.kind, tried.bounce_class or "none").inc()
+    _attempt_seconds.labels(event.lane).observe(tried.duration)
+    if event.accepted_at is None:
+        return
+    waited = max(0.0, event.at - event.accepted_at)
+    if event.kind is Kind.DELIVERED:
+        _accept_to_delivered.labels(event.lane).observe(waited)
+    if event.attempt == 1:
+        _accept_to_first.labels(event.lane).observe(waited)
+
+
+def record_parcel(lane: str, verdict: str) -> None:
+    """A parcel was acked, handed back or found stale."""
+    _parcels.labels(lane, verdict).inc()
+
+
+def record_ladder(lane: str, wait: str) -> None:
+    """A parcel was put on the ladder."""
+    _ladder.labels(lane, wait).inc()
+
+
+def record_settle(verdict: str) -> None:
+    """The tracker (or its silence) answered for a delivery."""
+    _settles.labels(verdict).inc()
+
+
+def record_unsettled(lane: str, count: int) -> None:
+    """Deliveries are sent although nobody answered."""
+    _unsettled.labels(lane).inc(count)
+
+
+def record_parked(reason: str) -> None:
+    """A message went to ``mail.dead``: ``undecodable`` or ``error``."""
+    _parked.labels(reason).inc()
+
+
+def record_in_flight(count: int) -> None:
+    """Deliveries being worked on."""
+    _in_flight.set(count)
+
+
+def record_exposed(count: int) -> None:
+    """Outcomes that wait for the broker's confirm."""
+    _exposed.set(count)
+
+
+def record_connections(*, idle: int, busy: int, opened: int) -> None:
+    """The SMTP pool."""
+    _connections.labels("idle").set(idle)
+    _connections.labels("busy").set(busy)
+    _connections_opened.set(opened)
+
+
+def record_epoch(epoch: int) -> None:
+    """The consumer has a new broker connection."""
+    _epoch.set(epoch)

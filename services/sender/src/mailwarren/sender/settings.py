@@ -1,0 +1,38 @@
+"""The sender's settings, from ``MAILWARREN_*``."""
+
+from pathlib import Path
+
+from pydantic import Field, SecretStr
+
+from mailwarren.runtime.settings import Settings
+
+
+class SenderSettings(Settings):
+    """Beside the common ones."""
+
+    smtp_url: SecretStr | None = None
+    """The smarthost, ``smtp+starttls://user:pass@host:587``; without it mail goes to the recipients' MX."""
+    resolver: str | None = None
+    """``host:port`` of the DNS resolver; None is the system's."""
+    mx_port: int = 25
+    helo: str | None = None
+    """The name said in EHLO; None is this host's."""
+    tls_ca_file: Path | None = None
+    """More roots that server certificates may come from."""
+    connections: int = Field(default=20, ge=1, le=10_000)
+    """To one site at once."""
+    messages_per_connection: int = Field(default=100, ge=1)
+    prefetch: int = Field(default=50, ge=1, le=10_000)
+    """Parcels, for each queue consumed."""
+    in_flight: int = Field(default=500, ge=1)
+    """Deliveries worked on at once, over all queues."""
+    settle_timeout: float = Field(default=10.0, gt=0)
+    """Seconds to wait for the tracker's answer before the parcel goes back to the ladder."""
+    settle_patience: float = Field(default=900.0, ge=0)
+    """Seconds after which an unanswered parcel is sent all the same (``on_unknown: resend`` only)."""
+    settle_patience_high: float = Field(default=60.0, ge=0)
+    drain_grace: float = Field(default=330.0, ge=0)
+    """Seconds that a warm shutdown waits for deliveries in flight; above the final-dot timeout."""
+    dot_timeout: float = Field(default=300.0, gt=0)
+    """Seconds to wait for the reply to the final dot: too short sends twice, too long holds a connection."""
+    heartbeat_file: Path | None = None

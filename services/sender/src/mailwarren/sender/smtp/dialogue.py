@@ -1,0 +1,207 @@
+"""One mail transaction as a state machine without I/O (RFC 5321 §3.3, pipelined as in RFC 2920).
+
+The connection feeds it replies and does what each ``Step`` says; the outcome is there once the step is ``DONE`` or
+``DROP``. With PIPELINING the envelope goes out as one group ``MAIL, RCPT, DATA``, without it command by command.
+"""
+
+from enum import Enum, auto
+
+from mailwarren.contracts.reply import Command, Reply
+from mailwarren.sender.smtp.capabilities import Capabilities
+from mailwarren.sender.smtp.envelope import END_OF_DATA, Envelope
+from mailwarren.sender.smtp.replies import RawReply, to_reply
+from mailwarren.sender.smtp.result import Refused
+
+SERVICE_CLOSING = 421
+"""The server ends the connection after this reply, to whatever command (RFC 5321 §3.8)."""
+
+_INTERMEDIATE = 300
+_REFUSED = 400
+_RSET = b"RSET\r\n"
+_DATA = b"DATA\r\n"
+
+
+class Step(Enum):
+    """What the connection does next, unless it is given octets to write."""
+
+    WAIT = auto()
+    """For the next reply of the group."""
+    SEND_DATA = auto()
+    """The server waits for the message."""
+    DONE = auto()
+    """Decided; the connection may carry another transaction."""
+    DROP = auto()
+    """Decided, and the connection must be closed."""
+
+
+class _Stage(Enum):
+    RSET = auto()
+    MAIL = auto()
+    RCPT = auto()
+    DATA = auto()
+    LONE_DOT = auto()
+    DOT = auto()
+
+
+_COMMANDS = {
+    _Stage.RSET: Command.MAIL,
+    _Stage.MAIL: Command.MAIL,
+    _Stage.RCPT: Command.RCPT,
+    _Stage.DATA: Command.DATA,
+    _Stage.LONE_DOT: Command.DATA,
+    _Stage.DOT: Command.DOT,
+}
+
+
+def check_sendable(capabilities: Capabilities, envelope: Envelope, size: int) -> Refused | None:
+    """Say why this server cannot be sent this mail of ``size`` octets at all, or None."""
+    if envelope.utf8 and not capabilities.utf8:
+        return Refused("5.6.7", "The address needs SMTPUTF8 (RFC 6531), which the server does not offer")
+    if 0 < capabilities.size_limit < size:
+        return Refused("5.3.4", f"The message has {size} octets, the server takes {capabilities.size_limit}")
+    return None
+
+
+def mail_parameters(capabilities: Capabilities, envelope: Envelope, data: bytes) -> bytes:
+    """The ESMTP parameters of MAIL FROM for ``data`` in wire form: only what is offered and needed.
+
+    Data with octets above 127 goes out as it is where 8BITMIME is missing, as all the large MTAs do: it cannot be
+    recoded without breaking its signature.
+    """
+    parameters = b" SIZE=%d" % message_size(data) if capabilities.size else b""
+    if capabilities.eight_bit and not data.isascii():
+        parameters += b" BODY=8BITMIME"
+    if envelope.utf8:
+        parameters += b" SMTPUTF8"
+    return parameters
+
+
+def message_size(data: bytes) -> int:
+    """Octets of the message in ``data``, its end of data not counted (RFC 1870 §5)."""
+    return len(data) - len(END_OF_DATA)
+
+
+class Transaction:
+    """The commands of one envelope and the replies to them.
+
+    Args:
+        envelope: Who from and for.
+        parameters: Of MAIL FROM, from ``mail_parameters``.
+        pipelined: Write the envelope as one group.
+        reset: Begin with RSET: the last transaction of this connection ended before its data.
+
+    Attributes:
+        decided: The server's answer for this recipient, None while there is none. In a group it may be there before
+            the last reply.
+        nonsense: What the server did wrong, when that is why the transaction ended.
+        unfinished: True when the server may still hold the envelope, so that the next transaction must begin with RSET.
+    """
+
+    __slots__ = (
+        "_envelope",
+        "_group",
+        "_parameters",
+        "_recipient_taken",
+        "_stage",
+        "decided",
+        "nonsense",
+        "unfinished",
+    )
+
+    def __init__(self, envelope: Envelope, parameters: bytes, *, pipelined: bool, reset: bool) -> None:
+        self.decided: Reply | None = None
+        self.nonsense: str | None = None
+        self.unfinished = False
+        self._envelope = envelope
+        self._parameters = parameters
+        self._group = pipelined
+        self._stage = _Stage.RSET if reset else _Stage.MAIL
+        self._recipient_taken = False
+
+    @property
+    def command(self) -> Command:
+        """The command whose reply is awaited."""
+        return _COMMANDS[self._stage]
+
+    def start(self) -> bytes:
+        """Return what is written first."""
+        if not self._group:
+            return _RSET if self._stage is _Stage.RSET else self._mail()
+        group = b"MAIL FROM:<%b>%b\r\nRCPT TO:<%b>\r\nDATA\r\n" % (
+            self._envelope.reverse_path,
+            self._parameters,
+            self._envelope.forward_path,
+        )
+        return _RSET + group if self._stage is _Stage.RSET else group
+
+    def advance(self, raw: RawReply) -> Step | bytes:
+        """Take one reply and return the next step, or the octets to write before waiting for the next reply."""
+        code = raw.code
+        stage = self._stage
+        if code == SERVICE_CLOSING:
+            # No more replies of the group will come.
+            self._decide(raw)
+            return Step.DROP
+        if stage is _Stage.DATA:
+            return self._data_answered(raw)
+        if stage is _Stage.LONE_DOT:
+            return Step.DONE
+        if _INTERMEDIATE <= code < _REFUSED:
+            return self._drop("an intermediate reply where none belongs")
+        if stage is _Stage.DOT:
+            self._decide(raw)
+            return Step.DONE
+        return self._envelope_answered(stage, raw)
+
+    def _envelope_answered(self, stage: _Stage, raw: RawReply) -> Step | bytes:
+        """RSET, MAIL and RCPT: in a group the next reply is for the next command, whatever this one says."""
+        taken = raw.code < _INTERMEDIATE
+        if stage is _Stage.RSET:
+            if not taken:
+                return self._drop("RSET refused")
+            self._stage = _Stage.MAIL
+            return Step.WAIT if self._group else self._mail()
+        if not taken:
+            self._decide(raw)
+        if stage is _Stage.MAIL:
+            self.unfinished = taken
+            following, line = _Stage.RCPT, b"RCPT TO:<%b>\r\n" % self._envelope.forward_path
+        else:
+            self._recipient_taken = taken
+            following, line = _Stage.DATA, _DATA
+        if self._group:
+            self._stage = following
+            return Step.WAIT
+        if not taken:
+            return Step.DONE
+        self._stage = following
+        return line
+
+    def _data_answered(self, raw: RawReply) -> Step | bytes:
+        if raw.code < _INTERMEDIATE:
+            return self._drop("a positive reply to DATA before the message")
+        if raw.code >= _REFUSED:
+            self._decide(raw)
+            return Step.DONE
+        if self.decided is None:
+            self._stage = _Stage.DOT
+            self.unfinished = False
+            return Step.SEND_DATA
+        if self._recipient_taken:
+            # MAIL refused, RCPT and DATA taken: a lone dot might deliver an empty mail.
+            return Step.DROP
+        self._stage = _Stage.LONE_DOT
+        return END_OF_DATA
+
+    def _mail(self) -> bytes:
+        return b"MAIL FROM:<%b>%b\r\n" % (self._envelope.reverse_path, self._parameters)
+
+    def _decide(self, raw: RawReply) -> None:
+        """The first refusal of a group is the one that counts; the rest follow from it."""
+        if self.decided is None:
+            self.decided = to_reply(raw, self.command)
+
+    def _drop(self, nonsense: str) -> Step:
+        if self.decided is None:
+            self.nonsense = nonsense
+        return Step.DROP

@@ -1,0 +1,80 @@
+"""The envelope of one transaction, and message data in wire form."""
+
+import re
+from dataclasses import dataclass, field
+
+from mailwarren.sender.smtp.domains import ascii_domain
+
+LONGEST_ADDRESS = 320
+"""Octets: 64 of local part, ``@``, 255 of domain (RFC 5321 §4.5.3.1)."""
+
+END_OF_DATA = b".\r\n"
+
+# Whatever could end the path, the command or the line, in ASCII and in C1.
+_FORBIDDEN = re.compile(r"[\x00-\x20\x7f-\x9f<>]")
+
+
+def _path(address: str) -> tuple[bytes, bool]:
+    """Encode ``address`` for a command: the octets, and whether they need SMTPUTF8 (RFC 6531)."""
+    if _FORBIDDEN.search(address):
+        raise ValueError("an address may not hold control characters, spaces or angle brackets")
+    local, at, domain = address.rpartition("@")
+    if not (at and local and domain):
+        raise ValueError("an address needs a local part and a domain")
+    if address.isascii():
+        encoded, utf8 = address.encode("ascii"), False
+    elif local.isascii():
+        # A foreign domain alone has an ASCII form that every server understands.
+        encoded, utf8 = f"{local}@{ascii_domain(domain)}".encode("ascii"), False
+    else:
+        encoded, utf8 = address.encode("utf-8"), True
+    if len(encoded) > LONGEST_ADDRESS:
+        raise ValueError(f"an address may not be longer than {LONGEST_ADDRESS} octets")
+    return encoded, utf8
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """Who a message is from and for (RFC 5321 §2.3.1): one recipient a transaction.
+
+    Args:
+        sender: The reverse-path, empty for the null path ``<>``.
+        recipient: The forward-path.
+
+    Attributes:
+        reverse_path: ``sender`` as octets for MAIL FROM.
+        forward_path: ``recipient`` as octets for RCPT TO.
+        utf8: True when a local part is not ASCII, so that the server must offer SMTPUTF8.
+
+    Raises:
+        ValueError: an address is malformed, too long, or holds what could start another command.
+    """
+
+    sender: str
+    recipient: str
+    reverse_path: bytes = field(init=False, repr=False, compare=False)
+    forward_path: bytes = field(init=False, repr=False, compare=False)
+    utf8: bool = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Encode and check both paths once."""
+        reverse, reverse_utf8 = _path(self.sender) if self.sender else (b"", False)
+        forward, forward_utf8 = _path(self.recipient)
+        object.__setattr__(self, "reverse_path", reverse)
+        object.__setattr__(self, "forward_path", forward)
+        object.__setattr__(self, "utf8", reverse_utf8 or forward_utf8)
+
+
+def prepare_data(message: bytes) -> bytes:
+    r"""Return ``message`` as it goes over the wire after DATA: CRLF lines, dots stuffed, final ``.\r\n``.
+
+    A bare CR or LF becomes CRLF, so that no server can read a line end, and with it an end of data, where another
+    reads none (RFC 5321 §2.3.8, §4.5.2). Done once per message by the caller, not once per attempt.
+    """
+    # bytes.splitlines() splits at exactly \n, \r and \r\n.
+    wire = b"\r\n".join(message.splitlines())
+    if wire.startswith(b"."):
+        wire = b"." + wire
+    if b"\n." in wire:
+        wire = wire.replace(b"\n.", b"\n..")
+    return wire + b"\r\n" + END_OF_DATA if message else END_OF_DATA

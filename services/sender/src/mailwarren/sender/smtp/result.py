@@ -1,0 +1,109 @@
+"""What became of one attempt. Every member of ``Outcome`` is a value: nothing here is ever raised."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from mailwarren.contracts.reply import Command, Reply
+
+
+class UnreachableKind(StrEnum):
+    """Why no server answer decided the attempt."""
+
+    DNS = "dns"
+    """The name of the host could not be resolved."""
+    CONNECT = "connect"
+    """No TCP connection (refused, unroutable, connect timed out)."""
+    TIMEOUT = "timeout"
+    """The server was silent for longer than its stage allows (RFC 5321 §4.5.3.2)."""
+    TLS = "tls"
+    """TLS was needed and could not be had (not offered, handshake or certificate failed)."""
+    LOST = "lost"
+    """The connection went away in the middle of the dialogue."""
+    PROTOCOL = "protocol"
+    """The server does not speak SMTP as we know it, or lacks what the route needs (AUTH)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unreachable:
+    """No server answer decided this recipient.
+
+    Attributes:
+        kind: What went wrong.
+        text: One line for people; never holds a password or message content.
+        host: The host that was tried, ``name[address]:port``.
+        command: The stage that was under way, None before the connection stood.
+        dot_sent: True when the final dot had been written: the server may have taken the mail.
+    """
+
+    kind: UnreachableKind
+    text: str
+    host: str
+    command: Command | None = None
+    dot_sent: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """We cannot send this mail to this server, and said so without trying.
+
+    Attributes:
+        enhanced: Our own enhanced code: 5.6.7 (the server has no SMTPUTF8), 5.3.4 (larger than its SIZE).
+        text: The reason, for people.
+    """
+
+    enhanced: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Abandoned:
+    """Not sent: the caller's gate said no, or the pool was closed. The message data was not written."""
+
+
+Failure = Reply | Unreachable
+"""Why a host gave no usable session: its own answer (greeting, EHLO, STARTTLS, AUTH), or none."""
+
+
+@dataclass(frozen=True, slots=True)
+class NoSession:
+    """A host that gave no usable session.
+
+    Attributes:
+        failure: Its own answer, or that there was none.
+        host: ``name[address]:port``.
+    """
+
+    failure: Failure
+    host: str
+
+    @property
+    def reason(self) -> str:
+        """``connect``, ``tls`` …, or the stage and code of the answer: ``ehlo 421``; a bounded label."""
+        if isinstance(self.failure, Unreachable):
+            return self.failure.kind.value
+        return f"{self.failure.command.value} {self.failure.code}"
+
+
+Outcome = Reply | Unreachable | Refused | Abandoned
+"""All that can become of one attempt; match on it exhaustively."""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One attempt over SMTP.
+
+    Attributes:
+        outcome: What decided it.
+        host: The host that it was decided at, ``name[address]:port``; empty when none was tried.
+        tls: ``TLSv1.3 TLS_AES_256_GCM_SHA384`` or the like; None without TLS.
+        duration: Seconds of connecting and dialogue; waiting for a free connection is not part of it.
+        dot_at: When the final dot was written (``time.time()``), None when it was not.
+        replied_at: When the deciding reply came (``time.time()``), None when none came.
+    """
+
+    outcome: Outcome
+    host: str = ""
+    tls: str | None = None
+    duration: float = 0.0
+    dot_at: float | None = None
+    replied_at: float | None = None

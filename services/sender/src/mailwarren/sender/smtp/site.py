@@ -1,0 +1,108 @@
+"""Where mail goes: hosts, how to talk to them, and how much of it they get."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class TlsMode(StrEnum):
+    """How much TLS a site needs."""
+
+    OFF = "off"
+    """Never, even when offered."""
+    OPPORTUNISTIC = "opportunistic"
+    """When offered, whatever the certificate; plain when the handshake fails (RFC 7435)."""
+    REQUIRED = "required"
+    """Always, whatever the certificate."""
+    VERIFY = "verify"
+    """Always, and the certificate must be valid for the host's name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """One address of one mail host.
+
+    Attributes:
+        name: Host name, used for SNI and certificates.
+        port: TCP port.
+        address: IP address; None leaves the name to the system's resolver (smarthosts).
+        preference: MX preference, lower first.
+    """
+
+    name: str
+    port: int
+    address: str | None = None
+    preference: int = field(default=0, compare=False)
+
+    def __str__(self) -> str:
+        """``name[address]:port``, or ``name:port`` without an address."""
+        return f"{self.name}[{self.address}]:{self.port}" if self.address else f"{self.name}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Auth:
+    """Credentials for SMTP AUTH (RFC 4954).
+
+    Attributes:
+        user: The authentication identity.
+        password: Its password, never shown by ``repr``.
+        plaintext: True allows them over a connection without TLS.
+
+    Raises:
+        ValueError: NUL in either, which AUTH PLAIN uses as its separator (RFC 4616).
+    """
+
+    user: str
+    password: str = field(repr=False)
+    plaintext: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse what AUTH PLAIN cannot carry."""
+        if "\0" in self.user or "\0" in self.password:
+            raise ValueError("user and password may not hold NUL")
+
+
+@dataclass(frozen=True, slots=True)
+class SiteLimits:
+    """What one process may do to a site.
+
+    Attributes:
+        connections: Open at the same time.
+        messages_per_connection: Transactions before QUIT, refused ones included.
+        idle: Seconds that a connection is kept without work.
+
+    Raises:
+        ValueError: a limit under which no mail could ever go.
+    """
+
+    connections: int = 10
+    messages_per_connection: int = 100
+    idle: float = 60.0
+
+    def __post_init__(self) -> None:
+        """Refuse limits that would keep senders waiting for ever."""
+        if self.connections < 1 or self.messages_per_connection < 1:
+            raise ValueError("a site needs at least one connection and one message on it")
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """A set of hosts that serves one destination, under the limits that go by ``name``.
+
+    Destinations of one provider share ``name``, and with it the limits. A connection serves another destination only
+    when that has the same hosts and security (``route``): a provider's hosts are not all good for all its domains.
+    """
+
+    name: str
+    hosts: tuple[Host, ...]
+    tls: TlsMode = TlsMode.OPPORTUNISTIC
+    implicit_tls: bool = False
+    auth: Auth | None = None
+    limits: SiteLimits = SiteLimits()
+    route: str = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Compute ``route`` once; as a string it keeps its own hash."""
+        if not self.hosts:
+            raise ValueError("a site needs a host")
+        hosts = ",".join(sorted({f"{host.name}:{host.port}" for host in self.hosts}))
+        object.__setattr__(self, "route", f"{self.tls} {self.implicit_tls} {hash(self.auth)} {hosts}")

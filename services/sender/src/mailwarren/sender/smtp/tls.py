@@ -1,0 +1,36 @@
+"""TLS contexts, built once per process: loading a trust store takes milliseconds, a context serves every connection."""
+
+import ssl
+from pathlib import Path
+
+from mailwarren.sender.smtp.site import TlsMode
+
+
+class TlsContexts:
+    """The two contexts that a sender needs.
+
+    Args:
+        ca_file: PEM file of authorities to trust besides the system's.
+
+    Raises:
+        OSError: ``ca_file`` cannot be read (``ssl.SSLError`` when it holds no certificate).
+    """
+
+    def __init__(self, ca_file: Path | None = None) -> None:
+        self._verifying = ssl.create_default_context(ssl.Purpose.SERVER_AUTH)
+        if ca_file is not None:
+            self._verifying.load_verify_locations(cafile=ca_file)
+        # Between mail servers an unchecked certificate still beats plain text (RFC 7435).
+        self._unchecked = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        self._unchecked.check_hostname = False
+        self._unchecked.verify_mode = ssl.CERT_NONE
+
+    def for_mode(self, mode: TlsMode) -> ssl.SSLContext:
+        """Return the context for ``mode``; ``off`` has none.
+
+        Raises:
+            ValueError: ``mode`` is ``off``.
+        """
+        if mode is TlsMode.OFF:
+            raise ValueError("no TLS context for a site without TLS")
+        return self._verifying if mode is TlsMode.VERIFY else self._unchecked

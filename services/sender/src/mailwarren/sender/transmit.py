@@ -1,0 +1,131 @@
+"""One delivery over SMTP: where to, which bytes, what became of it."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from email.utils import parseaddr
+from typing import assert_never
+
+import structlog
+
+from mailwarren.contracts.events import Kind
+from mailwarren.contracts.parcel import Attempt, Delivery, OnUnknown, Parcel
+from mailwarren.contracts.reply import Reply
+from mailwarren.contracts.routing import domain_of
+from mailwarren.contracts.template import TemplateProblem
+from mailwarren.sender.adapters.ladder import Stale
+from mailwarren.sender.adapters.outcomes import OutcomeWriter
+from mailwarren.sender.domain.classify import Reading, read_reply
+from mailwarren.sender.domain.render import Unbuildable, build_mail
+from mailwarren.sender.smtp.envelope import Envelope, prepare_data
+from mailwarren.sender.smtp.mx import DnsFailure
+from mailwarren.sender.smtp.pool import Pool
+from mailwarren.sender.smtp.result import Abandoned, Refused, Result, Unreachable, UnreachableKind
+from mailwarren.sender.smtp.route import Routes
+
+log = structlog.get_logger()
+
+
+@dataclass(slots=True)
+class Tried:
+    """How a try ended. ``attempt`` is None when nothing was tried (the mail could not be built)."""
+
+    delivery: Delivery
+    kind: Kind
+    attempt: Attempt | None = None
+    reason: str | None = None
+    suppress: bool = False
+    retry_in: float | None = None
+
+
+class Transmitter:
+    """Finds the site, builds the bytes and sends them, if the parcel is still ours when the data is due."""
+
+    def __init__(self, *, routes: Routes, pool: Pool, outcomes: OutcomeWriter) -> None:
+        self._routes = routes
+        self._pool = pool
+        self._outcomes = outcomes
+
+    async def transmit(self, parcel: Parcel, delivery: Delivery, owned: Callable[[], bool]) -> Tried:
+        """One attempt.
+
+        Raises:
+            Stale: the parcel stopped being ours before mail data was written.
+        """
+        try:
+            data = prepare_data(build_mail(parcel.content, delivery, parcel.accepted_at))
+            envelope = Envelope(parseaddr(parcel.content.sender)[1], delivery.to)
+        except (TemplateProblem, Unbuildable, ValueError) as error:
+            return Tried(delivery, Kind.FAILED, reason=f"the mail could not be built: {error}")
+        site = await self._routes.site_for(domain_of(delivery.to))
+        if isinstance(site, DnsFailure):
+            return _without_site(parcel, delivery, site)
+        while True:
+            await self._outcomes.clear()
+            result = await self._pool.send(site, envelope, data, lambda: owned() and self._outcomes.may_send())
+            if not isinstance(result.outcome, Abandoned):
+                return _read(parcel, delivery, site.name, result)
+            if not owned():
+                raise Stale
+
+
+def _without_site(parcel: Parcel, delivery: Delivery, failure: DnsFailure) -> Tried:
+    kind = Kind.BOUNCED if failure.permanent else Kind.DEFERRED
+    attempt = Attempt(
+        number=parcel.attempt,
+        at=time.time(),
+        trouble=failure.text,
+        bounce_class="bad_domain" if failure.permanent else "dns",
+    )
+    return Tried(delivery, kind, attempt, suppress=failure.permanent)
+
+
+def _read(parcel: Parcel, delivery: Delivery, site: str, result: Result) -> Tried:
+    reply: Reply | None = None
+    trouble: str | None = None
+    match result.outcome:
+        case Reply() as reply:
+            reading = read_reply(reply, parcel.attempt)
+        case Unreachable() as failure:
+            trouble = f"{failure.kind}: {failure.text}"
+            reading = _read_unreachable(parcel, failure)
+        case Refused() as refused:
+            trouble = f"{refused.enhanced} {refused.text}"
+            reading = Reading(Kind.FAILED, "cannot_send")
+        case Abandoned():
+            raise Stale
+        case _ as never:
+            assert_never(never)
+    attempt = Attempt(
+        number=parcel.attempt,
+        at=result.replied_at or time.time(),
+        reply=reply,
+        trouble=trouble,
+        bounce_class=reading.bounce_class,
+        site=site,
+        host=result.host,
+        duration=result.duration,
+    )
+    reason = "the connection was lost after the final dot; it may have arrived" if _unknown(result) else None
+    return Tried(delivery, reading.kind, attempt, reason, reading.suppress, reading.retry_in)
+
+
+def _unknown(result: Result) -> bool:
+    return isinstance(result.outcome, Unreachable) and result.outcome.dot_sent
+
+
+def _read_unreachable(parcel: Parcel, failure: Unreachable) -> Reading:
+    names = {
+        UnreachableKind.DNS: "dns",
+        UnreachableKind.CONNECT: "no_answer",
+        UnreachableKind.TIMEOUT: "no_answer",
+        UnreachableKind.TLS: "tls",
+        UnreachableKind.LOST: "bad_connection",
+        UnreachableKind.PROTOCOL: "protocol_error",
+    }
+    name = names[failure.kind]
+    if failure.dot_sent and parcel.on_unknown is OnUnknown.HOLD:
+        return Reading(Kind.HELD, name)
+    if failure.dot_sent and parcel.on_unknown is OnUnknown.FAIL:
+        return Reading(Kind.FAILED, name)
+    return Reading(Kind.DEFERRED, name)
