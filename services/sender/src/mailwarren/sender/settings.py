@@ -20,8 +20,9 @@ class SenderSettings(Settings):
     tls_ca_file: Path | None = None
     """More roots that server certificates may come from."""
     connections: int = Field(default=20, ge=1, le=10_000)
-    """To one site at once."""
+    """To the smarthost at once; providers have limits of their own (``smtp/route.py``)."""
     messages_per_connection: int = Field(default=100, ge=1)
+    """To the smarthost, before the connection is closed."""
     prefetch: int = Field(default=50, ge=1, le=10_000)
     """Parcels, for each queue consumed."""
     in_flight: int = Field(default=500, ge=1)

@@ -1,5 +1,6 @@
 """One delivery over SMTP: where to, which bytes, what became of it."""
 
+import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,13 +18,22 @@ from mailwarren.sender.adapters.ladder import Stale
 from mailwarren.sender.adapters.outcomes import OutcomeWriter
 from mailwarren.sender.domain.classify import Reading, read_reply
 from mailwarren.sender.domain.render import Unbuildable, build_mail
-from mailwarren.sender.smtp.envelope import Envelope, prepare_data
-from mailwarren.sender.smtp.mx import DnsFailure
-from mailwarren.sender.smtp.pool import Pool
-from mailwarren.sender.smtp.result import Abandoned, Refused, Result, Unreachable, UnreachableKind
-from mailwarren.sender.smtp.route import Routes
+from mailwarren.sender.smtp import (
+    Abandoned,
+    DnsFailure,
+    Envelope,
+    Pool,
+    Refused,
+    Result,
+    Routes,
+    Unreachable,
+    UnreachableKind,
+    prepare_data,
+)
 
 log = structlog.get_logger()
+
+GATE_PAUSE = 0.05
 
 
 @dataclass(slots=True)
@@ -67,6 +77,8 @@ class Transmitter:
                 return _read(parcel, delivery, site.name, result)
             if not owned():
                 raise Stale
+            # The gate closed for a moment (too many unconfirmed outcomes), or the pool closes for good.
+            await asyncio.sleep(GATE_PAUSE)
 
 
 def _without_site(parcel: Parcel, delivery: Delivery, failure: DnsFailure) -> Tried:

@@ -101,7 +101,8 @@ def read_reply(reply: Reply, attempt: int) -> Reading:  # noqa: PLR0911 - one li
 
 
 _HINT = re.compile(
-    r"(?:try|retry)(?: again)?(?: later)? (?:in|after) (\d{1,6}) ?(s|sec|seconds?|m|min|minutes?|h|hours?)?\b", re.I
+    r"(?:try|retry)(?: again)?(?: later)? (?:in|after) (\d{1,6}) ?(s|sec|seconds?|m|min|minutes?|h|hours?)?\b",
+    re.IGNORECASE,
 )
 _UNIT = {"s": 1.0, "m": 60.0, "h": 3600.0}
 

@@ -27,11 +27,13 @@ def build_app(settings: SenderSettings) -> Celery:
     class MailTask(Task):
         """Never runs in a pool: its strategy takes the messages."""
 
+        name = TASK
         Strategy = "mailwarren.sender.engine.strategy:strategy"
 
-    @app.task(base=MailTask, name=TASK)
-    def mail_send(**_: Any) -> None:
-        raise RuntimeError("mail.send is delivered by its strategy, not by a pool")
+        def run(self, **_: Any) -> None:
+            raise RuntimeError("mail.send is delivered by its strategy, not by a pool")
+
+    app.register_task(MailTask())
 
     engine = EngineThread(settings, topology, app.handover, app.heartbeat)
 

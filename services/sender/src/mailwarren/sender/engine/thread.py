@@ -24,7 +24,7 @@ from mailwarren.sender.engine.consumer import BEAT_EVERY
 from mailwarren.sender.engine.handover import Handover
 from mailwarren.sender.settings import SenderSettings
 from mailwarren.sender.settle import Settler
-from mailwarren.sender.smtp.pool import Pool
+from mailwarren.sender.smtp import Pool
 from mailwarren.sender.transmit import Transmitter
 from mailwarren.sender.wiring import build_pool, build_routes
 

@@ -115,7 +115,7 @@ async def _connect(host: Host, site: Site, settings: ClientSettings) -> Connecti
 
 
 async def _greet(connection: Connection, settings: ClientSettings) -> None:
-    greeting = await connection.expect(Command.CONNECT, settings.timeouts.greeting)
+    greeting = await connection.greeting(settings.timeouts.greeting)
     _require(connection, greeting, Command.CONNECT)
     connection.capabilities = await _hello(connection, settings.helo_name)
 

@@ -18,7 +18,7 @@ BLOCK = 64 * 1024
 """Octets of a message written at once; a larger one waits for the transport between its blocks."""
 
 MaySend = Callable[[], bool]
-"""The gate: asked once per attempt, right before message data is written. It must be quick and may not raise."""
+"""The gate: asked once per attempt, right before message data is written. It must be quick."""
 
 
 class Connection(Wire):
@@ -102,6 +102,7 @@ class Connection(Wire):
             return await self._outcome
         except BaseException:
             self._transaction = None
+            self._unwritten = None
             self.abort()
             raise
 

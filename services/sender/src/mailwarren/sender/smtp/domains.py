@@ -1,5 +1,7 @@
 """Domain names as SMTP and DNS want them, and the site that a mail host belongs to."""
 
+import re
+
 import idna
 
 _PROVIDERS = (
@@ -13,20 +15,20 @@ _PROVIDERS = (
 _SHORT_LABEL = 3
 _COUNTRY_LABEL = 2
 _LONGEST_NAME = 253
-_LONGEST_LABEL = 63
+_LABEL = re.compile(r"[a-z0-9_-]{1,63}")
 
 
 def ascii_domain(domain: str) -> str:
     """Return the lower-case A-label form of ``domain`` (RFC 5891), without a trailing dot.
 
     Raises:
-        ValueError: it is not a domain name (empty or over-long label, character outside IDNA).
+        ValueError: it is not a domain name (empty or over-long label, a character that no host name has).
     """
     name = domain.lower().removesuffix(".")
     if not name.isascii():
         name = idna.encode(name, uts46=True).decode("ascii")
     labels = name.split(".")
-    if len(name) > _LONGEST_NAME or not all(0 < len(label) <= _LONGEST_LABEL for label in labels):
+    if len(name) > _LONGEST_NAME or not all(map(_LABEL.fullmatch, labels)):
         raise ValueError("not a domain name")
     return name
 

@@ -62,7 +62,7 @@ class ReplyParser:
             elif self.broken is not None:
                 return replies
         if len(self._partial) > LONGEST_LINE:
-            self._break("a line without an end")
+            self.broken = "a line without an end"
         return replies
 
     def _take(self, line: bytes) -> RawReply | None:
@@ -70,14 +70,17 @@ class ReplyParser:
         code = _CODES.get(line[:3])
         separator = line[3:4]
         if code is None or separator not in _SEPARATORS or len(line) > LONGEST_LINE:
-            return self._break("a line that is no SMTP reply")
+            self.broken = "a line that is no SMTP reply"
+            return None
         lines = self._lines
         if lines and code != self._code:
-            return self._break("a reply whose lines differ in code")
+            self.broken = "a reply whose lines differ in code"
+            return None
         text = line[4:].removesuffix(b"\r")
         if separator == b"-":
             if len(lines) >= MOST_LINES:
-                return self._break(f"a reply of more than {MOST_LINES} lines")
+                self.broken = f"a reply of more than {MOST_LINES} lines"
+                return None
             self._code = code
             lines.append(text)
             return None
@@ -85,11 +88,6 @@ class ReplyParser:
             return RawReply(code, (text,))
         self._lines = []
         return RawReply(code, (*lines, text))
-
-    def _break(self, reason: str) -> None:
-        self.broken = reason
-        self._partial = b""
-        self._lines.clear()
 
 
 def to_reply(raw: RawReply, command: Command) -> Reply:

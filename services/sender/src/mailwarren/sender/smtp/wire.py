@@ -78,28 +78,24 @@ class Wire(asyncio.Protocol):
         self._failure: Failure | None = None
         self._quitting = False
         self._stage: Command | None = None
-        self._waiter: asyncio.Future[RawReply] | None = None
+        self._waiter: asyncio.Future[RawReply | None] | None = None
 
     # --- commands ---
 
-    async def expect(self, command: Command, seconds: float) -> RawReply:
-        """Wait for the reply to ``command``.
-
-        Raises:
-            SessionFailedError: none came within ``seconds``, the connection was lost, or it was no SMTP.
-        """
-        self._stage = command
-        if self._failure is not None:
-            raise SessionFailedError(self._failure)
-        self._timer.set(seconds)
-        self._waiter = self._loop.create_future()
-        return await self._waiter
+    async def greeting(self, seconds: float) -> RawReply:
+        """Wait for the server's first words; raises as ``ask``."""
+        return await self._answer(Command.CONNECT, seconds)
 
     async def ask(self, line: bytes, command: Command) -> RawReply:
-        """Write ``line`` and wait for its reply; raises as ``expect``."""
+        """Write ``line`` and wait for its reply.
+
+        Raises:
+            SessionFailedError: none came in time, the connection was lost, or it was no SMTP.
+        """
         if self._failure is None:
+            self._waiter = self._loop.create_future()
             self._transport.write(line + b"\r\n")
-        return await self.expect(command, self._timeouts.command)
+        return await self._answer(command, self._timeouts.command)
 
     async def start_tls(self, context: ssl.SSLContext) -> None:
         """Do the handshake after a positive reply to STARTTLS (RFC 3207).
@@ -114,6 +110,7 @@ class Wire(asyncio.Protocol):
         if self._failure is not None:
             raise SessionFailedError(self._failure)
         self._timer.cancel()
+        problem = "connection lost"
         try:
             upgraded = await self._loop.start_tls(
                 self._transport,
@@ -124,12 +121,11 @@ class Wire(asyncio.Protocol):
                 ssl_shutdown_timeout=TLS_SHUTDOWN,
             )
         except OSError as error:  # ssl.SSLError and the handshake's timeout are such
-            upgraded = None
-            self.fail(self._unreachable(UnreachableKind.TLS, f"TLS handshake: {describe(error)}"))
+            upgraded, problem = None, describe(error)
         if upgraded is None or self.closed:
-            lost = self._unreachable(UnreachableKind.TLS, "TLS handshake: connection lost")
-            self.fail(lost)
-            raise SessionFailedError(self._failure or lost)
+            failure = self._unreachable(UnreachableKind.TLS, f"TLS handshake: {problem}")
+            self.fail(failure)
+            raise SessionFailedError(failure)
         self._transport = upgraded
         self._note_tls()
 
@@ -139,9 +135,8 @@ class Wire(asyncio.Protocol):
         """End the connection at once; whoever waits for it gets ``failure``. The first failure stays."""
         if self._failure is None:
             self._failure = failure
-        waiter, self._waiter = self._waiter, None
-        if waiter is not None and not waiter.done():
-            waiter.set_exception(SessionFailedError(self._failure))
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
         self.abort()
 
     def abort(self) -> None:
@@ -171,7 +166,8 @@ class Wire(asyncio.Protocol):
     # --- asyncio.Protocol ---
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Remember the transport; with implicit TLS the handshake is already done."""
+        """Be ready for the greeting, which may come before anybody asks; with implicit TLS the handshake is done."""
+        self._waiter = self._loop.create_future()
         self._transport = transport  # type: ignore[assignment]  # a stream's transport is a Transport
         self._note_tls()
 
@@ -196,11 +192,21 @@ class Wire(asyncio.Protocol):
 
     # --- inside ---
 
+    async def _answer(self, command: Command, seconds: float) -> RawReply:
+        self._stage = command
+        reply = None
+        if self._waiter is not None:
+            self._timer.set(seconds)
+            reply = await self._waiter
+            self._waiter = None
+        if reply is not None:
+            return reply
+        raise SessionFailedError(self._failure or self._unreachable(UnreachableKind.LOST, "connection lost"))
+
     def _replied(self, raw: RawReply) -> None:
         """One reply came outside a transaction."""
-        waiter, self._waiter = self._waiter, None
-        if waiter is not None and not waiter.done():
-            waiter.set_result(raw)
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(raw)
         elif self._quitting:
             self._transport.close()
         elif self.closed:
@@ -213,7 +219,7 @@ class Wire(asyncio.Protocol):
     def _expired(self) -> None:
         if self.closed:
             self._transport.abort()
-        elif self._waiter is not None:
+        elif self._waiter is not None and not self._waiter.done():
             self.fail(self._unreachable(UnreachableKind.TIMEOUT, "no answer in time"))
         else:
             self.quit()

@@ -1,0 +1,56 @@
+"""The sink's own record of a run, read over its HTTP side."""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+from mailwarren.devstack.harness.counts import SinkPair
+
+
+@dataclass(frozen=True)
+class SinkRecord:
+    """One recipient of one mail whose final dot arrived. Times are Unix seconds."""
+
+    message_id: str
+    rcpt: str
+    received_at: float
+    answered_at: float | None
+    code: int
+
+
+class SinkWitness:
+    """Reads what arrived, and sets the personas."""
+
+    def __init__(self, url: str) -> None:
+        self._client = httpx.Client(base_url=url, timeout=30)
+
+    def close(self) -> None:
+        """Close the HTTP client."""
+        self._client.close()
+
+    def play(self, *personas: dict[str, Any], **script: Any) -> None:
+        """Replace the script."""
+        answer = self._client.post("/script", json={"personas": list(personas), **script})
+        answer.raise_for_status()
+
+    def stats(self) -> dict[str, Any]:
+        """The counters."""
+        found: dict[str, Any] = self._client.get("/stats").raise_for_status().json()
+        return found
+
+    def pairs(self) -> dict[tuple[str, str], SinkPair]:
+        """Copies by (Message-ID without brackets, recipient)."""
+        lines = self._client.get("/pairs").raise_for_status().text.splitlines()
+        rows = (json.loads(line) for line in lines if line)
+        return {(row[0].strip("<>"), row[1]): SinkPair(row[2], row[3]) for row in rows}
+
+    def records(self) -> list[SinkRecord]:
+        """Every final dot that arrived."""
+        lines = self._client.get("/records").raise_for_status().text.splitlines()
+        rows = (json.loads(line) for line in lines if line)
+        return [
+            SinkRecord(row["message_id"].strip("<>"), row["rcpt"], row["received_at"], row["answered_at"], row["code"])
+            for row in rows
+        ]

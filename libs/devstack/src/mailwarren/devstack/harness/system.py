@@ -1,0 +1,253 @@
+"""The system under test: real processes on free ports against a given broker and database."""
+
+import asyncio
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import httpx
+
+from mailwarren.contracts.lanes import Lane
+from mailwarren.contracts.topology import send_queue_names
+from mailwarren.devstack.harness.counts import Disagreement, Promise, compare
+from mailwarren.devstack.harness.service import Service
+from mailwarren.devstack.harness.sink import SinkWitness
+from mailwarren.devstack.ports import free_ports
+
+BIN = Path(sys.executable).parent
+SENDER = "mailwarren.sender.main:app"
+
+
+class System:
+    """Starts, kills and asks the services of one Mailwarren.
+
+    Args:
+        root: a folder for logs and files of this system.
+        retry_scale: 0.01 makes five minutes three seconds.
+    """
+
+    def __init__(
+        self, root: Path, *, amqp_url: str, database_url: str, prefix: str = "", retry_scale: float = 0.01
+    ) -> None:
+        self.root = root
+        self.amqp_url = amqp_url
+        self.database_url = database_url
+        self.prefix = prefix
+        self.env = {
+            **{name: value for name, value in os.environ.items() if not name.startswith("MAILWARREN_")},
+            "MAILWARREN_AMQP_URL": amqp_url,
+            "MAILWARREN_AMQP_PREFIX": prefix,
+            "MAILWARREN_DATABASE_URL": database_url,
+            "MAILWARREN_RETRY_SCALE": str(retry_scale),
+            "MAILWARREN_METRICS_HOST": "127.0.0.1",
+            "MAILWARREN_METRICS_PORT": "0",
+            "PYTHONUNBUFFERED": "1",
+        }
+        self.services: dict[str, Service] = {}
+        self.smtp_url = ""
+        self.sink: SinkWitness | None = None
+        self.api: httpx.Client | None = None
+
+    # Starting
+
+    def prepare(self) -> None:
+        """Topology, schema and the first API key, by the same commands that a cluster's hook jobs run."""
+        self.command("mailwarren", "topology", "apply")
+        self.command("mailwarren", "migrate")
+        answer = self.command("mailwarren", "keys", "bootstrap", "--name", "test")
+        self.token = json.loads(answer.splitlines()[-1])["token"]
+
+    def command(self, name: str, *arguments: str) -> str:
+        """Run one of our commands to its end; returns its standard output."""
+        done = subprocess.run(
+            [str(BIN / name), *arguments], env=self.env, capture_output=True, text=True, timeout=120, check=False
+        )
+        if done.returncode:
+            raise RuntimeError(
+                f"{name} {' '.join(arguments)} ended with {done.returncode}:\n{done.stdout}{done.stderr}"
+            )
+        return done.stdout
+
+    def start_sink(self, *arguments: str) -> SinkWitness:
+        """A sink on free ports."""
+        ready = self.root / "sink.json"
+        ready.unlink(missing_ok=True)
+        listen = ("--smtp", "127.0.0.1:0", "--http", "127.0.0.1:0", "--ready-file", str(ready))
+        self._start("sink", [str(BIN / "mailwarren-sink"), *listen, *arguments])
+        wait_for(
+            lambda: ready.exists() and ready.read_text().strip() != "", 20, "the sink", self.services["sink"].check
+        )
+        places = json.loads(ready.read_text())
+        self.smtp_url = f"smtp://{places['smtp']}"
+        self.sink = SinkWitness(places["http"])
+        return self.sink
+
+    def start_ingest(self, *, wait: bool = True, name: str = "ingest", **env: str) -> httpx.Client:
+        """The API; returns a client with the first key."""
+        (port,) = free_ports(1)
+        settings = {"MAILWARREN_HTTP_HOST": "127.0.0.1", "MAILWARREN_HTTP_PORT": str(port)}
+        self._start(name, [str(BIN / "ingest"), "api"], {**settings, **env})
+        client = httpx.Client(
+            base_url=f"http://127.0.0.1:{port}/v1", headers={"Authorization": f"Bearer {self.token}"}, timeout=60
+        )
+        self.api = client
+        if wait:
+            url = f"http://127.0.0.1:{port}/readyz"
+            wait_for(lambda: _ok(url), 30, "the API", self.services[name].check)
+        return client
+
+    def start_tracker(self, name: str = "tracker", **env: str) -> Service:
+        """A tracker."""
+        return self._start(name, [str(BIN / "tracker"), "consume"], env)
+
+    def start_sender(
+        self,
+        name: str = "sender",
+        lanes: Iterable[Lane] = tuple(Lane),
+        *,
+        app: str = SENDER,
+        wait: bool = True,
+        env: dict[str, str] | None = None,
+    ) -> Service:
+        """A sender for all shards of some lanes."""
+        (port,) = free_ports(1)
+        queues = ",".join(send_queue_names(list(lanes), prefix=self.prefix))
+        argv = [str(BIN / "celery"), "--quiet", "-A", app, "worker", "-P", "solo", "-c", "1", "-Q", queues]
+        flags = ["--without-gossip", "--without-mingle", "--without-heartbeat", "-n", f"{self.prefix}{name}@%h"]
+        own = {"MAILWARREN_SMTP_URL": self.smtp_url, "MAILWARREN_METRICS_PORT": str(port)}
+        service = self._start(name, [*argv, *flags], {**own, **(env or {})})
+        if wait:
+            wait_for(lambda: _ok(f"http://127.0.0.1:{port}/readyz"), 30, name, service.check)
+        return service
+
+    def start_all(self, senders: int = 1, sender_env: dict[str, str] | None = None) -> None:
+        """Everything, in the order that a cluster would have it ready."""
+        self.start_sink()
+        self.start_ingest()
+        self.start_tracker()
+        for number in range(senders):
+            self.start_sender(f"sender{number}", env=sender_env)
+
+    def _start(self, name: str, argv: Sequence[str], env: dict[str, str] | None = None) -> Service:
+        service = Service(name, argv, {**self.env, **(env or {})}, self.root / f"{name}.log")
+        self.services[name] = service
+        return service
+
+    def close(self) -> None:
+        """End every process."""
+        for service in reversed(list(self.services.values())):
+            if service.alive:
+                service.kill()
+        if self.sink is not None:
+            self.sink.close()
+        if self.api is not None:
+            self.api.close()
+
+    # Sending
+
+    def send_bulk(
+        self, addresses: Sequence[str], *, lane: Lane = Lane.BULK, headers: dict[str, str] | None = None, **fields: Any
+    ) -> list[Promise]:
+        """One bulk call; returns what the API said yes to."""
+        body = {
+            "from": "Ada <ada@sender.test>",
+            "subject": "Hello {{ name }}",
+            "text": "Hello {{ name }}, this is yours alone.",
+            "priority": lane.value,
+            "recipients": [{"to": address, "variables": {"name": address.split("@")[0]}} for address in addresses],
+        }
+        answer = self._client.post("/emails/bulk", json=body | fields, headers=headers).raise_for_status()
+        return [self.promise(row["id"], row["to"]) for row in answer.json()["data"]]
+
+    def send(self, to: str, **fields: Any) -> httpx.Response:
+        """One single mail; the raw answer."""
+        body = {"from": "Ada <ada@sender.test>", "to": to, "subject": "Hello", "text": "Hello, you."}
+        return self._client.post("/emails", json=body | fields)
+
+    @staticmethod
+    def promise(email_id: str, to: str, sender_domain: str = "sender.test") -> Promise:
+        """What a yes promises: the Message-ID follows from the id."""
+        return Promise(email_id, to, f"{email_id}@{sender_domain}")
+
+    @property
+    def _client(self) -> httpx.Client:
+        if self.api is None:
+            raise RuntimeError("start_ingest() comes first")
+        return self.api
+
+    # Asking
+
+    def query(self, sql: str, *arguments: Any) -> list[Any]:
+        """Rows of the database."""
+
+        async def run() -> list[Any]:
+            connection = await asyncpg.connect(self.database_url.replace("+asyncpg", ""))
+            try:
+                found: list[Any] = await connection.fetch(sql, *arguments)
+                return found
+            finally:
+                await connection.close()
+
+        return asyncio.run(run())
+
+    def states(self, promises: Iterable[Promise] | None = None) -> dict[tuple[str, str], str]:
+        """State by (email id, address): of all deliveries, or of those promised."""
+        rows = self.query("select email_id::text as email, address, state from deliveries")
+        states = {(row["email"], row["address"]): row["state"] for row in rows}
+        if promises is None:
+            return states
+        wanted = {(promise.email_id, promise.address) for promise in promises}
+        return {key: state for key, state in states.items() if key in wanted}
+
+    def ledger(self, promises: list[Promise]) -> Disagreement:
+        """Compare promises, rows and sink as they are now."""
+        if self.sink is None:
+            raise RuntimeError("start_sink() comes first")
+        return compare(promises, self.states(), self.sink.pairs())
+
+    def settle(self, promises: list[Promise], timeout: float = 60.0) -> Disagreement:
+        """Wait until every promised delivery has an end; the comparison after that (or after ``timeout``)."""
+        end = time.monotonic() + timeout
+        while True:
+            with contextlib.suppress(OSError, asyncpg.PostgresError):
+                found = self.ledger(promises)
+                if not (found.missing_rows or found.without_end) or time.monotonic() > end:
+                    return found
+            if time.monotonic() > end + 10:
+                raise TimeoutError("the ledger could not be read")
+            time.sleep(0.5)
+
+    def logs(self) -> str:
+        """The ends of all logs, for a failing test."""
+        return "\n".join(f"--- {name}\n{service.tail()}" for name, service in self.services.items())
+
+
+def wait_for(
+    condition: Callable[[], bool],
+    timeout: float,
+    what: str,
+    check: Callable[[], None] | None = None,
+    every: float = 0.05,
+) -> None:
+    """Poll until ``condition()``; TimeoutError names ``what`` after ``timeout`` seconds."""
+    end = time.monotonic() + timeout
+    while not condition():
+        if check is not None:
+            check()
+        if time.monotonic() > end:
+            raise TimeoutError(f"{what} took longer than {timeout} s")
+        time.sleep(every)
+
+
+def _ok(url: str) -> bool:
+    try:
+        return httpx.get(url, timeout=2).status_code == httpx.codes.OK
+    except httpx.HTTPError:
+        return False

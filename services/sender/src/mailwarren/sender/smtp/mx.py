@@ -1,0 +1,210 @@
+"""Which hosts take mail for a domain (RFC 5321 §5.1, null MX RFC 7505), by DNS with caches of our own."""
+
+import asyncio
+import ipaddress
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import dns.asyncresolver
+import dns.exception
+import dns.name
+import dns.nameserver
+import dns.rdatatype
+import dns.resolver
+
+from mailwarren.sender.smtp.domains import ascii_domain
+from mailwarren.sender.smtp.lookups import LookupCache
+
+SHORTEST_HOLD = 60.0
+LONGEST_HOLD = 3600.0
+"""Seconds that an answer is kept, whatever its TTL says."""
+
+NEGATIVE_HOLD = 300.0
+"""Seconds that "there is none" is kept."""
+
+TROUBLE_HOLD = 15.0
+"""Seconds that a failed lookup is kept: a broken name server is asked a few times a minute, not once per mail."""
+
+MOST_HOSTS = 10
+"""Best MX hosts whose addresses are looked up."""
+
+_SERVER = re.compile(
+    r"\[(?P<v6>[^\]]+)\](?::(?P<v6port>\d+))?|(?P<v4>[\d.]+)(?::(?P<v4port>\d+))?|(?P<bare>[0-9a-fA-F:.]+)"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class MailHost:
+    """A host that takes mail for a domain.
+
+    Attributes:
+        name: Lower-case host name without trailing dot.
+        preference: MX preference; 0 for a domain that is its own mail host.
+        addresses: IP addresses, at least one.
+    """
+
+    name: str
+    preference: int
+    addresses: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DnsFailure:
+    """DNS names no host for a domain.
+
+    Attributes:
+        permanent: True when that is the answer, False when there was none or it may well change.
+        enhanced: Our enhanced code: 5.1.10 null MX, 5.1.2 no such domain, 5.4.4 no mail host, 4.4.3 lookup failed,
+            4.4.4 no MX host has an address.
+        text: The reason, for people.
+    """
+
+    permanent: bool
+    enhanced: str
+    text: str
+
+
+MailHosts = tuple[MailHost, ...] | DnsFailure
+
+NULL_MX = DnsFailure(permanent=True, enhanced="5.1.10", text="The domain accepts no mail (null MX, RFC 7505)")
+NO_DOMAIN = DnsFailure(permanent=True, enhanced="5.1.2", text="The domain does not exist")
+NO_NAME = DnsFailure(permanent=True, enhanced="5.1.2", text="Not a domain name")
+NO_LITERALS = DnsFailure(permanent=True, enhanced="5.1.2", text="Address literals are not served")
+NO_HOST = DnsFailure(permanent=True, enhanced="5.4.4", text="The domain has neither MX nor address records")
+NO_ADDRESS = DnsFailure(permanent=False, enhanced="4.4.4", text="No mail host of the domain has an address")
+
+
+class Resolver:
+    """Looks up mail hosts; concurrent questions about one domain are one query.
+
+    Args:
+        nameservers: ``address``, ``address:port`` or ``[address]:port`` each; None takes the system's.
+        timeout: Seconds per query, all servers and repetitions included.
+        ipv6: Whether to look for AAAA records.
+        size: Domains, and hosts, kept in the caches.
+
+    Raises:
+        ValueError: a name server is not an IP address with an optional port.
+    """
+
+    def __init__(
+        self,
+        nameservers: Sequence[str] | None = None,
+        *,
+        timeout: float = 10.0,
+        ipv6: bool = True,
+        size: int = 50_000,
+    ) -> None:
+        self._resolver = dns.asyncresolver.Resolver(configure=nameservers is None)
+        if nameservers is not None:
+            self._resolver.nameservers = [_nameserver(text) for text in nameservers]
+        self._timeout = timeout
+        self._types = (dns.rdatatype.A, dns.rdatatype.AAAA) if ipv6 else (dns.rdatatype.A,)
+        self._domains: LookupCache[MailHosts] = LookupCache(self._look_up_domain, size=size)
+        self._hosts: LookupCache[_Addresses] = LookupCache(self._look_up_host, size=size)
+
+    async def mail_hosts(self, domain: str) -> MailHosts:
+        """Return the hosts of ``domain`` with their addresses, or why there are none.
+
+        Best hosts come first, equals by name. The same tuple object is returned as long as it is cached.
+        """
+        if domain.startswith("["):
+            return NO_LITERALS
+        try:
+            name = ascii_domain(domain)
+        except ValueError:
+            return NO_NAME
+        return await self._domains.get(name)
+
+    async def close(self) -> None:
+        """Cancel the lookups under way."""
+        await self._domains.close()
+        await self._hosts.close()
+
+    async def _look_up_domain(self, name: str) -> tuple[MailHosts, float]:
+        records = await self._query(name, dns.rdatatype.MX)
+        if isinstance(records, DnsFailure):
+            return records, NEGATIVE_HOLD if records.permanent else TROUBLE_HOLD
+        if not records.values:
+            own = await self._hosts.get(name)
+            return _outcome([(0, name)], [own], own.ttl, nothing=NO_HOST)
+        exchanges = sorted(_exchange(value) for value in records.values)
+        if exchanges == [(0, "")]:
+            return NULL_MX, NEGATIVE_HOLD
+        exchanges = [exchange for exchange in exchanges if exchange[1]][:MOST_HOSTS]
+        found = await asyncio.gather(*(self._hosts.get(host) for _, host in exchanges))
+        return _outcome(exchanges, found, records.ttl, nothing=NO_ADDRESS)
+
+    async def _look_up_host(self, name: str) -> tuple["_Addresses", float]:
+        answers = await asyncio.gather(*(self._query(name, kind) for kind in self._types))
+        records = [answer for answer in answers if isinstance(answer, _Records) and answer.values]
+        if records:
+            ttl = min(answer.ttl for answer in records)
+            addresses = tuple(value for answer in records for value in answer.values)
+            return _Addresses(addresses, ttl), ttl
+        failures = [answer for answer in answers if isinstance(answer, DnsFailure) and not answer.permanent]
+        if failures:
+            return _Addresses((), TROUBLE_HOLD, failures[0]), TROUBLE_HOLD
+        return _Addresses((), NEGATIVE_HOLD), NEGATIVE_HOLD
+
+    async def _query(self, name: str, kind: dns.rdatatype.RdataType) -> "_Records | DnsFailure":
+        """Ask for one type of record; none of it is an empty answer, not a failure."""
+        try:
+            question = dns.name.from_text(name, origin=dns.name.root)
+            answer = await self._resolver.resolve(
+                question, kind, raise_on_no_answer=False, lifetime=self._timeout, search=False
+            )
+        except dns.resolver.NXDOMAIN:
+            return NO_DOMAIN
+        except dns.exception.DNSException as error:
+            return DnsFailure(permanent=False, enhanced="4.4.3", text=f"DNS lookup failed: {type(error).__name__}")
+        if answer.rrset is None:
+            return _Records((), NEGATIVE_HOLD)
+        ttl = min(max(float(answer.rrset.ttl), SHORTEST_HOLD), LONGEST_HOLD)
+        return _Records(tuple(record.to_text() for record in answer.rrset), ttl)
+
+
+@dataclass(frozen=True, slots=True)
+class _Records:
+    """Records in text form, and the seconds that they hold."""
+
+    values: tuple[str, ...]
+    ttl: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Addresses:
+    """Addresses of one host; without any, ``failure`` says when that is because nobody answered."""
+
+    values: tuple[str, ...]
+    ttl: float
+    failure: DnsFailure | None = None
+
+
+def _outcome(
+    exchanges: Sequence[tuple[int, str]], found: Sequence[_Addresses], ttl: float, *, nothing: DnsFailure
+) -> tuple[MailHosts, float]:
+    """Join hosts with their addresses; it holds as long as the shortest-lived part."""
+    hosts = tuple(
+        MailHost(name, preference, addresses.values)
+        for (preference, name), addresses in zip(exchanges, found, strict=True)
+        if addresses.values
+    )
+    if hosts:
+        return hosts, min([ttl, *(addresses.ttl for addresses in found)])
+    unanswered = next((addresses.failure for addresses in found if addresses.failure is not None), None)
+    return (nothing, NEGATIVE_HOLD) if unanswered is None else (unanswered, TROUBLE_HOLD)
+
+
+def _exchange(record: str) -> tuple[int, str]:
+    preference, host = record.split()
+    return int(preference), host.rstrip(".").lower()
+
+
+def _nameserver(text: str) -> dns.nameserver.Nameserver:
+    found = _SERVER.fullmatch(text)
+    if found is None:
+        raise ValueError(f"name server {text!r} is not address, address:port or [address]:port")
+    address = str(ipaddress.ip_address(found["v6"] or found["v4"] or found["bare"]))
+    return dns.nameserver.Do53Nameserver(address, int(found["v6port"] or found["v4port"] or 53))

@@ -1,0 +1,75 @@
+"""Replies to outcomes: what the field's servers really say, and what nobody knows."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mailwarren.contracts.events import Kind
+from mailwarren.contracts.reply import Command, Reply
+from mailwarren.sender.domain.classify import RULES, read_reply, retry_hint
+
+
+@pytest.mark.parametrize(
+    ("reply", "kind", "bounce_class", "suppress"),
+    [
+        (Reply(250, "queued as 1", "2.0.0"), Kind.DELIVERED, None, False),
+        (Reply(550, "no such user here", "5.1.1", Command.RCPT), Kind.BOUNCED, "invalid_recipient", True),
+        (Reply(550, "User unknown", None, Command.RCPT), Kind.BOUNCED, "invalid_recipient", True),
+        (Reply(550, "mailbox disabled", "5.2.1", Command.RCPT), Kind.BOUNCED, "inactive_mailbox", True),
+        (Reply(556, "domain does not accept mail", "5.1.10", Command.RCPT), Kind.BOUNCED, "bad_domain", True),
+        (Reply(552, "mailbox full", "5.2.2", Command.RCPT), Kind.BOUNCED, "quota", False),
+        (Reply(452, "mailbox full", "4.2.2", Command.RCPT), Kind.DEFERRED, "quota", False),
+        (Reply(450, "Greylisted, please try again", "4.7.1", Command.RCPT), Kind.DEFERRED, "greylisted", False),
+        (Reply(554, "blocked using Spamhaus", "5.7.1", Command.RCPT), Kind.DEFERRED, "ip_blocked", False),
+        (Reply(550, "spam content detected", "5.7.1"), Kind.BOUNCED, "spam_content", False),
+        (Reply(550, "not allowed", "5.7.1"), Kind.BOUNCED, "policy", False),
+        (Reply(550, "DMARC policy rejects this", "5.7.1"), Kind.BOUNCED, "auth_failed", False),
+        (Reply(553, "sender refused", "5.1.8", Command.MAIL), Kind.BOUNCED, "invalid_sender", False),
+        (Reply(554, "go away", None, Command.CONNECT), Kind.DEFERRED, "bad_connection", False),
+        (Reply(535, "bad password", "5.7.8", Command.AUTH), Kind.DEFERRED, "policy", False),
+        (Reply(421, "closing", "4.3.2", Command.MAIL), Kind.DEFERRED, "no_answer", False),
+        (Reply(599, "the moon is wrong", None), Kind.FAILED, "unknown", False),
+        (Reply(499, "the moon is wrong", None), Kind.DEFERRED, "transient", False),
+    ],
+)
+def test_replies_of_the_field(reply: Reply, kind: Kind, bounce_class: str | None, suppress: bool) -> None:
+    reading = read_reply(reply, 1)
+    assert (reading.kind, reading.bounce_class, reading.suppress) == (kind, bounce_class, suppress)
+
+
+def test_protocol_trouble_gets_a_second_try_and_no_third() -> None:
+    reply = Reply(503, "bad sequence", "5.5.1", Command.DATA)
+    assert (read_reply(reply, 1).kind, read_reply(reply, 2).kind) == (Kind.DEFERRED, Kind.FAILED)
+
+
+@given(code=st.integers(400, 499), text=st.text(), enhanced=st.none() | st.from_regex(r"4\.\d\.\d{1,2}", fullmatch=True))
+def test_no_transient_reply_ever_ends_a_delivery(code: int, text: str, enhanced: str | None) -> None:
+    assert read_reply(Reply(code, text, enhanced), 7).kind is Kind.DEFERRED
+
+
+@given(code=st.integers(500, 599), text=st.text(), command=st.sampled_from(list(Command)), attempt=st.integers(1, 9))
+def test_only_a_named_rule_bounces_or_suppresses(code: int, text: str, command: Command, attempt: int) -> None:
+    reading = read_reply(Reply(code, text, None, command), attempt)
+    if reading.kind is Kind.BOUNCED or reading.suppress:
+        assert any(rule.bounce_class == reading.bounce_class for rule in RULES)
+
+
+@pytest.mark.parametrize("rule", [rule for rule in RULES if not rule.suppress], ids=lambda rule: rule.bounce_class)
+def test_only_rules_about_the_recipient_suppress(rule: object) -> None:
+    assert rule.bounce_class not in {"invalid_recipient", "bad_domain", "inactive_mailbox"}  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("try again in 30 seconds", 40.0),
+        ("Please try again later in 5 minutes", 310.0),
+        ("retry after 2m", 130.0),
+        ("try again in 9 hours", 3600.0),
+        ("try again in 12", 22.0),
+        ("try again later", None),
+        ("4.2.1 call 555 1234", None),
+    ],
+)
+def test_a_server_may_name_its_own_wait(text: str, seconds: float | None) -> None:
+    assert retry_hint(text) == seconds
