@@ -6,6 +6,7 @@ import os
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,8 @@ from mailwarren.sender.smtp import (
     Pool,
     Result,
     Site,
-    SiteLimits,
     Timeouts,
     TlsContexts,
-    TlsMode,
     prepare_data,
 )
 
@@ -180,7 +179,7 @@ class _Talk:
     async def data(self) -> None:
         if self.server.before_data is not None:
             await self.server.before_data(self.session)
-        data = b""
+        data = bytearray()
         try:
             while not data.endswith(b"\r\n.\r\n") and data != b".\r\n":
                 data += await self.reader.readuntil(b"\n")
@@ -190,7 +189,7 @@ class _Talk:
         self.session.verb = "DOT"
         self.session.mails += 1
         if (await self.say("DOT", "250 2.0.0 queued")).startswith("2"):
-            mail = Mail(self.sender, self.recipient, data, self.session.number, self.session.tls)
+            mail = Mail(self.sender, self.recipient, bytes(data), self.session.number, self.session.tls)
             self.server.mails.append(mail)
         self.sender = self.recipient = ""
 
@@ -200,13 +199,20 @@ class _Talk:
         if text == DROP:
             raise _Hangup
         if text == HANG:
-            await asyncio.sleep(3600)
+            while await self.reader.read(65536):
+                pass
+            raise _Hangup
         if verb in {"MAIL", "RCPT"}:
             await asyncio.sleep(0)
             self.server.overlapped |= bool(self.reader._buffer)  # type: ignore[attr-defined]
         self.writer.write(text.replace("\n", "\r\n").encode() + b"\r\n")
         await self.writer.drain()
         return text
+
+
+@cache
+def _contexts(ca_file: Path | None) -> TlsContexts:
+    return TlsContexts(ca_file)
 
 
 def _sockets() -> int:
@@ -250,7 +256,7 @@ async def make_pool(nothing_leaks: None) -> AsyncIterator[Callable[..., Pool]]:
     pools: list[Pool] = []
 
     def make(timeouts: Timeouts = QUICK, ca_file: Path | None = None, **options: Any) -> Pool:
-        settings = ClientSettings("sender.example", TlsContexts(ca_file), timeouts)
+        settings = ClientSettings("sender.example", _contexts(ca_file), timeouts)
         pools.append(Pool(settings, **options))
         return pools[-1]
 
@@ -307,10 +313,14 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 
 
 @pytest.fixture
-def limits() -> Callable[..., SiteLimits]:
-    return SiteLimits
+def until() -> Callable[[Callable[[], bool]], Awaitable[None]]:
+    """Wait until something holds: ``await until(lambda: target.open == 0)``."""
 
+    async def wait(condition: Callable[[], bool]) -> None:
+        for _ in range(200):
+            if condition():
+                return
+            await asyncio.sleep(0.01)
+        raise AssertionError("it did not happen within two seconds")
 
-@pytest.fixture
-def plain() -> dict[str, TlsMode]:
-    return {"tls": TlsMode.OFF}
+    return wait

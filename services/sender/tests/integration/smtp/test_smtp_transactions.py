@@ -2,21 +2,21 @@
 
 import asyncio
 import time
-from collections.abc import Callable
 
 import pytest
 
 from mailwarren.sender.smtp import (
     Abandoned,
     Command,
-    Pool,
     Refused,
     Reply,
+    SiteLimits,
     Timeouts,
     Unreachable,
     UnreachableKind,
 )
 
+LARGE = (b"y" * 70 + b"\r\n") * 250_000  # 18 MB, more than the kernel's buffers between two sockets take
 NO_EXTENSIONS = ()
 PIPELINING = ("PIPELINING",)
 BOTH = pytest.mark.parametrize("extensions", [PIPELINING, NO_EXTENSIONS], ids=["pipelined", "sequential"])
@@ -64,7 +64,9 @@ async def test_a_server_that_knows_only_helo_gets_mail(server, send):
 
 @BOTH
 @pytest.mark.parametrize("code", [450, 550])
-@pytest.mark.parametrize(("verb", "command"), [("MAIL", Command.MAIL), ("RCPT", Command.RCPT), ("DATA", Command.DATA), ("DOT", Command.DOT)])
+@pytest.mark.parametrize(
+    ("verb", "command"), [("MAIL", Command.MAIL), ("RCPT", Command.RCPT), ("DATA", Command.DATA), ("DOT", Command.DOT)]
+)
 async def test_a_refusal_is_a_value_and_the_connection_goes_on(server, send, extensions, verb, command, code):
     target = await server(extensions=extensions, answers={verb: f"{code} {code // 100}.7.1 not you"})
 
@@ -81,7 +83,9 @@ async def test_a_refusal_is_a_value_and_the_connection_goes_on(server, send, ext
 
 
 async def test_data_taken_after_a_refused_recipient_gets_a_lone_dot(server, send):
-    target = await server(extensions=PIPELINING, answers={"RCPT": "550 5.1.1 unknown", "DATA": "354 go", "DOT": "554 5.5.1 no recipients"})
+    target = await server(
+        extensions=PIPELINING, answers={"RCPT": "550 5.1.1 unknown", "DATA": "354 go", "DOT": "554 5.5.1 no recipients"}
+    )
 
     first = await send(target)
     target.answers.clear()
@@ -94,33 +98,51 @@ async def test_data_taken_after_a_refused_recipient_gets_a_lone_dot(server, send
     assert [mail.data for mail in target.mails] == [b"Subject: hello\r\n\r\nHow are you?\r\n..hidden dot\r\n.\r\n"]
 
 
-async def test_data_taken_with_a_refused_sender_and_a_taken_recipient_is_never_dotted(server, send):
-    target = await server(extensions=PIPELINING, answers={"MAIL": "451 4.1.8 try later", "RCPT": "250 ok", "DATA": "354 go"})
+async def test_data_taken_with_a_refused_sender_and_a_taken_recipient_is_never_dotted(server, send, until):
+    target = await server(
+        extensions=PIPELINING, answers={"MAIL": "451 4.1.8 try later", "RCPT": "250 ok", "DATA": "354 go"}
+    )
 
     result = await send(target)
 
     assert result.outcome == Reply(451, "try later", "4.1.8", Command.MAIL)
-    await _until(lambda: target.open == 0)
+    await until(lambda: target.open == 0)
     assert target.mails == []
     assert target.interrupted == 1
 
 
 @BOTH
 @pytest.mark.parametrize(
-    ("verb", "command"), [("GREETING", Command.CONNECT), ("EHLO", Command.EHLO), ("MAIL", Command.MAIL), ("RCPT", Command.RCPT), ("DATA", Command.DATA), ("DOT", Command.DOT)]
+    ("verb", "command"),
+    [
+        ("GREETING", Command.CONNECT),
+        ("EHLO", Command.EHLO),
+        ("MAIL", Command.MAIL),
+        ("RCPT", Command.RCPT),
+        ("DATA", Command.DATA),
+        ("DOT", Command.DOT),
+    ],
 )
-async def test_421_decides_at_every_stage_and_ends_the_connection(server, send, extensions, verb, command):
+async def test_421_decides_at_every_stage_and_ends_the_connection(server, send, extensions, verb, command, until):
     target = await server(extensions=extensions, answers={verb: "421 4.3.2 going down"})
 
     result = await send(target)
 
     assert result.outcome == Reply(421, "going down", "4.3.2", command)
-    await _until(lambda: target.open == 0)
+    await until(lambda: target.open == 0)
 
 
 @BOTH
 @pytest.mark.parametrize(
-    ("verb", "command"), [("GREETING", Command.CONNECT), ("EHLO", Command.EHLO), ("MAIL", Command.MAIL), ("RCPT", Command.RCPT), ("DATA", Command.DATA), ("DOT", Command.DOT)]
+    ("verb", "command"),
+    [
+        ("GREETING", Command.CONNECT),
+        ("EHLO", Command.EHLO),
+        ("MAIL", Command.MAIL),
+        ("RCPT", Command.RCPT),
+        ("DATA", Command.DATA),
+        ("DOT", Command.DOT),
+    ],
 )
 async def test_a_server_that_hangs_up_is_lost_and_says_whether_the_dot_was_out(server, send, extensions, verb, command):
     target = await server(extensions=extensions, answers={verb: "drop"})
@@ -138,7 +160,7 @@ async def test_a_server_that_hangs_up_is_lost_and_says_whether_the_dot_was_out(s
 
 @BOTH
 @pytest.mark.parametrize("verb", ["GREETING", "EHLO", "MAIL", "RCPT", "DATA", "DOT"])
-async def test_a_silent_server_times_out(server, send, make_pool, extensions, verb):
+async def test_a_silent_server_times_out(server, send, make_pool, extensions, verb, until):
     quick = Timeouts(greeting=0.1, command=0.1, final_dot=0.1, quit=0.1)
     target = await server(extensions=extensions, answers={verb: "hang"})
 
@@ -148,7 +170,7 @@ async def test_a_silent_server_times_out(server, send, make_pool, extensions, ve
     assert result.outcome.kind is UnreachableKind.TIMEOUT
     assert result.outcome.dot_sent == (verb == "DOT")
     assert 0.1 <= result.duration < 1
-    await _until(lambda: target.open == 0)
+    await until(lambda: target.open == 0)
 
 
 async def test_a_slow_final_dot_has_its_own_timeout(server, send, make_pool):
@@ -168,7 +190,7 @@ async def test_a_server_that_hangs_up_in_the_middle_of_a_large_message_has_not_g
 
     target = await server(extensions=PIPELINING, before_data=hang_up)
 
-    result = await send(target, message=b"x" * 70 + b"\r\n" + b"y" * 60 * 2**20)
+    result = await send(target, message=LARGE)
 
     assert isinstance(result.outcome, Unreachable)
     assert result.outcome.kind is UnreachableKind.LOST
@@ -182,9 +204,7 @@ async def test_a_server_that_reads_nothing_of_a_large_message_times_out_before_t
 
     target = await server(before_data=stall, extensions=PIPELINING)
 
-    result = await send(
-        target, message=(b"y" * 70 + b"\r\n") * 2**20, through=make_pool(timeouts=Timeouts(data_block=0.2))
-    )
+    result = await send(target, message=LARGE, through=make_pool(timeouts=Timeouts(data_block=0.2)))
 
     assert isinstance(result.outcome, Unreachable)
     assert result.outcome.kind is UnreachableKind.TIMEOUT
@@ -199,14 +219,14 @@ async def test_a_large_message_arrives_whole(server, send):
     assert target.mails[0].data == message + b".\r\n"
 
 
-async def test_a_refusal_in_the_middle_of_a_large_message_counts(server, send):
+async def test_a_refusal_in_the_middle_of_a_large_message_counts(server, send, until):
     target = await server(extensions=PIPELINING, answers={"DATA": "354 go\n552 5.3.4 too big"})
 
-    result = await send(target, message=(b"y" * 70 + b"\r\n") * 2**20)
+    result = await send(target, message=LARGE)
 
     assert result.outcome == Reply(552, "too big", "5.3.4", Command.DOT)
     assert result.dot_at is None
-    await _until(lambda: target.open == 0)
+    await until(lambda: target.open == 0)
 
 
 @pytest.mark.parametrize(
@@ -215,7 +235,7 @@ async def test_a_refusal_in_the_middle_of_a_large_message_counts(server, send):
     ids=["http", "codes differ", "no code", "endless", "long line"],
 )
 @pytest.mark.parametrize("verb", ["GREETING", "EHLO", "MAIL", "DOT"])
-async def test_what_is_not_smtp_ends_the_connection(server, send, verb, nonsense):
+async def test_what_is_not_smtp_ends_the_connection(server, send, verb, nonsense, until):
     target = await server(answers={verb: nonsense})
 
     result = await send(target)
@@ -223,12 +243,16 @@ async def test_what_is_not_smtp_ends_the_connection(server, send, verb, nonsense
     assert isinstance(result.outcome, Unreachable)
     assert result.outcome.kind is UnreachableKind.PROTOCOL
     assert result.outcome.dot_sent == (verb == "DOT")
-    await _until(lambda: target.open == 0)
+    await until(lambda: target.open == 0)
 
 
 @BOTH
-@pytest.mark.parametrize(("verb", "answer"), [("MAIL", "354 what"), ("RCPT", "354 what"), ("DATA", "250 what"), ("DOT", "354 what")])
-async def test_a_reply_that_makes_no_sense_at_its_stage_is_not_taken_for_an_answer(server, send, extensions, verb, answer):
+@pytest.mark.parametrize(
+    ("verb", "answer"), [("MAIL", "354 what"), ("RCPT", "354 what"), ("DATA", "250 what"), ("DOT", "354 what")]
+)
+async def test_a_reply_that_makes_no_sense_at_its_stage_is_not_taken_for_an_answer(
+    server, send, extensions, verb, answer
+):
     target = await server(extensions=extensions, answers={verb: answer})
 
     result = await send(target)
@@ -291,14 +315,14 @@ async def test_a_bounce_has_the_null_path(server, send):
 
 
 @BOTH
-async def test_a_closed_gate_writes_no_data_and_no_dot(server, send, extensions):
+async def test_a_closed_gate_writes_no_data_and_no_dot(server, send, extensions, until):
     target = await server(extensions=extensions)
 
     result = await send(target, may_send=lambda: False)
 
     assert result.outcome == Abandoned()
     assert result.dot_at is None
-    await _until(lambda: target.open == 0)
+    await until(lambda: target.open == 0)
     assert target.mails == []
     assert target.interrupted == 1
     assert (await send(target)).outcome.code == 250
@@ -320,7 +344,7 @@ async def test_the_gate_is_asked_once_and_only_when_the_server_waits_for_data(se
     assert asked[0][-1] == "DATA"
 
 
-async def test_what_the_gate_raises_reaches_the_caller_and_nothing_was_sent(server, send):
+async def test_what_the_gate_raises_reaches_the_caller_and_nothing_was_sent(server, send, until):
     target = await server()
 
     def gate() -> bool:
@@ -328,26 +352,26 @@ async def test_what_the_gate_raises_reaches_the_caller_and_nothing_was_sent(serv
 
     with pytest.raises(LookupError, match="epoch"):
         await send(target, may_send=gate)
-    await _until(lambda: target.open == 0)
+    await until(lambda: target.open == 0)
     assert target.mails == []
 
 
-async def test_cancelling_a_send_drops_the_connection_and_frees_its_slot(server, send, pool: Pool, limits):
+async def test_cancelling_a_send_drops_the_connection_and_frees_its_slot(server, send, until):
     target = await server(answers={"DOT": "hang"})
-    task = asyncio.create_task(send(target, limits=limits(connections=1)))
-    await _until(lambda: any(command == "DATA" for command in target.commands))
+    task = asyncio.create_task(send(target, limits=SiteLimits(connections=1)))
+    await until(lambda: any(command == "DATA" for command in target.commands))
     await asyncio.sleep(0.05)
 
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
 
-    await _until(lambda: target.open == 0)
+    await until(lambda: target.open == 0)
     target.answers.clear()
-    assert (await send(target, limits=limits(connections=1))).outcome.code == 250
+    assert (await send(target, limits=SiteLimits(connections=1))).outcome.code == 250
 
 
-async def test_a_mail_cancelled_while_the_server_says_go_ahead_is_not_sent(server, send):
+async def test_a_mail_cancelled_while_the_server_says_go_ahead_is_not_sent(server, send, until):
     target = await server(extensions=PIPELINING, answers={"MAIL": "250 ok"})
     tasks: list[asyncio.Task[object]] = []
 
@@ -359,7 +383,7 @@ async def test_a_mail_cancelled_while_the_server_says_go_ahead_is_not_sent(serve
     tasks.append(asyncio.create_task(send(target)))
     with pytest.raises(asyncio.CancelledError):
         await tasks[0]
-    await _until(lambda: target.open == 0)
+    await until(lambda: target.open == 0)
     assert target.mails == []
 
 
@@ -373,11 +397,3 @@ async def test_nobody_listening_is_a_connect_failure(server, send):
     assert result.outcome.kind is UnreachableKind.CONNECT
     assert result.outcome.command is None
     assert result.host == f"localhost[127.0.0.1]:{target.port}"
-
-
-async def _until(condition: Callable[[], bool]) -> None:
-    for _ in range(200):
-        if condition():
-            return
-        await asyncio.sleep(0.01)
-    raise AssertionError("it did not happen within two seconds")

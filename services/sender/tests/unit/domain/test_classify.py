@@ -42,7 +42,9 @@ def test_protocol_trouble_gets_a_second_try_and_no_third() -> None:
     assert (read_reply(reply, 1).kind, read_reply(reply, 2).kind) == (Kind.DEFERRED, Kind.FAILED)
 
 
-@given(code=st.integers(400, 499), text=st.text(), enhanced=st.none() | st.from_regex(r"4\.\d\.\d{1,2}", fullmatch=True))
+@given(
+    code=st.integers(400, 499), text=st.text(), enhanced=st.none() | st.from_regex(r"4\.\d\.\d{1,2}", fullmatch=True)
+)
 def test_no_transient_reply_ever_ends_a_delivery(code: int, text: str, enhanced: str | None) -> None:
     assert read_reply(Reply(code, text, enhanced), 7).kind is Kind.DEFERRED
 

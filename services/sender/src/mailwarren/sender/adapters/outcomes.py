@@ -26,6 +26,8 @@ MAX_EXPOSED = 400
 MAX_AGE = 2.0
 BATCH = 200
 """Events in one message at most."""
+GATHER = 0.005
+"""Seconds that outcomes wait for company: a message of 20 costs the broker and the tracker little more than one."""
 RETRY = 0.2
 
 
@@ -37,7 +39,7 @@ class _Waiting:
 
 
 class OutcomeWriter:
-    """Collects events for one turn of the loop, publishes each partition's in one message, repeats until confirmed."""
+    """Collects events for a moment, publishes each partition's in one message, repeats until confirmed."""
 
     def __init__(self, publisher: Publisher, topology: Topology) -> None:
         self._publisher = publisher
@@ -79,8 +81,7 @@ class OutcomeWriter:
         self._fresh[partition].append(waiting)
         if not self._flush_due:
             self._flush_due = True
-            # The next turn of the loop: whatever else ends in this turn shares the message.
-            loop.call_soon(self._flush)
+            loop.call_later(GATHER, self._flush)
         try:
             await waiting.done
         finally:

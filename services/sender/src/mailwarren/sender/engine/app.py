@@ -42,6 +42,8 @@ def build_app(settings: SenderSettings) -> Celery:
         configure_logging("sender", settings.log_level)
 
     def start(**_: Any) -> None:
+        # Celery sets up logging after this signal; the engine's first lines should look like all others.
+        logs()
         engine.start()
 
     def stop(**_: Any) -> None:

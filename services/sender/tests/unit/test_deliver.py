@@ -1,0 +1,284 @@
+"""The order of things in a sender: nothing is acked before what it led to is confirmed."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from mailwarren.contracts.codec import decode_parcel, encode_parcel, parcel_headers
+from mailwarren.contracts.events import Event, Kind
+from mailwarren.contracts.ids import new_id
+from mailwarren.contracts.ladder import Ladder
+from mailwarren.contracts.parcel import Delivery, OnUnknown, Parcel, Wait
+from mailwarren.contracts.reply import Reply
+from mailwarren.contracts.testing import a_delivery, a_parcel, an_attempt
+from mailwarren.sender.adapters.ladder import Stale
+from mailwarren.sender.deliver import Deliverer, Finish, Incoming
+from mailwarren.sender.settle import Settled
+from mailwarren.sender.transmit import Tried
+
+LADDER = Ladder(0.01)
+
+
+class Ports:
+    """All that a deliverer talks to, recording in one list what happened in which order."""
+
+    def __init__(self) -> None:
+        self.happened: list[tuple[str, Any]] = []
+        self.canceled: set[UUID] = set()
+        self.settled: Callable[[Parcel, list[Delivery]], Settled] = lambda _, deliveries: Settled(list(deliveries))
+        self.tried: Callable[[Parcel, Delivery], Tried] = lambda parcel, one: Tried(
+            one, Kind.DELIVERED, an_attempt(parcel.attempt)
+        )
+        self.deliverer = Deliverer(
+            outcomes=self,  # type: ignore[arg-type]
+            ladder_writer=self,  # type: ignore[arg-type]
+            control=self,  # type: ignore[arg-type]
+            settler=self,  # type: ignore[arg-type]
+            transmitter=self,  # type: ignore[arg-type]
+            ladder=LADDER,
+            slots=asyncio.Semaphore(10),
+        )
+
+    async def report(self, partition: int, event: Event) -> None:
+        await asyncio.sleep(0)
+        self.happened.append((event.kind, event))
+
+    async def put(self, parcel: Parcel, wait: float, owned: Callable[[], bool]) -> None:
+        if not owned():
+            raise Stale
+        self.happened.append(("ladder", (parcel, wait)))
+
+    async def put_unread(self, body: bytes, headers: Any, send_key: str, owned: Any) -> None:
+        self.happened.append(("unread", (body, send_key)))
+
+    async def park(self, body: bytes, headers: Any, *, queue: str, key: str, reason: str, owned: Any) -> None:
+        self.happened.append(("park", (body, headers, reason)))
+
+    async def wait_read(self) -> None:
+        self.happened.append(("log read", None))
+
+    def is_canceled(self, email_id: UUID) -> bool:
+        return email_id in self.canceled
+
+    async def settle(self, parcel: Parcel, deliveries: list[Delivery], count: int, owned: Any) -> Settled:
+        self.happened.append(("settle", count))
+        return self.settled(parcel, deliveries)
+
+    async def transmit(self, parcel: Parcel, delivery: Delivery, owned: Callable[[], bool]) -> Tried:
+        await asyncio.sleep(0)
+        if not owned():
+            raise Stale
+        self.happened.append(("transmit", delivery.to))
+        return self.tried(parcel, delivery)
+
+    def names(self) -> list[str]:
+        return [str(name) for name, _ in self.happened if name != "log read"]
+
+    def of(self, name: str) -> list[Any]:
+        return [value for found, value in self.happened if found == name]
+
+
+@pytest.fixture
+def ports() -> Ports:
+    return Ports()
+
+
+def incoming(parcel: Parcel, **changes: Any) -> Incoming:
+    values: dict[str, Any] = {
+        "body": encode_parcel(parcel),
+        "headers": parcel_headers(parcel),
+        "queue": "send.normal.h1",
+        "key": "normal.h1",
+        "redelivered": False,
+        "owned": lambda: True,
+    }
+    return Incoming(**(values | changes))
+
+
+def deferred(parcel: Parcel, one: Delivery, retry_in: float | None = None) -> Tried:
+    return Tried(one, Kind.DEFERRED, an_attempt(parcel.attempt, Reply(451, "later", "4.3.0")), retry_in=retry_in)
+
+
+async def test_a_fresh_parcel_is_sent_without_asking(ports: Ports) -> None:
+    finish = await ports.deliverer.finish(incoming(a_parcel(to=("a@x.test", "b@x.test"))))
+    assert finish is Finish.ACK
+    assert sorted(ports.names()) == ["delivered", "delivered", "transmit", "transmit"]
+
+
+@pytest.mark.parametrize(
+    ("parcel", "changes"),
+    [
+        (a_parcel(), {"redelivered": True}),
+        (a_parcel(attempt=2), {}),
+        (a_parcel(settle=True), {}),
+        (a_parcel(turn=1), {}),
+    ],
+)
+async def test_what_may_have_been_tried_is_settled_first(ports: Ports, parcel: Parcel, changes: dict[str, Any]) -> None:
+    await ports.deliverer.finish(incoming(parcel, **changes))
+    assert ports.names() == ["settle", "transmit", "delivered"]
+
+
+async def test_a_replayed_dead_letter_is_settled_first(ports: Ports) -> None:
+    parcel = a_parcel()
+    await ports.deliverer.finish(incoming(parcel, headers={**parcel_headers(parcel), "mw-replayed": "1"}))
+    assert ports.names()[0] == "settle"
+
+
+async def test_settled_parcels_send_only_what_is_untouched(ports: Ports) -> None:
+    ports.settled = lambda _, deliveries: Settled([deliveries[1]])
+    assert await ports.deliverer.finish(incoming(a_parcel(to=("a@x.test", "b@x.test"), attempt=2))) is Finish.ACK
+    assert ports.of("transmit") == ["b@x.test"]
+
+
+async def test_a_parcel_that_is_not_due_goes_on_waiting(ports: Ports) -> None:
+    parcel = a_parcel(attempt=2, not_before=time.time() + 1.0)
+    assert await ports.deliverer.finish(incoming(parcel)) is Finish.ACK
+    assert ports.names() == ["ladder"]
+    ((again, wait),) = ports.of("ladder")
+    assert (again.wait, again.attempt, again.not_before) == (Wait.HOP, 2, parcel.not_before)
+    assert wait == pytest.approx(1.0, abs=0.1)
+
+
+async def test_suppressed_deliveries_are_left_alone(ports: Ports) -> None:
+    parcel = a_parcel(deliveries=(a_delivery("a@x.test", suppressed=True), a_delivery("b@x.test")))
+    assert await ports.deliverer.finish(incoming(parcel)) is Finish.ACK
+    assert ports.of("transmit") == ["b@x.test"]
+
+
+async def test_a_cancelled_email_is_reported_and_not_sent(ports: Ports) -> None:
+    parcel = a_parcel()
+    ports.canceled = {parcel.deliveries[0].email_id}
+    assert await ports.deliverer.finish(incoming(parcel)) is Finish.ACK
+    assert ports.names() == ["canceled"]
+
+
+async def test_an_expired_mail_is_reported_and_not_sent(ports: Ports) -> None:
+    await ports.deliverer.finish(incoming(a_parcel(expires_at=time.time() - 1)))
+    assert ports.names() == ["expired"]
+
+
+async def test_a_deferral_is_on_the_ladder_with_its_reply_before_the_ack(ports: Ports) -> None:
+    ports.tried = deferred
+    parcel = a_parcel(to=("a@x.test", "b@x.test"))
+    assert await ports.deliverer.finish(incoming(parcel)) is Finish.ACK
+    ((again, wait),) = ports.of("ladder")
+    assert (again.id, again.attempt, again.wait, len(again.deliveries)) == (parcel.id, 2, Wait.DEFERRED, 2)
+    assert all(one.last.reply.code == 451 and one.last.number == 1 for one in again.deliveries)
+    assert 2.4 * 0.99 <= wait <= 3.6 * 1.2  # five minutes at scale 0.01, jitter and rounding
+    assert again.not_before == pytest.approx(time.time() + wait, abs=0.5)
+
+
+async def test_a_delivery_that_the_server_wants_later_gets_a_parcel_of_its_own(ports: Ports) -> None:
+    ports.tried = lambda parcel, one: deferred(parcel, one, 3600.0 if one.to.startswith("b") else None)
+    await ports.deliverer.finish(incoming(a_parcel(to=("a@x.test", "b@x.test"))))
+    puts = ports.of("ladder")
+    assert sorted(parcel.deliveries[0].to for parcel, _ in puts) == ["a@x.test", "b@x.test"]
+    assert len({parcel.id for parcel, _ in puts}) == 2
+
+
+async def test_a_mail_without_time_for_another_try_expires_with_its_last_reply(ports: Ports) -> None:
+    ports.tried = deferred
+    await ports.deliverer.finish(incoming(a_parcel(expires_at=time.time() + 1)))
+    (event,) = ports.of("expired")
+    assert event.tried.reply.code == 451
+    assert ports.of("ladder") == []
+
+
+@pytest.mark.parametrize("on_unknown", [OnUnknown.HOLD, OnUnknown.FAIL])
+async def test_mail_that_must_not_double_says_started_first(ports: Ports, on_unknown: OnUnknown) -> None:
+    await ports.deliverer.finish(incoming(a_parcel(on_unknown=on_unknown)))
+    assert ports.names() == ["started", "transmit", "delivered"]
+
+
+async def test_unreadable_messages_are_parked_with_a_reason(ports: Ports) -> None:
+    message = incoming(a_parcel(), body=b"{not json")
+    assert await ports.deliverer.finish(message) is Finish.ACK
+    ((body, _, reason),) = ports.of("park")
+    assert body == b"{not json"
+    assert "undecodable" in reason
+
+
+async def test_a_newer_version_waits_for_a_sender_that_knows_it(ports: Ports) -> None:
+    message = incoming(a_parcel())
+    message.headers = message.headers | {"mw-version": 2}
+    assert await ports.deliverer.finish(message) is Finish.ACK
+    assert ports.of("unread") == [(message.body, "normal.h1")]
+
+
+async def test_our_own_bug_parks_one_delivery_and_spares_its_neighbours(ports: Ports) -> None:
+    def tried(parcel: Parcel, one: Delivery) -> Tried:
+        if one.to.startswith("b"):
+            raise KeyError("oops")
+        return Tried(one, Kind.DELIVERED, an_attempt())
+
+    ports.tried = tried
+    assert await ports.deliverer.finish(incoming(a_parcel(to=("a@x.test", "b@x.test", "c@x.test")))) is Finish.ACK
+    ((body, headers, reason),) = ports.of("park")
+    assert [one.to for one in decode_parcel(body, headers).deliveries] == ["b@x.test"]
+    assert "KeyError" in reason
+    assert "bounced" not in ports.names()
+    assert ports.names().count("delivered") == 2
+
+
+async def test_a_parcel_that_is_no_longer_ours_is_left_to_its_new_holder(ports: Ports) -> None:
+    assert await ports.deliverer.finish(incoming(a_parcel(), owned=lambda: False)) is Finish.STALE
+    assert ports.names() == []
+
+
+async def test_what_was_past_its_final_dot_is_still_reported_when_the_broker_is_lost(ports: Ports) -> None:
+    mine = [True]
+
+    def tried(parcel: Parcel, one: Delivery) -> Tried:
+        mine[0] = False  # the connection goes while the reply to the dot is awaited
+        return Tried(one, Kind.DELIVERED, an_attempt())
+
+    ports.tried = tried
+    assert await ports.deliverer.finish(incoming(a_parcel(), owned=lambda: mine[0])) is Finish.STALE
+    assert ports.names() == ["transmit", "delivered"]
+
+
+async def test_what_this_process_finished_is_not_sent_again_after_a_lost_ack(ports: Ports) -> None:
+    parcel = a_parcel()
+    await ports.deliverer.finish(incoming(parcel))
+    assert await ports.deliverer.finish(incoming(parcel, redelivered=True)) is Finish.ACK
+    assert ports.names() == ["transmit", "delivered"]
+
+
+async def test_what_this_process_is_still_sending_is_waited_for(ports: Ports) -> None:
+    parcel, gate = a_parcel(), asyncio.Event()
+
+    async def slow(_parcel: Parcel, one: Delivery, _owned: Any) -> Tried:
+        ports.happened.append(("transmit", one.to))
+        await gate.wait()
+        return Tried(one, Kind.DELIVERED, an_attempt())
+
+    ports.transmit = slow  # type: ignore[method-assign]
+    first = asyncio.create_task(ports.deliverer.finish(incoming(parcel)))
+    await asyncio.sleep(0.01)
+    second = asyncio.create_task(ports.deliverer.finish(incoming(parcel, redelivered=True)))
+    await asyncio.sleep(0.01)
+    assert not second.done()
+    gate.set()
+    assert await first is Finish.ACK
+    assert await second is Finish.ACK
+    assert ports.names() == ["transmit", "delivered"]
+
+
+async def test_a_stopping_process_hands_back_what_it_has_not_begun(ports: Ports) -> None:
+    stopping = [False]
+
+    def tried(_parcel: Parcel, one: Delivery) -> Tried:
+        stopping[0] = True
+        return Tried(one, Kind.DELIVERED, an_attempt())
+
+    ports.tried = tried
+    to = tuple(f"u{n}@x.test" for n in range(40))
+    finish = await ports.deliverer.finish(incoming(a_parcel(to=to), stopping=lambda: stopping[0]))
+    assert finish is Finish.REQUEUE
+    assert 1 <= len(ports.of("delivered")) < 40
+    assert await ports.deliverer.finish(incoming(a_parcel(id=new_id()), stopping=lambda: True)) is Finish.REQUEUE
