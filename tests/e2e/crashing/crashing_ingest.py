@@ -6,7 +6,6 @@ import sys
 from typing import Any
 
 from mailwarren.ingest.main import main
-
 from mailwarren.runtime.amqp import Publisher
 
 _place, _, _nth = os.environ.get("CRASH_AT", "nowhere:1").partition(":")
