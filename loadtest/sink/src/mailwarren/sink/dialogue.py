@@ -1,0 +1,355 @@
+"""One SMTP connection as a state machine: octets in, calls of a ``Wire`` out, no I/O (RFC 5321, RFC 2920).
+
+Commands are answered strictly in their order. What arrives together is answered together: the replies to a pipelined
+group leave in one write. A delayed reply holds everything behind it back.
+"""
+
+from mailwarren.sink import reply as replies
+from mailwarren.sink.address import parse_mail, parse_rcpt
+from mailwarren.sink.intake import Intake, MailData
+from mailwarren.sink.message import find_message_id, wire_faults
+from mailwarren.sink.outbox import Outbox, Wire
+from mailwarren.sink.receiver import Receiver
+from mailwarren.sink.sasl import Exchange
+from mailwarren.sink.script import Stage
+from mailwarren.sink.store import Delivery
+from mailwarren.sink.transaction import Transaction
+
+_COMMAND_LIMIT = 2048  # RFC 5321 §4.5.3.1.4 asks for 512 and more for each extension
+_AUTH_LIMIT = 12_288  # RFC 4954 §4
+
+
+class Dialogue:
+    """Speaks for ``receiver`` on one connection, numbered ``connection``, whose client has TCP port ``port``."""
+
+    def __init__(self, receiver: Receiver, wire: Wire, *, connection: int, port: int) -> None:
+        self._receiver = receiver
+        self._store = receiver.store
+        self._wire = wire
+        self._connection = connection
+        self._port = port
+        self._intake = Intake()
+        self._outbox = Outbox(wire, receiver.store)
+        self._transaction: Transaction | None = None
+        self._receiving: Transaction | None = None  # between DATA and the final dot
+        self._exchange: Exchange | None = None
+        self._greeted = False
+        self._extended = False  # greeted with EHLO
+        self._refused = False  # 5yz at the greeting: nothing but QUIT (RFC 5321 §3.1)
+        self._secure = False
+        self._may_send = receiver.credentials is None
+        self._mail_refused = False  # the rest of a pipelined group fails through no fault of the client
+
+    @property
+    def backlog(self) -> int:
+        """Octets that have arrived and wait for a held reply."""
+        return len(self._intake) if self._outbox.holds else 0
+
+    def greet(self) -> None:
+        """The connection is open."""
+        verdict = self._receiver.policy.connect(self._connection)
+        if verdict.reply is None:
+            self._outbox.say(replies.greeting(self._receiver.hostname), verdict.delay)
+        else:
+            self._refused = True
+            self._store.refuse(Stage.CONNECT, verdict.code)
+            self._outbox.say(verdict.reply, verdict.delay, close=verdict.close)
+        self._outbox.flush()
+
+    def turn_away(self, reply: bytes) -> None:
+        """The connection is open, but one too many."""
+        self._store.refuse(Stage.CONNECT, replies.code_of(reply))
+        self._outbox.say(reply, close=True)
+
+    def feed(self, data: bytes) -> None:
+        """Octets have arrived."""
+        if not self._outbox.ended:
+            self._intake.feed(data)
+            self._pump()
+
+    def resume(self) -> None:
+        """The time that ``Wire.hold`` was asked for is over."""
+        self._outbox.release()
+        self._pump()
+
+    def secured(self) -> None:
+        """TLS is up: everything said before is forgotten (RFC 3207 §4.2)."""
+        self._secure = True
+        self._greeted = self._extended = False
+        self._transaction = None
+
+    def shut_down(self) -> None:
+        """The sink stops: say so where the protocol allows it, and close."""
+        if self._outbox.ended:
+            return
+        if not self._outbox.holds and not self._receiving:
+            self._outbox.say(replies.SHUTTING_DOWN)
+        self._outbox.end()
+
+    def lost(self) -> None:
+        """The connection is gone; called once, after the last other call."""
+        if self._receiving and not self._outbox.holds and not self._outbox.ended:
+            self._store.lose_in_data()
+        self._outbox.lost()
+
+    # -- the flow of octets
+
+    def _pump(self) -> None:
+        outbox = self._outbox
+        while not outbox.holds and not outbox.ended:
+            receiving = self._receiving
+            if not (self._take_line() if receiving is None else self._take_data(receiving)):
+                break
+        outbox.flush()
+
+    def _take_line(self) -> bool:
+        line = self._intake.take_line(_AUTH_LIMIT if self._receiver.credentials else _COMMAND_LIMIT)
+        if line is None:
+            return False
+        if line.over:
+            self._exchange = None
+            self._misuse(replies.LINE_TOO_LONG)
+        elif self._exchange:
+            self._authenticate(self._exchange, self._exchange.answer(line.text))
+        else:
+            verb, _, argument = line.text.partition(b" ")
+            verb = verb.upper()
+            if self._refused and verb != b"QUIT":
+                self._misuse(replies.ONLY_QUIT)
+            else:
+                self._command(verb, argument.rstrip())
+        return True
+
+    def _command(self, verb: bytes, argument: bytes) -> None:
+        match verb:
+            case b"MAIL":
+                self._mail(argument)
+            case b"RCPT":
+                self._rcpt(argument)
+            case b"DATA":
+                self._data(argument)
+            case b"RSET":
+                self._rset(argument)
+            case b"EHLO" | b"HELO":
+                self._hello(argument, extended=verb == b"EHLO")
+            case b"STARTTLS":
+                self._starttls(argument)
+            case b"AUTH":
+                self._auth(argument)
+            case b"QUIT":
+                self._quit(argument)
+            case _:
+                self._idle_command(verb, argument)
+
+    def _idle_command(self, verb: bytes, argument: bytes) -> None:
+        match verb:
+            case b"NOOP":
+                self._say(replies.OK)
+            case b"VRFY" if argument:
+                self._say(replies.CANNOT_VERIFY)
+            case b"VRFY":
+                self._misuse(replies.SYNTAX)
+            case b"HELP":
+                self._say(replies.HELP)
+            case b"EXPN":
+                self._misuse(replies.NOT_IMPLEMENTED)
+            case _:
+                self._misuse(replies.UNKNOWN_COMMAND)
+
+    def _take_data(self, transaction: Transaction) -> bool:
+        if transaction.cut and self._intake.has_data:
+            self._store.drop_mid_data(transaction.recipients)
+            self._outbox.cut()
+            return False
+        data = self._intake.take_data(transaction.policy.script.size_limit)
+        if data is None:
+            return False
+        self._receiving = None
+        self._dot(transaction, data)
+        return True
+
+    def _dot(self, transaction: Transaction, data: MailData) -> None:
+        message_id = find_message_id(data.content)
+        verdict = transaction.policy.dot(message_id, transaction.recipients)
+        if data.over:
+            verdict = verdict._replace(reply=replies.TOO_BIG, code=552, cut=False, close=False)
+        ticket = self._store.receive(
+            Delivery(
+                sender=transaction.sender,
+                recipients=transaction.recipients,
+                message_id=message_id,
+                content=data.content,
+                size=data.size,
+                received_at=self._receiver.clock(),
+                code=verdict.code or 250,
+                connection=self._connection,
+                port=self._port,
+                faults=wire_faults(data.content, eight_bit=transaction.eight_bit),
+            )
+        )
+        if verdict.cut:
+            self._outbox.cut(verdict.delay, ticket=ticket)
+        else:
+            reply = verdict.reply or b"250 2.0.0 Ok: queued as %d\r\n" % ticket.mail
+            self._outbox.say(reply, verdict.delay, ticket=ticket, close=verdict.close)
+
+    def _say(self, reply: bytes, *, close: bool = False) -> None:
+        self._outbox.say(reply, self._receiver.policy.latency, close=close)
+
+    def _misuse(self, reply: bytes) -> None:
+        self._store.misuse(replies.code_of(reply))
+        self._say(reply)
+
+    # -- commands of a session
+
+    def _hello(self, argument: bytes, *, extended: bool) -> None:
+        if not argument:
+            self._misuse(replies.SYNTAX)
+            return
+        self._greeted, self._extended = True, extended
+        self._transaction = None  # RFC 5321 §4.1.4: EHLO resets like RSET
+        self._mail_refused = False
+        receiver = self._receiver
+        lines = [receiver.hostname]
+        if extended:
+            lines += ["PIPELINING", f"SIZE {receiver.policy.script.size_limit}", "8BITMIME", "SMTPUTF8"]
+            lines.append("ENHANCEDSTATUSCODES")
+            if receiver.offers_tls and not self._secure:
+                lines.append("STARTTLS")
+            if receiver.credentials and self._auth_is_safe:
+                lines.append("AUTH PLAIN LOGIN")
+        self._say(replies.reply(250, "\n".join(lines)))
+
+    def _starttls(self, argument: bytes) -> None:
+        if not self._receiver.offers_tls:
+            self._misuse(replies.NOT_IMPLEMENTED)
+        elif argument:
+            self._misuse(replies.SYNTAX)
+        elif self._secure or not self._extended:
+            self._misuse(replies.NOT_NOW)
+        else:
+            # What the client (or someone between) pipelined behind STARTTLS in the clear must not count.
+            self._intake.clear()
+            self._outbox.say(replies.READY_FOR_TLS)
+            self._outbox.flush()
+            self._wire.start_tls()
+
+    @property
+    def _auth_is_safe(self) -> bool:
+        return self._secure or not self._receiver.offers_tls
+
+    def _auth(self, argument: bytes) -> None:
+        credentials = self._receiver.credentials
+        if credentials is None:
+            self._misuse(replies.NOT_IMPLEMENTED)
+        elif not self._extended:
+            self._misuse(replies.NO_GREETING)
+        elif self._may_send or self._transaction:
+            self._misuse(replies.NOT_NOW)
+        elif not self._auth_is_safe:
+            self._misuse(replies.TLS_FIRST)
+        else:
+            self._exchange = Exchange(*credentials)
+            self._authenticate(self._exchange, self._exchange.begin(argument))
+
+    def _authenticate(self, exchange: Exchange, reply: bytes) -> None:
+        if exchange.done:
+            self._may_send = exchange.succeeded
+            self._exchange = None
+        self._say(reply)
+
+    def _quit(self, argument: bytes) -> None:
+        if argument:
+            self._misuse(replies.SYNTAX)
+        else:
+            self._say(replies.BYE, close=True)
+
+    # -- commands of a transaction
+
+    def _mail(self, argument: bytes) -> None:
+        if not self._greeted:
+            self._misuse(replies.NO_GREETING)
+        elif self._transaction:
+            self._misuse(replies.NESTED_MAIL)
+        elif not self._may_send:
+            self._refuse_mail(replies.AUTH_REQUIRED)
+        else:
+            self._begin_transaction(argument)
+
+    def _begin_transaction(self, argument: bytes) -> None:
+        sender = parse_mail(argument, extended=self._extended)
+        policy = self._receiver.policy
+        if isinstance(sender, bytes):
+            self._misuse(sender)
+            return
+        if sender.size > policy.script.size_limit:
+            self._refuse_mail(replies.TOO_BIG)
+            return
+        verdict = policy.mail(sender.address)
+        self._mail_refused = verdict.reply is not None
+        if verdict.reply is None:
+            self._transaction = Transaction(sender, policy)
+            self._outbox.say(replies.SENDER_OK, verdict.delay)
+        else:
+            self._store.refuse(Stage.MAIL, verdict.code)
+            self._outbox.say(verdict.reply, verdict.delay, close=verdict.close)
+
+    def _refuse_mail(self, reply: bytes) -> None:
+        self._mail_refused = True
+        self._store.refuse(Stage.MAIL, replies.code_of(reply))
+        self._say(reply)
+
+    def _rcpt(self, argument: bytes) -> None:
+        transaction = self._transaction
+        if transaction is None:
+            self._need_mail()
+            return
+        mailbox = parse_rcpt(argument, utf8=transaction.utf8)
+        if isinstance(mailbox, bytes):
+            self._misuse(mailbox)
+            return
+        if transaction.is_full:
+            self._store.refuse(Stage.RCPT, replies.code_of(replies.TOO_MANY_RECIPIENTS), [mailbox.domain])
+            self._say(replies.TOO_MANY_RECIPIENTS)
+            return
+        verdict, recipient = transaction.policy.rcpt(*mailbox, self._receiver.clock())
+        if verdict.reply is None:
+            transaction.recipients.append(recipient)
+            self._outbox.say(replies.RECIPIENT_OK, verdict.delay)
+        else:
+            self._store.refuse(Stage.RCPT, verdict.code, [recipient.domain])
+            self._outbox.say(verdict.reply, verdict.delay, close=verdict.close)
+
+    def _data(self, argument: bytes) -> None:
+        transaction = self._transaction
+        if transaction is None:
+            self._need_mail()
+        elif argument:
+            self._misuse(replies.SYNTAX)
+        elif not transaction.recipients:
+            self._say(replies.NO_RECIPIENTS)
+        else:
+            verdict = transaction.policy.data(transaction.recipients)
+            if verdict.reply is None:
+                transaction.cut = verdict.cut
+                self._receiving, self._transaction = transaction, None
+                self._intake.begin_data()
+                self._outbox.say(replies.GO_AHEAD, verdict.delay)
+            else:
+                # The transaction stays open until RSET, as with the servers that take the RFC literally.
+                self._store.refuse(Stage.DATA, verdict.code, transaction.domains)
+                self._outbox.say(verdict.reply, verdict.delay, close=verdict.close)
+
+    def _need_mail(self) -> None:
+        if self._mail_refused:
+            self._say(replies.NO_MAIL)
+        else:
+            self._misuse(replies.NO_MAIL)
+
+    def _rset(self, argument: bytes) -> None:
+        if argument:
+            self._misuse(replies.SYNTAX)
+        else:
+            self._transaction = None
+            self._mail_refused = False
+            self._say(replies.FLUSHED)

@@ -1,0 +1,113 @@
+"""Octets in, lines and mail data out: the only place that sees how TCP cut the stream.
+
+Whatever the cuts, the same octets give the same lines and the same data, and the memory held for them is bounded by
+the limits, not by the client.
+"""
+
+from typing import NamedTuple
+
+HEAD = 65_536
+"""Octets kept of a mail that is over its size limit, and the part of any mail in which its header is looked for."""
+
+_END = b"\r\n.\r\n"
+_DOT_LINE = b"\r\n."
+
+
+class MailData(NamedTuple):
+    """Mail data up to its final dot, dots unstuffed: of a mail over the limit the first ``HEAD`` octets only.
+
+    ``size`` counts octets without the final dot line; without stuffed dots too, unless ``over`` the limit.
+    """
+
+    content: bytes
+    size: int
+    over: bool
+
+
+class Line(NamedTuple):
+    """A command line without its line end; ``over`` the limit its text is gone."""
+
+    text: bytes
+    over: bool = False
+
+
+class Intake:
+    """Buffers what has arrived until a whole line, or the whole mail data, is there."""
+
+    __slots__ = ("_buffer", "_dropped", "_head", "_scanned", "_skipping")
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+        self._scanned = 0  # octets of the buffer that hold no end of data for sure
+        self._skipping = False  # inside a command line that is already too long
+        self._head = b""
+        self._dropped = 0  # octets of oversized data that were let go
+
+    def __len__(self) -> int:
+        return len(self._buffer)
+
+    def feed(self, data: bytes) -> None:
+        """Add octets from the socket."""
+        self._buffer += data
+
+    def clear(self) -> None:
+        """Forget what was not taken yet (RFC 3207 §4.2: nothing from before TLS may count after it)."""
+        self._buffer.clear()
+        self._skipping = False
+
+    def take_line(self, limit: int) -> Line | None:
+        """The next command line, ended by LF or CRLF; ``None`` while it is not complete."""
+        buffer = self._buffer
+        end = buffer.find(b"\n")
+        if end < 0:
+            if len(buffer) > limit:
+                self._skipping = True
+                buffer.clear()
+            return None
+        if self._skipping or end > limit:
+            self._skipping = False
+            del buffer[: end + 1]
+            return Line(b"", over=True)
+        line = bytes(buffer[:end])
+        del buffer[: end + 1]
+        return Line(line.removesuffix(b"\r"))
+
+    def begin_data(self) -> None:
+        """The next octets are mail data."""
+        # The CRLF of the DATA line also begins the first line of the data (RFC 5321 §4.1.1.4): with it in the
+        # buffer, an empty mail and a stuffed first line need no case of their own.
+        self._buffer[:0] = b"\r\n"
+        self._scanned = 0
+        self._head = b""
+        self._dropped = 0
+
+    @property
+    def has_data(self) -> bool:
+        """Whether any octet of the data has arrived since ``begin_data``."""
+        return len(self._buffer) > len(b"\r\n")
+
+    def take_data(self, limit: int) -> MailData | None:
+        """The mail data, when its final dot has arrived; over ``limit`` octets most are let go."""
+        buffer = self._buffer
+        end = buffer.find(_END, self._scanned)
+        if end < 0:
+            self._scanned = max(0, len(buffer) - len(_END) + 1)
+            if self._head or len(buffer) > max(limit, HEAD) + len(_END):
+                self._let_go(self._scanned)
+            return None
+        size = self._dropped + end  # the virtual CRLF in front stands for the real one before the dot
+        over = size > limit
+        wire = self._head or bytes(buffer[: end + 2])
+        del buffer[: end + len(_END)]
+        if over:
+            wire = wire[: HEAD + 2]
+        # Taken away after the cut, so that the head does not depend on how much was seen at once.
+        content = (wire.replace(_DOT_LINE, b"\r\n") if _DOT_LINE in wire else wire)[2:]
+        return MailData(content, size if over else len(content), over)
+
+    def _let_go(self, count: int) -> None:
+        if not self._head:
+            self._head = bytes(self._buffer[: HEAD + 2])
+        self._dropped += count
+        del self._buffer[:count]
+        self._scanned = 0

@@ -1,0 +1,192 @@
+"""The asyncio side of a connection: sockets, TLS, timers, back-pressure, and when exactly an answer counts as given."""
+
+import asyncio
+import ssl
+from collections.abc import Sequence
+from typing import cast
+
+import structlog
+
+from mailwarren.sink import reply as replies
+from mailwarren.sink.dialogue import Dialogue
+from mailwarren.sink.receiver import Receiver
+from mailwarren.sink.store import Ticket
+
+_BACKLOG = 65_536  # octets that may wait behind a held reply before reading stops
+_POLL_S = 0.005
+
+log = structlog.get_logger(__name__)
+
+
+class Listener:
+    """One listening address: its open connections, and the context for STARTTLS when it is offered."""
+
+    def __init__(self, receiver: Receiver, tls: ssl.SSLContext | None = None) -> None:
+        self.receiver = receiver
+        self.tls = tls
+        self.open: set[SmtpProtocol] = set()
+
+    def is_full(self) -> bool:
+        """Whether one more connection is too many for the script."""
+        cap = self.receiver.policy.script.connection_cap
+        return cap is not None and len(self.open) >= cap
+
+
+class SmtpProtocol(asyncio.Protocol):
+    """One connection of ``listener``; the ``Wire`` of its dialogue."""
+
+    def __init__(self, listener: Listener) -> None:
+        self._listener = listener
+        self._loop = asyncio.get_running_loop()
+        self._upgrade: asyncio.Task[None] | None = None
+        self._early = b""  # what came over TLS before the upgrade was reported
+        self._timer: asyncio.TimerHandle | None = None
+        self._unsettled: list[Ticket] = []  # answers written that the kernel has not taken yet
+        self._closing = False  # from this side, after everything was sent
+        self._blocked = False  # the client does not read its replies
+        self._lost = False
+
+    # -- asyncio.Protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Greet, or turn away what is over the cap."""
+        # uvloop's transports have the interface without the base class.
+        self._socket = self._transport = cast("asyncio.Transport", transport)
+        # No buffer: a write goes to the kernel at once or is seen to wait, and only what the kernel took counts
+        # as answered. It also stops a client that never reads from filling the memory with replies.
+        self._socket.set_write_buffer_limits(high=0)
+        listener, store = self._listener, self._listener.receiver.store
+        store.connections += 1
+        store.connections_open += 1
+        peer = transport.get_extra_info("peername")
+        port = peer[1] if peer else 0
+        self._dialogue = Dialogue(listener.receiver, self, connection=store.connections, port=port)
+        full = listener.is_full()
+        listener.open.add(self)
+        if full:
+            self._dialogue.turn_away(replies.TOO_MANY_CONNECTIONS)
+        else:
+            self._dialogue.greet()
+
+    def data_received(self, data: bytes) -> None:
+        """Hand the octets to the dialogue."""
+        if self._upgrade:
+            # A client may send its first command together with the end of the handshake. To answer it now would
+            # be to answer in the clear.
+            self._early += data
+            return
+        self._dialogue.feed(data)
+        if self._dialogue.backlog > _BACKLOG:
+            self._transport.pause_reading()
+
+    def pause_writing(self) -> None:
+        """The client does not read: neither do we."""
+        self._blocked = True
+        self._transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        """The client reads again."""
+        self._blocked = False
+        self._settle()
+        if not self._transport.is_closing() and self._dialogue.backlog <= _BACKLOG:
+            self._transport.resume_reading()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Close the books: what was not handed to the kernel was not answered."""
+        if self._lost:
+            return
+        self._lost = True
+        self._cancel_timer()
+        store = self._listener.receiver.store
+        # asyncio closes without an error only when all was written.
+        self._settle_as(answered=exc is None and self._closing)
+        self._dialogue.lost()
+        store.connections_open -= 1
+        self._listener.open.discard(self)
+
+    # -- Wire
+
+    def send(self, data: bytes, answers: Sequence[Ticket]) -> None:
+        """Write, and note for each final dot whether its answer went out."""
+        self._transport.write(data)
+        if answers:
+            self._unsettled += answers
+            self._settle()
+
+    def hold(self, seconds: float) -> None:
+        """Let the dialogue go on later."""
+        self._timer = self._loop.call_later(seconds, self._resume)
+
+    def start_tls(self) -> None:
+        """Upgrade; nothing is read in the clear from here on."""
+        self._transport.pause_reading()
+        self._upgrade = self._loop.create_task(self._secure())
+
+    def close(self) -> None:
+        """Close after what was written."""
+        self._closing = True
+        self._transport.close()
+
+    def cut(self) -> None:
+        """Close without more ado."""
+        self._transport.abort()
+
+    # -- the rest
+
+    def shut_down(self) -> None:
+        """The sink stops."""
+        if self._upgrade:
+            self._upgrade.cancel()
+            self._socket.abort()
+        else:
+            self._dialogue.shut_down()
+
+    def _resume(self) -> None:
+        self._timer = None
+        self._dialogue.resume()
+        if not self._transport.is_closing() and not self._blocked and self._dialogue.backlog <= _BACKLOG:
+            self._transport.resume_reading()
+
+    def _settle(self) -> None:
+        """Answers count when the kernel has them; until then look again, or leave it to ``connection_lost``."""
+        if not self._unsettled or self._socket.is_closing():
+            return
+        if self._transport.get_write_buffer_size() or self._socket.get_write_buffer_size():
+            self._loop.call_later(_POLL_S, self._settle)
+        else:
+            self._settle_as(answered=True)
+
+    def _settle_as(self, *, answered: bool) -> None:
+        receiver = self._listener.receiver
+        tickets, self._unsettled = self._unsettled, []
+        now = receiver.clock()
+        for ticket in tickets:
+            if answered:
+                receiver.store.answer(ticket, now)
+            else:
+                receiver.store.lose(ticket)
+
+    def _cancel_timer(self) -> None:
+        if self._timer:
+            self._timer.cancel()
+            self._timer = None
+
+    async def _secure(self) -> None:
+        context = self._listener.tls
+        if context is None:
+            raise RuntimeError("STARTTLS was offered without a certificate")
+        try:
+            transport = await self._loop.start_tls(self._socket, self, context, server_side=True)
+        except (OSError, asyncio.CancelledError) as error:
+            # ssl.SSLError is an OSError: the client hung up, or does not trust us.
+            log.info("sink.tls.failed", error=type(error).__name__)
+            self._socket.abort()
+            self.connection_lost(error if isinstance(error, OSError) else None)
+            return
+        if transport is None or self._lost:
+            return
+        self._transport, self._upgrade = transport, None
+        self._dialogue.secured()
+        early, self._early = self._early, b""
+        if early:
+            self.data_received(early)

@@ -1,0 +1,162 @@
+"""The records: one for each recipient of each mail whose final dot was received, in columns, for runs of a million.
+
+A column costs 2 to 8 octets a record, and Message-ID and recipient are kept once, as the key of their pair; objects
+are made only for what is read.
+"""
+
+from array import array
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import msgspec
+
+from mailwarren.sink.message import as_text
+
+
+class Record(msgspec.Struct, frozen=True):
+    """One recipient of one mail whose final dot was received.
+
+    Args:
+        n: number of the record, from 0.
+        mail: number of the mail, from 0; equal for all recipients of one transaction.
+        message_id: the Message-ID header; empty when the mail has none.
+        rcpt: the RCPT TO address, as given.
+        received_at: wall-clock time of the final dot, seconds since the epoch.
+        answered_at: when the reply to it was given to the open socket; null while it waits, and for ever when the
+            connection was lost or cut before.
+        code: the reply: what was said, or would have been said (250 when the script cut the connection).
+        size: octets of the mail.
+        connection: number of the connection, from 1.
+        port: the client's TCP port.
+    """
+
+    n: int
+    mail: int
+    message_id: str
+    rcpt: str
+    received_at: float
+    answered_at: float | None
+    code: int
+    size: int
+    connection: int
+    port: int
+
+
+class Pair(NamedTuple):
+    """A (Message-ID, recipient) and its copies: ``accepted`` was answered with 250, ``unanswered`` was not (yet)."""
+
+    message_id: str
+    rcpt: str
+    accepted: int
+    unanswered: int
+
+
+class _Copies(NamedTuple):
+    accepted: int
+    unanswered: int
+
+
+_NONE = _Copies(0, 0)
+
+
+class Records:
+    """Append-only columns of records, and the count of copies of each pair."""
+
+    def __init__(self) -> None:
+        self._keys: list[bytes] = []
+        self._received = array("d")
+        self._answered = array("d")  # 0.0: no answer
+        self._code = array("H")
+        self._size = array("Q")
+        self._mail = array("I")
+        self._connection = array("I")
+        self._port = array("H")
+        self._copies: dict[bytes, _Copies] = {}
+        # A million pairs share a handful of counts: without this each would carry a tuple of its own.
+        self._shared: dict[_Copies, _Copies] = {}
+        self.unique = 0
+        """Pairs with at least one accepted copy."""
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def append(
+        self,
+        message_id: bytes,
+        rcpt: bytes,
+        *,
+        received_at: float,
+        code: int,
+        size: int,
+        mail: int,
+        connection: int,
+        port: int,
+    ) -> int:
+        """Add a record without an answer; returns its number."""
+        # RCPT TO can't contain a NUL, so the last one separates, whatever the Message-ID contains.
+        key = message_id + b"\0" + rcpt
+        self._keys.append(key)
+        self._received.append(received_at)
+        self._answered.append(0.0)
+        self._code.append(code)
+        self._size.append(size)
+        self._mail.append(mail)
+        self._connection.append(connection)
+        self._port.append(port)
+        if code == 250:  # noqa: PLR2004
+            accepted, unanswered = self._copies.get(key, _NONE)
+            self._set(key, accepted, unanswered + 1)
+        return len(self._keys) - 1
+
+    def answered(self, n: int, at: float) -> int:
+        """Record ``n`` was answered at ``at``; returns its code."""
+        self._answered[n] = at
+        code = self._code[n]
+        if code == 250:  # noqa: PLR2004
+            key = self._keys[n]
+            accepted, unanswered = self._copies[key]
+            self.unique += accepted == 0
+            self._set(key, accepted + 1, unanswered - 1)
+        return code
+
+    def answered_at(self, n: int) -> float | None:
+        """When record ``n`` was answered."""
+        return self._answered[n] or None
+
+    def select(self, start: int, stop: int, *, message_id_prefix: str = "", domain: str = "") -> Iterator[Record]:
+        """The records ``start <= n < stop`` that match, in their order."""
+        prefix = message_id_prefix.encode()
+        ending = b"@" + domain.lower().encode() if domain else b""
+        for n in range(max(start, 0), min(stop, len(self._keys))):
+            key = self._keys[n]
+            if key.startswith(prefix) and key.lower().endswith(ending):
+                yield self._record(n)
+
+    def pair_keys(self) -> list[bytes]:
+        """A snapshot of all pairs that have a copy, for ``pair``."""
+        return list(self._copies)
+
+    def pair(self, key: bytes) -> Pair:
+        """The copies of one pair, by its key."""
+        message_id, _, rcpt = key.rpartition(b"\0")
+        accepted, unanswered = self._copies.get(key, _NONE)
+        return Pair(as_text(message_id), as_text(rcpt), accepted, unanswered)
+
+    def _set(self, key: bytes, accepted: int, unanswered: int) -> None:
+        copies = _Copies(accepted, unanswered)
+        self._copies[key] = self._shared.setdefault(copies, copies)
+
+    def _record(self, n: int) -> Record:
+        message_id, _, rcpt = self._keys[n].rpartition(b"\0")
+        return Record(
+            n=n,
+            mail=self._mail[n],
+            message_id=as_text(message_id),
+            rcpt=as_text(rcpt),
+            received_at=self._received[n],
+            answered_at=self._answered[n] or None,
+            code=self._code[n],
+            size=self._size[n],
+            connection=self._connection[n],
+            port=self._port[n],
+        )

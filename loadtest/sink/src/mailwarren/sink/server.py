@@ -1,0 +1,223 @@
+"""The sink put together: listeners, HTTP side, store and script; ``running_sink`` for tests."""
+
+import asyncio
+import contextlib
+import socket
+import ssl
+from collections.abc import AsyncIterator, Callable, Sequence
+from functools import partial
+
+import msgspec
+
+from mailwarren.sink.http import HttpServer
+from mailwarren.sink.policy import Policy
+from mailwarren.sink.protocol import Listener, SmtpProtocol
+from mailwarren.sink.receiver import Receiver
+from mailwarren.sink.script import Script, ScriptSource, read_script
+from mailwarren.sink.store import Stats, Store
+from mailwarren.sink.web import build_app
+
+_BACKLOG = 4096  # connections that may wait to be accepted: load tests open thousands at once
+_FAREWELL_S = 1.0  # for open connections to take their 421
+
+
+class Addresses(msgspec.Struct, frozen=True):
+    """Where a running sink listens: ``host:port`` of SMTP, URL of HTTP (empty without it)."""
+
+    smtp: str
+    http: str
+    smtp_extra: tuple[str, ...] = ()
+
+
+class AddressError(ValueError):
+    """Not ``host:port``."""
+
+
+def parse_address(text: str) -> tuple[str, int]:
+    """Split ``host:port`` (IPv6 in brackets); port 0 lets the system choose.
+
+    Raises:
+        AddressError: it has no host, or no port in 0..65535.
+    """
+    host, colon, port = text.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    if not (colon and host and port.isdecimal() and int(port) <= 65_535):  # noqa: PLR2004
+        raise AddressError(f"{text!r} is not HOST:PORT")
+    return host, int(port)
+
+
+def listen(text: str) -> socket.socket:
+    """A socket bound to ``host:port``.
+
+    Raises:
+        AddressError: not an address.
+        OSError: it can't be bound.
+    """
+    host, port = parse_address(text)
+    family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+    bound = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind(address)
+        bound.setblocking(False)
+    except OSError as error:
+        bound.close()
+        raise OSError(error.errno, f"cannot listen on {text}: {error.strerror}") from error
+    return bound
+
+
+def _shown(bound: socket.socket) -> str:
+    host, port = bound.getsockname()[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+class Sink:
+    """A sink: ``start`` it, read its ``store``, ``play`` scripts, ``stop`` it.
+
+    Args:
+        script: what its personas answer; the empty script takes every mail.
+        keep: raw mails kept for reading.
+        tls: context that STARTTLS is offered with.
+        credentials: (user, password) that AUTH is offered with, and required.
+        hostname: said in the greeting.
+
+    Raises:
+        ScriptError: the script can't be played.
+    """
+
+    def __init__(
+        self,
+        *,
+        script: ScriptSource | None = None,
+        keep: int = 20_000,
+        tls: ssl.SSLContext | None = None,
+        credentials: tuple[str, str] | None = None,
+        hostname: str = "sink.mailwarren.test",
+    ) -> None:
+        user_password = None
+        if credentials:
+            user_password = (credentials[0].encode(), credentials[1].encode())
+        self._receiver = Receiver(
+            store=Store(keep),
+            policy=Policy(read_script(script if script is not None else Script())),
+            hostname=hostname,
+            offers_tls=tls is not None,
+            credentials=user_password,
+        )
+        self._tls = tls
+        self._listeners: list[Listener] = []
+        self._servers: list[asyncio.Server] = []
+        self._http: HttpServer | None = None
+        self.addresses = Addresses("", "")
+
+    @property
+    def store(self) -> Store:
+        """The records, the counts and the kept mails."""
+        return self._receiver.store
+
+    @property
+    def script(self) -> Script:
+        """What is played now."""
+        return self._receiver.policy.script
+
+    @property
+    def smtp_host(self) -> str:
+        """The address that SMTP listens on."""
+        return parse_address(self.addresses.smtp)[0]
+
+    @property
+    def smtp_port(self) -> int:
+        """The port that SMTP listens on."""
+        return parse_address(self.addresses.smtp)[1]
+
+    def play(self, script: ScriptSource) -> Script:
+        """Replace the script. Attempts and greylisting begin anew; transactions under way end as they began.
+
+        Raises:
+            ScriptError: it can't be played; the old one goes on.
+        """
+        return self._receiver.play(script)
+
+    def forget(self) -> int:
+        """Empty the store, and what the script remembers of earlier attempts; returns the number of mails forgotten."""
+        return self._receiver.forget()
+
+    async def start(
+        self, *, smtp: str = "127.0.0.1:0", smtp_extra: Sequence[str] = (), http: str | None = "127.0.0.1:0"
+    ) -> Addresses:
+        """Listen. Each SMTP address is a server of its own for ``connection_cap``; ``http`` may be left out.
+
+        Raises:
+            AddressError: not an address.
+            OSError: an address can't be bound; nothing listens then.
+        """
+        loop = asyncio.get_running_loop()
+        with contextlib.ExitStack() as sockets:
+            bound = [sockets.enter_context(listen(text)) for text in (smtp, *smtp_extra)]
+            bound_http = sockets.enter_context(listen(http)) if http is not None else None
+            sockets.pop_all()
+        for one in bound:
+            listener = Listener(self._receiver, self._tls)
+            self._listeners.append(listener)
+            server = await loop.create_server(partial(SmtpProtocol, listener), sock=one, backlog=_BACKLOG)
+            self._servers.append(server)
+        url = ""
+        if bound_http is not None:
+            url = f"http://{_shown(bound_http)}"
+            self._http = HttpServer(build_app(self._receiver))
+            await self._http.start(bound_http)
+        self.addresses = Addresses(_shown(bound[0]), url, tuple(_shown(one) for one in bound[1:]))
+        return self.addresses
+
+    async def stop(self) -> None:
+        """Say 421 to who is connected, and close. The store stays readable."""
+        for server in self._servers:
+            server.close()
+        for listener in self._listeners:
+            for connection in list(listener.open):
+                connection.shut_down()
+        deadline = asyncio.get_running_loop().time() + _FAREWELL_S
+        while self.store.connections_open and asyncio.get_running_loop().time() < deadline:  # noqa: ASYNC110
+            await asyncio.sleep(0.005)
+        for listener in self._listeners:
+            for connection in list(listener.open):
+                connection.cut()
+        if self._http:
+            await self._http.stop()
+        self._http = None
+        self._servers.clear()
+        self._listeners.clear()
+
+    async def wait_until(self, reached: Callable[[Stats], bool], *, within: float = 10.0) -> Stats:
+        """Wait until the counts satisfy ``reached``; returns them.
+
+        Raises:
+            TimeoutError: they did not in ``within`` seconds; the message has the counts.
+        """
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + within
+        while not reached(stats := self.store.stats()):
+            if loop.time() > deadline:
+                raise TimeoutError(f"the sink did not get there in {within} s: {stats}")
+            await asyncio.sleep(0.01)
+        return stats
+
+
+@contextlib.asynccontextmanager
+async def running_sink(
+    *,
+    script: ScriptSource | None = None,
+    smtp: str = "127.0.0.1:0",
+    smtp_extra: Sequence[str] = (),
+    http: str | None = "127.0.0.1:0",
+    tls: ssl.SSLContext | None = None,
+    credentials: tuple[str, str] | None = None,
+    keep: int = 20_000,
+) -> AsyncIterator[Sink]:
+    """A sink in the running loop, stopped at the end; arguments as for ``Sink`` and ``Sink.start``."""
+    sink = Sink(script=script, keep=keep, tls=tls, credentials=credentials)
+    await sink.start(smtp=smtp, smtp_extra=smtp_extra, http=http)
+    try:
+        yield sink
+    finally:
+        await sink.stop()

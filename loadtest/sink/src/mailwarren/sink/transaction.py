@@ -1,0 +1,29 @@
+"""A mail transaction, from MAIL to its final dot (RFC 5321 §3.3)."""
+
+from mailwarren.sink.address import Sender
+from mailwarren.sink.policy import Policy, Recipient
+
+
+class Transaction:
+    """The envelope as far as it is given, and the script that it began with."""
+
+    __slots__ = ("cut", "eight_bit", "policy", "recipients", "sender", "utf8")
+
+    def __init__(self, sender: Sender, policy: Policy) -> None:
+        self.sender = sender.address
+        self.policy = policy
+        self.utf8 = sender.utf8
+        self.eight_bit = sender.eight_bit or sender.utf8
+        self.recipients: list[Recipient] = []
+        self.cut = False
+        """The script cuts the connection as soon as data comes."""
+
+    @property
+    def is_full(self) -> bool:
+        """It has as many recipients as the script allows."""
+        return len(self.recipients) >= self.policy.script.recipient_limit
+
+    @property
+    def domains(self) -> list[bytes]:
+        """The domains of the recipients, in their order."""
+        return [recipient.domain for recipient in self.recipients]
