@@ -1,0 +1,94 @@
+"""Connections: a SQLAlchemy engine over asyncpg, and the asyncpg connection below it for the hot paths."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, cast
+
+import asyncpg
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+CONNECT_TIMEOUT = 5.0
+STATEMENT_TIMEOUT = 30.0
+ANSWER_SLACK = 5.0
+"""Seconds beyond the statement timeout after which the server itself is taken for gone."""
+
+
+def dsn(url: str) -> str:
+    """``url`` as asyncpg reads it: ``postgresql+asyncpg://`` is accepted for ``postgresql://``.
+
+    Raises:
+        ValueError: not a Postgres URL. The message leaves the URL out, because it holds a password.
+    """
+    scheme, separator, rest = url.partition("://")
+    if not separator or scheme not in {"postgresql", "postgres", "postgresql+asyncpg"}:
+        raise ValueError("a database URL starts with postgresql:// or postgresql+asyncpg://")
+    return f"postgresql://{rest}"
+
+
+def make_engine(
+    url: str,
+    *,
+    pool_size: int = 5,
+    max_overflow: int = 5,
+    connect_timeout: float = CONNECT_TIMEOUT,
+    statement_timeout: float = STATEMENT_TIMEOUT,
+    application_name: str = "mailwarren",
+) -> AsyncEngine:
+    """An engine; nothing is connected yet.
+
+    The URL is parsed by asyncpg, so that ``sslmode``, socket directories and several hosts work as with libpq.
+
+    Args:
+        url: ``postgresql://user:password@host:port/database?sslmode=…`` or the same with ``postgresql+asyncpg``.
+        pool_size: connections that are kept.
+        max_overflow: connections beyond those, closed after use.
+        connect_timeout: seconds for a new connection, and to wait for one of the pool.
+        statement_timeout: seconds after which the server ends a statement; a server that does not answer at all is
+            given up 5 s later. A transaction that sits idle for as long is ended too, so that the locks of a
+            vanished client are freed.
+        application_name: shown in ``pg_stat_activity``.
+
+    Raises:
+        ValueError: not a Postgres URL.
+    """
+    address = dsn(url)
+    milliseconds = str(int(statement_timeout * 1000))
+
+    async def connect() -> Any:
+        return await asyncpg.connect(
+            address,
+            timeout=connect_timeout,
+            command_timeout=statement_timeout + ANSWER_SLACK,
+            server_settings={
+                "application_name": application_name,
+                "statement_timeout": milliseconds,
+                "idle_in_transaction_session_timeout": milliseconds,
+                "timezone": "UTC",
+            },
+        )
+
+    return create_async_engine(
+        "postgresql+asyncpg://",
+        async_creator=connect,
+        pool_size=pool_size,
+        max_overflow=max_overflow,
+        pool_timeout=connect_timeout,
+        pool_pre_ping=True,
+    )
+
+
+async def driver_connection(connection: AsyncConnection) -> "asyncpg.Connection[asyncpg.Record]":
+    """The asyncpg connection below a SQLAlchemy connection.
+
+    For statements over arrays (``unnest``), where SQLAlchemy costs more than Postgres. Transactions are the caller's
+    own then: ``async with raw.transaction(): …``.
+    """
+    raw = await connection.get_raw_connection()
+    return cast("asyncpg.Connection[asyncpg.Record]", raw.driver_connection)
+
+
+@asynccontextmanager
+async def driver_connect(engine: AsyncEngine) -> AsyncIterator["asyncpg.Connection[asyncpg.Record]"]:
+    """An asyncpg connection of the engine's pool, given back at the end."""
+    async with engine.connect() as connection:
+        yield await driver_connection(connection)

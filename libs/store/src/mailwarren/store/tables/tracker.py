@@ -1,0 +1,193 @@
+"""The ledger: tables that the tracker alone writes.
+
+Ids come from the messages (:mod:`mailwarren.contracts.ids`), so that a message that comes twice meets its own rows.
+There are no foreign keys: an outcome may overtake its acceptance, and then a delivery stands here before its email.
+Times are Unix seconds on the wire and timestamptz here. Postgres refuses NUL in text: such a message is set aside.
+"""
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    DateTime,
+    Double,
+    Index,
+    Integer,
+    LargeBinary,
+    SmallInteger,
+    Table,
+    Text,
+    Uuid,
+    text,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+
+from mailwarren.contracts.events import Kind
+from mailwarren.contracts.lanes import Lane
+from mailwarren.contracts.parcel import OnUnknown, Role, Syntax
+from mailwarren.store.metadata import metadata, one_of
+from mailwarren.store.states import Origin, State
+
+Time = DateTime(timezone=True)
+
+contents = Table(
+    "contents",
+    metadata,
+    Column("digest", LargeBinary, primary_key=True),
+    Column("tenant", Uuid, nullable=False),
+    Column("sender", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("html", Text),
+    Column("text", Text),
+    Column("headers", JSONB, nullable=False),
+    Column("syntax", Text, nullable=False),
+    Column("first_seen", Time, nullable=False),
+    one_of("syntax", Syntax),
+    comment="Writer: tracker. What mails say, once per tenant and SHA-256 digest.",
+)
+
+emails = Table(
+    "emails",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("tenant", Uuid, nullable=False),
+    Column("created_at", Time, nullable=False),
+    Column("request_id", Uuid),
+    Column("lane", Text, nullable=False),
+    Column("partition", SmallInteger, nullable=False),
+    Column("content", LargeBinary, nullable=False),
+    Column("sender", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("to", ARRAY(Text), nullable=False),
+    Column("cc", ARRAY(Text), nullable=False),
+    Column("bcc", ARRAY(Text), nullable=False),
+    Column("reply_to", ARRAY(Text), nullable=False),
+    Column("tags", JSONB, nullable=False),
+    Column("metadata", JSONB, nullable=False),
+    Column("variables", JSONB),
+    Column("message_id", Text, nullable=False),
+    Column("expires_at", Time),
+    Column("on_unknown", Text, nullable=False),
+    Column("cancel_requested_at", Time),
+    one_of("lane", Lane),
+    one_of("on_unknown", OnUnknown),
+    comment="Writer: tracker. What one API call asked to send; content is the digest of its row in contents.",
+)
+Index("ix_emails_page", emails.c.tenant, emails.c.created_at.desc(), emails.c.id.desc())
+
+cancels = Table(
+    "cancels",
+    metadata,
+    Column("email_id", Uuid, primary_key=True),
+    Column("tenant", Uuid, nullable=False),
+    Column("at", Time, nullable=False),
+    comment="Writer: tracker. Cancels that overtook the acceptance of their email, which takes them over.",
+)
+
+deliveries = Table(
+    "deliveries",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("email_id", Uuid, nullable=False, index=True),
+    Column("tenant", Uuid, nullable=False),
+    Column("address", Text, nullable=False),
+    Column("role", Text),
+    Column("lane", Text, nullable=False),
+    Column("shard", Text),
+    Column("partition", SmallInteger),
+    Column("state", Text, nullable=False),
+    Column("attempt", Integer, nullable=False, server_default=text("0")),
+    Column("started", Integer, nullable=False, server_default=text("0")),
+    Column("parked", Integer, nullable=False, server_default=text("0")),
+    Column("accepted_at", Time),
+    Column("updated_at", Time, nullable=False),
+    Column("ended_at", Time),
+    Column("next_attempt_at", Time),
+    Column("reply_code", SmallInteger),
+    Column("reply_enhanced", Text),
+    Column("reply_text", Text),
+    Column("reply_command", Text),
+    Column("trouble", Text),
+    Column("bounce_class", Text),
+    Column("site", Text),
+    Column("host", Text),
+    one_of("role", Role),
+    one_of("lane", Lane),
+    one_of("state", State),
+    comment=(
+        "Writer: tracker. One address of an email: the unit of the ledger. attempt, started and parked are the highest "
+        "attempts that had an outcome, wrote mail data, and were parked. accepted_at, role, shard and partition are "
+        "null until the acceptance is seen."
+    ),
+)
+Index(
+    "ix_deliveries_open",
+    deliveries.c.lane,
+    deliveries.c.state,
+    deliveries.c.accepted_at,
+    postgresql_where=deliveries.c.ended_at.is_(None),
+)
+
+events = Table(
+    "events",
+    metadata,
+    Column("at", Time, primary_key=True),
+    Column("id", Uuid, primary_key=True),
+    Column("delivery_id", Uuid, nullable=False),
+    Column("email_id", Uuid, nullable=False, index=True),
+    Column("tenant", Uuid, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("reply_code", SmallInteger),
+    Column("reply_enhanced", Text),
+    Column("reply_text", Text),
+    Column("reply_command", Text),
+    Column("trouble", Text),
+    Column("bounce_class", Text),
+    Column("site", Text),
+    Column("host", Text),
+    Column("duration", Double),
+    Column("reason", Text),
+    Column("next_attempt_at", Time),
+    one_of("kind", Kind),
+    comment="Writer: tracker. What happened to deliveries, one partition a day (events_YYYYMMDD) and events_default.",
+    postgresql_partition_by="RANGE (at)",
+)
+
+claims = Table(
+    "claims",
+    metadata,
+    Column("delivery_id", Uuid, primary_key=True),
+    Column("attempt", Integer, primary_key=True),
+    Column("asker", Uuid, nullable=False),
+    Column("turn", Integer, nullable=False),
+    Column("count", Integer, nullable=False),
+    Column("at", Time, nullable=False, index=True),
+    comment="Writer: tracker. Which sender may make an attempt that was made before or may have been (settle).",
+)
+
+suppressions = Table(
+    "suppressions",
+    metadata,
+    Column("tenant", Uuid, primary_key=True),
+    Column("address", Text, primary_key=True),
+    Column("reason", Text, nullable=False),
+    Column("origin", Text, nullable=False),
+    Column("email_id", Uuid),
+    Column("created_at", Time, nullable=False),
+    Column("expires_at", Time),
+    one_of("origin", Origin),
+    comment="Writer: tracker. Addresses (lower case) that get none of a tenant's mail; reason is a bounce class.",
+)
+
+stats_minute = Table(
+    "stats_minute",
+    metadata,
+    Column("tenant", Uuid, primary_key=True),
+    Column("minute", Time, primary_key=True),
+    Column("lane", Text, primary_key=True),
+    Column("kind", Text, primary_key=True),
+    Column("count", BigInteger, nullable=False),
+    one_of("lane", Lane),
+    one_of("kind", [State.ACCEPTED, *Kind]),
+    comment="Writer: tracker. Acceptances and events per minute in which they happened, each counted once.",
+)

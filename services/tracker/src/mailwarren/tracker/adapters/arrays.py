@@ -1,0 +1,24 @@
+"""Rows as the parameters of ``unnest``: one array for each column."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import msgspec
+
+Row = tuple[Any, ...]
+
+
+def columns(rows: Iterable[Row], width: int) -> list[list[Any]]:
+    """The columns of rows that have ``width`` of them; empty ones for no rows."""
+    return [list(column) for column in zip(*rows, strict=True)] or [[] for _ in range(width)]
+
+
+def json_text(value: Any) -> str:
+    """A value as JSON, for a ``jsonb`` column."""
+    return msgspec.json.encode(value).decode()
+
+
+def array_text(texts: Sequence[str]) -> str:
+    """A text array as Postgres writes it: an array of arrays must be a rectangle, so each row's travels as text."""
+    quoted = (text.replace("\\", "\\\\").replace('"', '\\"') for text in texts)
+    return "{" + ",".join(f'"{text}"' for text in quoted) + "}"

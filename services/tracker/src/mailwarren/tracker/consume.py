@@ -1,0 +1,130 @@
+"""The consumer's loop: collect a batch, have it recorded, ack it."""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Callable, Container
+from dataclasses import dataclass, field
+
+import structlog
+
+from mailwarren.contracts.codec import NewerVersion, Undecodable
+from mailwarren.tracker import metrics
+from mailwarren.tracker.domain.read import Message, Source, Work, read
+from mailwarren.tracker.ports import Inbox
+from mailwarren.tracker.record import Abandoned, Recorder
+
+log = structlog.get_logger()
+
+IDLE = 0.25
+"""Seconds between looks at the stop signal while no message comes."""
+LULL = 0.005
+"""A batch does not wait longer than this for a next message: a single mail is readable at once."""
+
+
+@dataclass
+class Batch:
+    """Messages of one channel in their order, and what they ask for."""
+
+    works: list[Work] = field(default_factory=list)
+    unreadable: list[tuple[Message, str, str]] = field(default_factory=list)
+    sources: Counter[Source] = field(default_factory=Counter)
+    last: Message | None = None
+    rows: int = 0
+
+
+class Consumer:
+    """Takes messages from the inbox until it is stopped.
+
+    Args:
+        inbox: the queues.
+        recorder: the ledger.
+        limit: rows at which a batch is full.
+        wait: seconds after its first message at which a batch is written as it is.
+        ours: the names of the tracker's own queues.
+        clock: Unix seconds.
+    """
+
+    def __init__(
+        self,
+        inbox: Inbox,
+        recorder: Recorder,
+        *,
+        limit: int,
+        wait: float,
+        ours: Container[str] = (),
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._inbox = inbox
+        self._recorder = recorder
+        self._limit = limit
+        self._wait = wait
+        self._ours = ours
+        self._clock = clock
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Work until ``stop`` is set; the batch at hand is finished and acked first."""
+        while not stop.is_set():
+            batch = await self.collect()
+            if batch.last is None:
+                await self._inbox.wait(IDLE)
+                continue
+            await self.finish(batch, batch.last)
+
+    async def finish(self, batch: Batch, last: Message) -> None:
+        """Record a batch and ack it, or leave it to the broker."""
+        began = time.perf_counter()
+        try:
+            for message, kind, reason in batch.unreadable:
+                await self._recorder.set_aside(message, kind, reason)
+            await self._recorder.record(batch.works)
+        except Abandoned:
+            acked = False
+        else:
+            acked = await self._inbox.ack(last)
+        if acked:
+            seconds = time.perf_counter() - began
+            metrics.record_acked(batch.sources, batch.rows, seconds)
+            log.debug("tracker.batch.acked", messages=batch.sources.total(), rows=batch.rows, seconds=seconds)
+        else:
+            metrics.record_stale()
+            log.info("tracker.batch.stale", messages=batch.sources.total())
+
+    async def collect(self) -> Batch:
+        """The messages that are there and those that come soon; an empty batch when there are none."""
+        loop = asyncio.get_running_loop()
+        batch, until = Batch(), loop.time() + self._wait
+        while batch.rows < self._limit:
+            message = self._inbox.pop()
+            if message is None:
+                left = until - loop.time()
+                if batch.last is None or left <= 0:
+                    break
+                await self._inbox.wait(min(left, LULL))
+                message = self._inbox.pop()
+                if message is None:
+                    break
+            if batch.last is not None and message.epoch != batch.last.epoch:
+                # The channel is another: what came over the one before is delivered again.
+                metrics.record_stale()
+                batch = Batch()
+            self._add(batch, message)
+        return batch
+
+    def _add(self, batch: Batch, message: Message) -> None:
+        batch.last = message
+        batch.sources[message.source] += 1
+        try:
+            work = read(message, self._clock(), self._ours)
+        except Undecodable as error:
+            batch.unreadable.append((message, "undecodable", str(error)))
+        except NewerVersion as error:
+            batch.unreadable.append((message, "newer", str(error)))
+        except Exception as error:  # a bug of ours that this message met holds up nobody else
+            log.exception("tracker.message.unreadable", queue=message.queue)
+            batch.unreadable.append((message, "undecodable", f"{type(error).__name__}: {error}"))
+        else:
+            batch.works.append(work)
+            batch.rows += work.rows
+            return
+        batch.rows += 1

@@ -1,0 +1,1 @@
+"""What a message means for the ledger: pure functions, with time and stored rows as arguments."""

@@ -1,0 +1,34 @@
+"""Which events put an address on the suppression list of their tenant."""
+
+from uuid import UUID
+
+import msgspec
+
+from mailwarren.contracts.events import Event, Kind
+from mailwarren.store.states import Origin
+
+UNCLASSIFIED = "invalid_recipient"
+"""The reason when the sender named no bounce class."""
+
+
+class Suppression(msgspec.Struct, frozen=True):
+    """An entry of the list; ``at`` in Unix seconds, ``address`` in lower case."""
+
+    tenant: UUID
+    address: str
+    reason: str
+    origin: Origin
+    email_id: UUID
+    at: float
+
+
+def suppression_of(event: Event) -> Suppression | None:
+    """The entry that an event asks for, if any.
+
+    Only a bounce of which the sender says that the address does not exist. An unknown refusal ends ``failed`` and
+    suppresses nobody, and neither does anything that is about our own side (DESIGN §2.8).
+    """
+    if event.kind is not Kind.BOUNCED or not event.suppress:
+        return None
+    reason = (event.tried and event.tried.bounce_class) or UNCLASSIFIED
+    return Suppression(event.tenant, event.to.lower(), reason, Origin.BOUNCE, event.email_id, event.at)
