@@ -1,0 +1,87 @@
+"""Reads of the ledger, which the tracker writes: emails, their deliveries and what happened to them."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+from uuid import UUID
+
+from mailwarren.ingest.adapters.database import Database
+from mailwarren.ingest.domain.cursor import Page
+
+T = TypeVar("T")
+
+FIRST_WAIT = 0.05
+WAIT_GROWTH = 1.5
+
+_HEAD = """
+SELECT e.id, e.created_at, e.lane, e.partition, e.sender, e.subject, e."to", e.cc, e.bcc, e.reply_to, e.tags,
+       e.metadata, e.variables, e.message_id, e.expires_at, e.on_unknown, e.cancel_requested_at
+"""
+_EMAIL = f"""{_HEAD}, c.html, c.text, c.syntax
+FROM emails e LEFT JOIN contents c ON c.digest = e.content WHERE e.tenant = $1 AND e.id = $2
+"""
+_DELIVERIES = """
+SELECT id, address, role, state, attempt, accepted_at, updated_at, ended_at, next_attempt_at, reply_code,
+       reply_enhanced, reply_text, reply_command, trouble, bounce_class, site, host
+FROM deliveries WHERE tenant = $1 AND email_id = $2 ORDER BY role DESC, address
+"""
+_EVENTS = """
+SELECT e.id, e.delivery_id, e.kind, e.at, e.attempt, e.reply_code, e.reply_enhanced, e.reply_text, e.reply_command,
+       e.trouble, e.bounce_class, e.site, e.host, e.duration, e.reason, e.next_attempt_at
+FROM events e WHERE e.tenant = $1 AND e.email_id = $2 ORDER BY e.at, e.attempt, e.id
+"""
+_STATES = ", ARRAY(SELECT DISTINCT d.state FROM deliveries d WHERE d.email_id = e.id AND d.tenant = e.tenant) AS states"
+
+
+class Reads:
+    """Everything is asked for a tenant; another tenant's email does not exist."""
+
+    def __init__(self, database: Database, wait: float) -> None:
+        self._database = database
+        self._wait = wait
+
+    async def email(self, tenant: UUID, email_id: UUID) -> Any:
+        """An email's row, or None after having waited for the tracker to record it.
+
+        Raises:
+            DatabaseDown: not readable now.
+        """
+        return await self._soon(lambda: self._database.fetchrow(_EMAIL, tenant, email_id))
+
+    async def deliveries(self, tenant: UUID, email_id: UUID) -> list[Any]:
+        """Its deliveries: to, then cc, then bcc."""
+        return await self._database.fetch(_DELIVERIES, tenant, email_id)
+
+    async def events(self, tenant: UUID, email_id: UUID) -> list[Any]:
+        """What happened to them, oldest first."""
+        return await self._database.fetch(_EVENTS, tenant, email_id)
+
+    async def page(self, tenant: UUID, page: Page) -> list[Any] | None:
+        """Rows of a page in reading order, or None when the cursor is no email of the tenant."""
+        cursor = page.after or page.before
+        if cursor is None:
+            sql = f"{_HEAD}{_STATES} FROM emails e WHERE e.tenant = $1 ORDER BY e.created_at DESC, e.id DESC LIMIT $2"
+            return await self._database.fetch(sql, tenant, page.fetch)
+        # The cursor may be an email sent a moment ago.
+        at = await self._soon(
+            lambda: self._database.fetchrow(
+                "SELECT created_at FROM emails WHERE tenant = $1 AND id = $2", tenant, cursor
+            )
+        )
+        if at is None:
+            return None
+        sign, order = ("<", "DESC") if page.after else (">", "ASC")
+        sql = (
+            f"{_HEAD}{_STATES} FROM emails e WHERE e.tenant = $1 AND (e.created_at, e.id) {sign} ($2, $3) "
+            f"ORDER BY e.created_at {order}, e.id {order} LIMIT $4"
+        )
+        return await self._database.fetch(sql, tenant, at["created_at"], cursor, page.fetch)
+
+    async def _soon(self, read: Callable[[], Awaitable[T | None]]) -> T | None:
+        # Mail is recorded by the tracker, usually within 100 ms of the API's yes.
+        left, pause = self._wait, FIRST_WAIT
+        while (found := await read()) is None and left > 0:
+            await asyncio.sleep(min(pause, left))
+            left -= pause
+            pause *= WAIT_GROWTH
+        return found

@@ -1,0 +1,88 @@
+"""The suppression list at accept: one query for all requests that wait, and acceptance without it when it is late."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from uuid import UUID
+
+import structlog
+
+from mailwarren.ingest.adapters.database import Database, DatabaseDown
+
+log = structlog.get_logger()
+
+LIMIT = 0.3
+"""Seconds that mail waits for the list; then it is accepted unchecked."""
+PAUSE = 1.0
+"""Seconds without a look after a failure, so that an outage does not cost every request the limit."""
+
+_SQL = """
+SELECT s.tenant, s.address
+FROM unnest($1::uuid[], $2::text[]) AS asked(tenant, address)
+JOIN suppressions s ON s.tenant = asked.tenant AND s.address = asked.address
+WHERE s.expires_at IS NULL OR s.expires_at > now()
+"""
+
+
+@dataclass(slots=True)
+class _Question:
+    tenant: UUID
+    addresses: list[str]
+    answer: "asyncio.Future[frozenset[str] | None]"
+
+
+class Suppressions:
+    """Asks the list. Requests that come while a query runs share the next one."""
+
+    def __init__(self, database: Database, limit: float = LIMIT) -> None:
+        self._database = database
+        self._limit = limit
+        self._waiting: list[_Question] = []
+        self._asking: asyncio.Task[None] | None = None
+        self._pause_until = 0.0
+
+    async def among(self, tenant: UUID, addresses: Iterable[str]) -> frozenset[str] | None:
+        """Which of the addresses (lower case) are suppressed, or None when the list could not be read in time."""
+        loop = asyncio.get_running_loop()
+        if loop.time() < self._pause_until:
+            return None
+        question = _Question(tenant, list(addresses), loop.create_future())
+        self._waiting.append(question)
+        if self._asking is None:
+            self._asking = loop.create_task(self._ask(), name="suppressions")
+        try:
+            return await asyncio.wait_for(question.answer, self._limit)
+        except TimeoutError:
+            return None
+
+    async def _ask(self) -> None:
+        try:
+            while self._waiting:
+                batch, self._waiting = self._waiting, []
+                await self._answer(batch)
+        finally:
+            self._asking = None
+
+    async def _answer(self, batch: list[_Question]) -> None:
+        tenants = [question.tenant for question in batch for _ in question.addresses]
+        addresses = [address for question in batch for address in question.addresses]
+        found: dict[UUID, set[str]] | None = None
+        try:
+            rows = await self._database.fetch(_SQL, tenants, addresses, within=self._limit)
+            found = defaultdict(set)
+            for row in rows:
+                found[row["tenant"]].add(row["address"])
+        except DatabaseDown as error:
+            self._pause_until = asyncio.get_running_loop().time() + PAUSE
+            log.warning("ingest.suppressions.unread", error=str(error))
+        for question in batch:
+            if not question.answer.done():
+                question.answer.set_result(_hits(found, question))
+
+
+def _hits(found: dict[UUID, set[str]] | None, question: _Question) -> frozenset[str] | None:
+    if found is None:
+        return None
+    # asyncpg returns UUIDs of its own class, equal and of equal hash to the standard one.
+    return frozenset(found.get(question.tenant, ())).intersection(question.addresses)

@@ -1,0 +1,1 @@
+"""The HTTP side: endpoints, their errors and their documentation."""

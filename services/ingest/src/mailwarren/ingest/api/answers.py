@@ -1,0 +1,214 @@
+"""What the API answers: msgspec Structs, from which the OpenAPI document is made too.
+
+Fields of the public API keep its names and types; ours are said to be ours.
+"""
+
+from datetime import datetime
+from typing import Annotated
+from uuid import UUID
+
+import msgspec
+from msgspec import Meta
+
+from mailwarren.contracts.lanes import Lane
+from mailwarren.contracts.parcel import OnUnknown, Role
+from mailwarren.ingest.domain.requests import Permission
+from mailwarren.store.states import State
+
+
+class Sent(msgspec.Struct, frozen=True):
+    """An accepted email."""
+
+    id: UUID
+
+
+class RowProblem(msgspec.Struct, frozen=True):
+    """Why the element at ``index`` of the request was not accepted."""
+
+    index: int
+    message: str
+
+
+class BatchSent(msgspec.Struct, frozen=True):
+    """The accepted emails in the order of the request, without those in ``errors``.
+
+    ``errors`` stands in permissive answers; in a strict one only when the broker confirmed some emails and not others.
+    """
+
+    data: list[Sent]
+    errors: list[RowProblem] | msgspec.UnsetType = msgspec.UNSET
+
+
+class BulkRow(msgspec.Struct, frozen=True):
+    """An accepted recipient: the id of the email made for it, its place in the request, its address."""
+
+    index: int
+    id: UUID
+    to: str
+
+
+class BulkSent(msgspec.Struct, frozen=True):
+    """``id`` names the call; each row is an email with an id of its own."""
+
+    id: UUID
+    data: list[BulkRow]
+    errors: list[RowProblem]
+
+
+class Tag(msgspec.Struct, frozen=True):
+    """A tag of an email."""
+
+    name: str
+    value: str
+
+
+class LastReply(msgspec.Struct, frozen=True, kw_only=True):
+    """What the receiving server said last; ``trouble`` our own words when it said nothing."""
+
+    code: int | None
+    enhanced: str | None
+    text: str | None
+    command: str | None
+    trouble: str | None
+    bounce_class: str | None
+    host: str | None
+
+
+class DeliveryStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """One address of an email. ``attempt`` counts tries; times are null until they are known."""
+
+    id: UUID
+    to: str
+    role: Role | None
+    state: State
+    attempt: int
+    updated_at: datetime
+    ended_at: datetime | None
+    next_attempt_at: datetime | None
+    reply: LastReply | None
+
+
+class EmailShort(msgspec.Struct, frozen=True, kw_only=True, rename={"from_": "from"}):
+    """An email in a list: ``html`` and ``text`` are null here, read the email for them."""
+
+    id: UUID
+    message_id: Annotated[str, Meta(description="With its angle brackets.")]
+    to: list[str]
+    from_: str
+    created_at: datetime
+    subject: str
+    html: str | None = None
+    text: str | None = None
+    cc: list[str]
+    bcc: list[str]
+    reply_to: list[str]
+    last_event: Annotated[
+        str | None,
+        Meta(
+            description="One word for all deliveries, the first that applies: bounced, failed, suppressed, "
+            "delivery_delayed, queued, canceled, delivered. Null: not known to be accepted."
+        ),
+    ]
+    scheduled_at: None = None
+    tags: list[Tag]
+    priority: Annotated[Lane, Meta(description="Ours.")]
+    metadata: Annotated[dict[str, str], Meta(description="Ours.")]
+    expires_at: Annotated[datetime | None, Meta(description="Ours.")]
+    on_unknown: Annotated[OnUnknown, Meta(description="Ours.")]
+    cancel_requested_at: Annotated[datetime | None, Meta(description="Ours.")]
+
+
+class EmailFull(EmailShort, frozen=True, kw_only=True, rename={"from_": "from"}):
+    """An email. A bulk email shows subject, html and text as they were rendered for it."""
+
+    object: str = "email"
+    status: Annotated[list[DeliveryStatus], Meta(description="Ours: every address with its own state.")]
+
+
+class EmailList(msgspec.Struct, frozen=True, kw_only=True):
+    """A page, newest first."""
+
+    object: str = "list"
+    has_more: bool
+    data: list[EmailShort]
+
+
+class TimelineEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing that happened to one delivery. ``kind`` is ``accepted`` or a kind of delivery event."""
+
+    at: datetime
+    kind: str
+    delivery_id: UUID
+    to: str | None
+    attempt: int = 0
+    reply: LastReply | None = None
+    site: str | None = None
+    duration: Annotated[float | None, Meta(description="Seconds.")] = None
+    reason: str | None = None
+    next_attempt_at: datetime | None = None
+
+
+class Timeline(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that happened to an email, oldest first."""
+
+    object: str = "timeline"
+    id: UUID
+    data: list[TimelineEntry]
+
+
+class Canceled(msgspec.Struct, frozen=True, kw_only=True):
+    """The email is withdrawn: no address of it that has no end yet will be tried any more."""
+
+    object: str = "email"
+    id: UUID
+
+
+class KeyMade(msgspec.Struct, frozen=True, kw_only=True):
+    """A new key; the token is shown this once."""
+
+    id: UUID
+    token: str
+
+
+class KeyShown(msgspec.Struct, frozen=True, kw_only=True):
+    """A key in a list. ``permission``, ``domains`` and ``prefix`` are ours."""
+
+    id: UUID
+    name: str
+    created_at: datetime
+    last_used_at: datetime | None
+    permission: Permission
+    domains: list[str] | None
+    prefix: str
+
+
+class KeyList(msgspec.Struct, frozen=True, kw_only=True):
+    """A page, newest first."""
+
+    object: str = "list"
+    has_more: bool
+    data: list[KeyShown]
+
+
+class KeyChanged(msgspec.Struct, frozen=True, kw_only=True):
+    """The key has its new name."""
+
+    object: str = "api_key"
+    id: UUID
+
+
+class KeyDeleted(msgspec.Struct, frozen=True, kw_only=True):
+    """The key is refused from now on."""
+
+    object: str = "api_key"
+    id: UUID
+    deleted: bool = True
+
+
+class Links(msgspec.Struct, frozen=True):
+    """Where to go from ``/``."""
+
+    name: str
+    docs: str
+    openapi: str
+    api: str

@@ -1,0 +1,90 @@
+"""The ASGI application: FastAPI's router and documentation page around our endpoints, and request ids."""
+
+import re
+from collections.abc import MutableMapping
+from importlib.metadata import version
+from typing import Any
+
+import structlog
+from fastapi import FastAPI
+from starlette.exceptions import HTTPException
+from starlette.routing import Route
+
+from mailwarren.contracts.ids import new_id
+from mailwarren.ingest.api.docs import openapi
+from mailwarren.ingest.api.endpoint import REQUEST_ID, EndpointApp, Receive, Scope, Send
+from mailwarren.ingest.api.errors import error_body, on_http_exception
+from mailwarren.ingest.api.health import health_routes
+from mailwarren.ingest.api.services import Services
+from mailwarren.ingest.api.table import ENDPOINTS
+from mailwarren.ingest.domain.refusal import application_error
+
+log = structlog.get_logger()
+
+_GIVEN = re.compile(rb"[A-Za-z0-9._-]{1,64}")
+
+
+def make_app(services: Services) -> "RequestIds":
+    """The application that uvicorn serves."""
+    app = _App(title="Mailwarren", redoc_url=None, exception_handlers={HTTPException: on_http_exception})
+    # In front of FastAPI's own routes: the router tries them in order, and the first is the hottest.
+    app.router.routes[:0] = [
+        Route(endpoint.path, EndpointApp(endpoint, services), methods=[endpoint.method]) for endpoint in ENDPOINTS
+    ]
+    app.router.routes.extend(health_routes(services.health))
+    return RequestIds(app)
+
+
+class _App(FastAPI):
+    def openapi(self) -> dict[str, Any]:
+        """The document of our table, instead of FastAPI's of its own kind of routes."""
+        return openapi(ENDPOINTS, version("mailwarren-ingest"))
+
+
+class RequestIds:
+    """Gives every request an id: the client's ``x-request-id`` when it is harmless, else a new one.
+
+    The id is bound to all log lines of the request and sent back. What crashes outside of our endpoints ends here.
+    """
+
+    def __init__(self, app: FastAPI) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        ident = _request_id(scope)
+        scope[REQUEST_ID] = ident
+        started = False
+
+        async def send_with_id(message: MutableMapping[str, Any]) -> None:
+            nonlocal started
+            if message["type"] == "http.response.start":
+                started = True
+                message["headers"] = [*message.get("headers", ()), (b"x-request-id", ident.encode())]
+            await send(message)
+
+        structlog.contextvars.clear_contextvars()
+        structlog.contextvars.bind_contextvars(request_id=ident)
+        try:
+            await self._app(scope, receive, send_with_id)
+        except Exception:
+            log.exception("ingest.app.crashed")
+            if not started:
+                await _crashed(ident, send_with_id)
+
+
+async def _crashed(ident: str, send: Send) -> None:
+    refusal = application_error(ident)
+    headers = [(b"content-type", b"application/json")]
+    await send({"type": "http.response.start", "status": refusal.status, "headers": headers})
+    await send({"type": "http.response.body", "body": error_body(refusal)})
+
+
+def _request_id(scope: Scope) -> str:
+    for name, value in scope["headers"]:
+        if name == b"x-request-id" and _GIVEN.fullmatch(value):
+            return str(value.decode())
+    return str(new_id())

@@ -1,0 +1,70 @@
+"""``POST /v1/emails/batch``: up to 100 emails in a call, all or each for itself."""
+
+from collections.abc import Sequence
+
+import msgspec
+import structlog
+
+from mailwarren.ingest.api.answers import BatchSent, Sent
+from mailwarren.ingest.api.endpoint import Answer, Call
+from mailwarren.ingest.api.sending import encoded, keyed, problems, yes
+from mailwarren.ingest.domain.decoding import decode
+from mailwarren.ingest.domain.email import RowError, SendEmail
+from mailwarren.ingest.domain.refusal import Refusal, invalid, missing
+from mailwarren.ingest.domain.requests import EmailBody
+from mailwarren.ingest.domain.validation import validate_email
+from mailwarren.ingest.submit import Answered, Kind, Outcome, Submission
+
+log = structlog.get_logger()
+
+MAX_EMAILS = 100
+VALIDATION = "x-batch-validation"
+STRICT, PERMISSIVE = "strict", "permissive"
+
+
+async def send(call: Call) -> Answer:
+    """Strict (the default): one wrong email refuses the batch. Permissive: it is an error of its place."""
+    mode = call.header(VALIDATION) or STRICT
+    if mode not in {STRICT, PERMISSIVE}:
+        raise invalid(f"Invalid `{VALIDATION}` header: it is `{STRICT}` or `{PERMISSIVE}`.")
+    rows = decode(call.body, list[msgspec.Raw])
+    if not rows:
+        raise missing("Missing emails: the body is a list with at least one email.")
+    if len(rows) > MAX_EMAILS:
+        raise invalid(f"Too many emails: {len(rows)}, {MAX_EMAILS} are possible in one batch.")
+    emails, errors = _validate(rows, tolerant=mode == PERMISSIVE)
+    submission = Submission(
+        call.key, Kind.BATCH, emails, errors, tolerant=mode == PERMISSIVE, keyed=keyed(call, "/emails/batch", mode)
+    )
+
+    def sent(outcome: Outcome) -> Answered:
+        found = problems(outcome.errors)
+        shown = found if found or mode == PERMISSIVE else msgspec.UNSET
+        return encoded(BatchSent([Sent(numbered.id) for numbered in outcome.accepted], shown), 200)
+
+    answered = await call.services.submit.submit(submission, sent)
+    log.info(
+        "ingest.batch.answered",
+        tenant=str(call.key.tenant),
+        emails=len(rows),
+        ids=[str(sent.id) for sent in msgspec.json.decode(answered.body, type=_Accepted).data],
+        replayed=answered.replayed,
+    )
+    return yes(answered)
+
+
+def _validate(rows: Sequence[msgspec.Raw], *, tolerant: bool) -> tuple[list[tuple[int, SendEmail]], list[RowError]]:
+    emails: list[tuple[int, SendEmail]] = []
+    errors: list[RowError] = []
+    for index, raw in enumerate(rows):
+        try:
+            emails.append((index, validate_email(decode(raw, EmailBody))))
+        except Refusal as refusal:
+            if not tolerant:
+                raise refusal.about(f"Nothing was sent; email {index} of the batch") from refusal
+            errors.append(RowError(index, refusal.message))
+    return emails, errors
+
+
+class _Accepted(msgspec.Struct):
+    data: list[Sent]

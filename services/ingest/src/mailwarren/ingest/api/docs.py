@@ -1,0 +1,106 @@
+"""The OpenAPI document, made from the table of endpoints and the msgspec Structs they take and answer."""
+
+import re
+from collections.abc import Iterable, Sequence
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+
+from mailwarren.ingest.api.endpoint import Endpoint
+from mailwarren.ingest.api.errors import ErrorBody
+from mailwarren.ingest.domain.cursor import DEFAULT_LIMIT, MAX_LIMIT
+from mailwarren.ingest.domain.idempotency import MAX_KEY
+from mailwarren.ingest.domain.requests import RecipientBody
+
+DESCRIPTION = """
+Send mail and read what became of it. The wire contract follows Resend's public API, so its official SDKs work with
+only their base URL changed; Mailwarren is not affiliated with Resend. Fields marked *ours* are additions.
+
+Every error has the form `{"statusCode", "name", "message"}`. Answers carry `x-request-id`, which the logs repeat.
+"""
+_REF = "#/components/schemas/{name}"
+_PARAMETERS: dict[str, dict[str, Any]] = {
+    "limit": {
+        "in": "query",
+        "schema": {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT},
+    },
+    "after": {
+        "in": "query",
+        "schema": {"type": "string", "format": "uuid"},
+        "description": "Show what is older than this id. Not together with `before`.",
+    },
+    "before": {
+        "in": "query",
+        "schema": {"type": "string", "format": "uuid"},
+        "description": "Show what is newer than this id.",
+    },
+    "Idempotency-Key": {
+        "in": "header",
+        "schema": {"type": "string", "maxLength": MAX_KEY},
+        "description": "For 24 hours the same call with the same key gets the same answer and makes no second mail.",
+    },
+    "x-batch-validation": {
+        "in": "header",
+        "schema": {"type": "string", "enum": ["strict", "permissive"], "default": "strict"},
+    },
+}
+
+
+def openapi(endpoints: Sequence[Endpoint], version: str) -> dict[str, Any]:
+    """The document."""
+    types = [kind for endpoint in endpoints for kind in (endpoint.request, endpoint.answer) if kind is not None]
+    types += [ErrorBody, RecipientBody]
+    schemas, components = msgspec.json.schema_components(types, ref_template=_REF)
+    references = {_name(kind): schema for kind, schema in zip(types, schemas, strict=True)}
+    # The rows are decoded one by one, so to msgspec they are raw; for people they have a type.
+    components["BulkBody"]["properties"]["recipients"]["items"] = references[_name(RecipientBody)]
+    paths: dict[str, dict[str, Any]] = {}
+    for endpoint in endpoints:
+        paths.setdefault(endpoint.path, {})[endpoint.method.lower()] = _operation(endpoint, references)
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Mailwarren", "version": version, "description": DESCRIPTION},
+        "paths": paths,
+        "components": {
+            "schemas": components,
+            "securitySchemes": {"key": {"type": "http", "scheme": "bearer", "description": "An API key, `mw_...`."}},
+        },
+        "security": [{"key": []}],
+    }
+
+
+def _operation(endpoint: Endpoint, references: dict[str, Any]) -> dict[str, Any]:
+    operation: dict[str, Any] = {
+        "operationId": endpoint.name,
+        "summary": endpoint.summary,
+        "description": endpoint.description,
+        "tags": [endpoint.path.split("/")[2]],
+        "parameters": list(_parameters(endpoint)),
+        "responses": {
+            str(endpoint.status): _content("Done", references[_name(endpoint.answer)]),
+            **{
+                str(status): _content(HTTPStatus(status).phrase, references[_name(ErrorBody)])
+                for status in endpoint.errors
+            },
+        },
+    }
+    if endpoint.request is not None:
+        operation["requestBody"] = _content("", references[_name(endpoint.request)]) | {"required": True}
+    return operation
+
+
+def _parameters(endpoint: Endpoint) -> Iterable[dict[str, Any]]:
+    for name in re.findall(r"{(\w+)}", endpoint.path):
+        yield {"name": name, "in": "path", "required": True, "schema": {"type": "string", "format": "uuid"}}
+    for name in (*endpoint.query, *endpoint.headers):
+        yield {"name": name, "required": False} | _PARAMETERS[name]
+
+
+def _content(description: str, schema: Any) -> dict[str, Any]:
+    content: dict[str, Any] = {"content": {"application/json": {"schema": schema}}}
+    return content | {"description": description} if description else content
+
+
+def _name(kind: Any) -> str:
+    return repr(kind)

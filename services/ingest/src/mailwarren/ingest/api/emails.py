@@ -1,0 +1,87 @@
+"""``/v1/emails``: send one email, read emails, cancel one (DESIGN §4, stop 1)."""
+
+from typing import Any
+from uuid import UUID
+
+import msgspec
+import structlog
+
+from mailwarren.ingest.api.answers import Canceled, EmailFull, EmailList, Sent, Timeline
+from mailwarren.ingest.api.endpoint import Answer, Call, answer
+from mailwarren.ingest.api.sending import encoded, keyed, yes
+from mailwarren.ingest.api.shown import shown_delivery, shown_email, shown_in_list, timeline
+from mailwarren.ingest.domain.cursor import parse_id, parse_page
+from mailwarren.ingest.domain.decoding import decode
+from mailwarren.ingest.domain.refusal import invalid, invalid_parameter, not_found
+from mailwarren.ingest.domain.requests import EmailBody
+from mailwarren.ingest.domain.validation import validate_email
+from mailwarren.ingest.submit import Answered, Kind, Outcome, Submission
+from mailwarren.store.states import ENDS
+
+log = structlog.get_logger()
+
+
+async def send(call: Call) -> Answer:
+    """``POST /v1/emails``."""
+    email = validate_email(decode(call.body, EmailBody))
+    submission = Submission(call.key, Kind.SINGLE, [(0, email)], keyed=keyed(call, "/emails"))
+    answered = await call.services.submit.submit(submission, _sent)
+    log.info(
+        "ingest.email.answered",
+        tenant=str(call.key.tenant),
+        lane=email.lane.value,
+        recipients=len(email.recipients),
+        email=str(msgspec.json.decode(answered.body, type=Sent).id),
+        replayed=answered.replayed,
+    )
+    return yes(answered)
+
+
+def _sent(outcome: Outcome) -> Answered:
+    return encoded(Sent(outcome.base), 200)
+
+
+async def read(call: Call) -> Answer:
+    """``GET /v1/emails/{id}``."""
+    row = await _row(call)
+    deliveries = await call.services.reads.deliveries(call.key.tenant, row["id"])
+    return answer(EmailFull(**shown_email(row, deliveries), status=[shown_delivery(item) for item in deliveries]))
+
+
+async def read_list(call: Call) -> Answer:
+    """``GET /v1/emails``."""
+    page = parse_page(call.query)
+    rows = await call.services.reads.page(call.key.tenant, page)
+    if rows is None:
+        raise invalid_parameter("The cursor in `after` or `before` is not an email.")
+    shown, more = page.cut(rows)
+    return answer(EmailList(has_more=more, data=[shown_in_list(row) for row in shown]))
+
+
+async def read_timeline(call: Call) -> Answer:
+    """``GET /v1/emails/{id}/timeline``."""
+    row = await _row(call)
+    deliveries = await call.services.reads.deliveries(call.key.tenant, row["id"])
+    events = await call.services.reads.events(call.key.tenant, row["id"])
+    return answer(Timeline(id=UUID(str(row["id"])), data=timeline(deliveries, events)))
+
+
+async def cancel(call: Call) -> Answer:
+    """``POST /v1/emails/{id}/cancel``."""
+    row = await _row(call)
+    deliveries = await call.services.reads.deliveries(call.key.tenant, row["id"])
+    if deliveries and all(item["state"] in ENDS for item in deliveries):
+        states = ", ".join(sorted({item["state"] for item in deliveries}))
+        raise invalid(f"This email cannot be canceled any more: every delivery of it has ended ({states}).")
+    email_id = UUID(str(row["id"]))
+    await call.services.broker.publish_cancel(row["partition"], email_id, call.key.tenant)
+    log.info("ingest.email.cancel_requested", email=str(email_id), tenant=str(call.key.tenant))
+    return answer(Canceled(id=email_id))
+
+
+async def _row(call: Call) -> Any:
+    email_id = parse_id(call.path["id"])
+    row = await call.services.reads.email(call.key.tenant, email_id)
+    if row is None:
+        raise not_found(f"There is no email with the id {email_id}.")
+    return row

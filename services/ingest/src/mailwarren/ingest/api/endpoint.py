@@ -1,0 +1,149 @@
+"""An endpoint: what stands at a path, for the router and for the OpenAPI document alike.
+
+Endpoints are plain ASGI applications in the FastAPI router. They take the raw body, which the handlers decode with
+msgspec; FastAPI's own wrapping costs about as much as all of our work on a single mail (``facts/speed.md`` §5).
+"""
+
+import time
+from collections.abc import Awaitable, Callable, MutableMapping
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import parse_qsl
+
+import msgspec
+import structlog
+
+from mailwarren.ingest.adapters.database import DatabaseDown
+from mailwarren.ingest.api.auth import authenticate
+from mailwarren.ingest.api.body import ClientGone, read_body
+from mailwarren.ingest.api.errors import Headers, error_body, error_headers
+from mailwarren.ingest.api.services import Services
+from mailwarren.ingest.domain.keys import ApiKey
+from mailwarren.ingest.domain.refusal import Refusal, application_error, unavailable
+from mailwarren.ingest.domain.requests import Permission
+from mailwarren.ingest.metrics import record_refused, record_request
+
+log = structlog.get_logger()
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+REQUEST_ID = "mailwarren.request_id"
+"""Where the request's id stands in the ASGI scope."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An HTTP response with a JSON body."""
+
+    status: int
+    body: bytes
+    headers: Headers = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A request of a known caller. ``headers`` have lower-case names."""
+
+    key: ApiKey
+    services: Services
+    path: dict[str, str]
+    headers: dict[bytes, bytes]
+    query_string: bytes
+    body: bytes
+
+    def header(self, name: str) -> str | None:
+        """A header's value."""
+        return _text(self.headers, name.encode())
+
+    @property
+    def query(self) -> dict[str, str]:
+        """The query parameters."""
+        return dict(parse_qsl(self.query_string.decode("latin-1"), keep_blank_values=True))
+
+
+Handler = Callable[[Call], Awaitable[Answer]]
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One method of one path. ``request`` and ``answer`` are msgspec types; ``errors`` the statuses to document."""
+
+    name: str
+    method: str
+    path: str
+    summary: str
+    handler: Handler
+    answer: Any
+    status: int = 200
+    request: Any = None
+    permission: Permission = Permission.FULL
+    description: str = ""
+    headers: tuple[str, ...] = ()
+    query: tuple[str, ...] = ()
+    errors: tuple[int, ...] = field(default=())
+
+
+def answer(value: Any, status: int = 200) -> Answer:
+    """``value`` as JSON."""
+    return Answer(status, msgspec.json.encode(value))
+
+
+class EndpointApp:
+    """The ASGI application of an endpoint: authenticate, read, handle, answer; every error in one form."""
+
+    def __init__(self, endpoint: Endpoint, services: Services) -> None:
+        self._endpoint = endpoint
+        self._services = services
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        start = time.perf_counter()
+        try:
+            done = await self._answer(scope, receive)
+        except ClientGone:
+            return
+        headers = [
+            (b"content-type", b"application/json"),
+            (b"content-length", str(len(done.body)).encode()),
+            *done.headers,
+        ]
+        await send({"type": "http.response.start", "status": done.status, "headers": headers})
+        await send({"type": "http.response.body", "body": done.body})
+        record_request(self._endpoint.name, done.status, time.perf_counter() - start)
+
+    async def _answer(self, scope: Scope, receive: Receive) -> Answer:
+        try:
+            return await self._handle(scope, receive)
+        except Refusal as refusal:
+            return _refused(refusal)
+        except DatabaseDown as error:
+            log.warning("ingest.request.no_database", endpoint=self._endpoint.name, error=str(error))
+            return _refused(unavailable("The database cannot be reached right now; sending without a key goes on."))
+        except ClientGone:
+            raise
+        except Exception:
+            log.exception("ingest.request.crashed", endpoint=self._endpoint.name)
+            return _refused(application_error(scope[REQUEST_ID]))
+
+    async def _handle(self, scope: Scope, receive: Receive) -> Answer:
+        headers: dict[bytes, bytes] = dict(scope["headers"])
+        key = await authenticate(_text(headers, b"authorization"), self._endpoint.permission, self._services.keys)
+        body = b""
+        if self._endpoint.request is not None:
+            body = await read_body(receive, _text(headers, b"content-length"), self._services.max_body)
+        call = Call(key, self._services, scope.get("path_params", {}), headers, scope["query_string"], body)
+        return await self._endpoint.handler(call)
+
+
+def _text(headers: dict[bytes, bytes], name: bytes) -> str | None:
+    value = headers.get(name)
+    return None if value is None else value.decode("latin-1")
+
+
+def _refused(refusal: Refusal) -> Answer:
+    record_refused(refusal.name.value)
+    if refusal.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        log.warning("ingest.request.refused", name=refusal.name.value, status=refusal.status, reason=refusal.message)
+    return Answer(refusal.status, error_body(refusal), error_headers(refusal))

@@ -1,0 +1,42 @@
+"""What the three ways to send have in common: the Idempotency-Key and the bytes of a yes."""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from mailwarren.ingest.api.answers import RowProblem
+from mailwarren.ingest.api.endpoint import Answer, Call
+from mailwarren.ingest.domain.decoding import canonical
+from mailwarren.ingest.domain.email import RowError
+from mailwarren.ingest.domain.idempotency import check_key, fingerprint
+from mailwarren.ingest.submit import Answered, Keyed
+
+IDEMPOTENCY = "idempotency-key"
+REPLAYED = (b"idempotent-replayed", b"true")
+
+
+def keyed(call: Call, path: str, mode: str = "") -> Keyed | None:
+    """The Idempotency-Key of a call with the fingerprint of its request; None without the header.
+
+    Raises:
+        Refusal: 400, not a usable key.
+    """
+    key = call.header(IDEMPOTENCY)
+    if key is None:
+        return None
+    return Keyed(check_key(key), fingerprint(path, mode, canonical(call.body)))
+
+
+def yes(answered: Answered) -> Answer:
+    """The response; a replayed one says so in a header."""
+    return Answer(answered.status, answered.body, (REPLAYED,) if answered.replayed else ())
+
+
+def encoded(value: msgspec.Struct, status: int) -> Answered:
+    """The bytes of a yes."""
+    return Answered(status, msgspec.json.encode(value))
+
+
+def problems(errors: Sequence[RowError]) -> list[RowProblem]:
+    """Row errors as the wire has them."""
+    return [RowProblem(error.index, error.message) for error in errors]

@@ -1,0 +1,21 @@
+"""What the endpoints work with; made by :mod:`mailwarren.ingest.main`."""
+
+from dataclasses import dataclass
+
+from mailwarren.ingest.adapters.broker import Broker
+from mailwarren.ingest.adapters.keys import Keys
+from mailwarren.ingest.adapters.reads import Reads
+from mailwarren.ingest.submit import Submit
+from mailwarren.runtime.health import Health
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """Everything behind the API."""
+
+    submit: Submit
+    broker: Broker
+    keys: Keys
+    reads: Reads
+    health: Health
+    max_body: int

@@ -1,0 +1,116 @@
+"""``mailwarren topology`` and ``mailwarren queues``: declare and look at the broker's queues, with kombu.
+
+The only place that declares anything (DESIGN §5).
+"""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from amqp.exceptions import AMQPError, NotFound, PreconditionFailed
+from kombu import Connection
+
+from mailwarren.contracts.topology import Topology
+from mailwarren.ingest.commands import Failed
+
+CONNECT_TIMEOUT = 3
+_PAUSE = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class QueueDepth:
+    """A queue as the broker sees it; ``messages`` None when it does not exist."""
+
+    name: str
+    messages: int | None
+    consumers: int
+
+
+def apply_topology(url: str, topology: Topology, wait: float) -> str:
+    """Declare every exchange, queue and binding.
+
+    Args:
+        url: of the broker.
+        topology: what to declare.
+        wait: seconds for the broker to come up.
+
+    Raises:
+        Failed: no broker, or something exists with other arguments.
+    """
+    with _connected(url, wait) as connection:
+        drift: list[str] = []
+        for entity in (*topology.all_exchanges, *topology.all_queues):
+            try:
+                entity(connection.default_channel).declare()
+            except PreconditionFailed as error:
+                # The broker closed the channel; go on, to name everything that differs at once.
+                drift.append(f"{entity.name}: {error.reply_text}")
+                connection.default_channel.close()
+                connection._default_channel = None  # noqa: SLF001 - kombu opens another on the next use
+        if drift:
+            raise Failed(
+                "These exist with other arguments, which RabbitMQ cannot change. Drain and delete them, then apply "
+                "again:\n  " + "\n  ".join(drift)
+            )
+    return f"declared {len(topology.all_exchanges)} exchanges and {len(topology.all_queues)} queues"
+
+
+def show_topology(topology: Topology) -> list[dict[str, Any]]:
+    """What :func:`apply_topology` declares."""
+    shown: list[dict[str, Any]] = [
+        {"exchange": exchange.name, "type": exchange.type, "arguments": exchange.arguments or {}}
+        for exchange in topology.all_exchanges
+    ]
+    shown += [
+        {
+            "queue": queue.name,
+            "arguments": queue.queue_arguments,
+            "bindings": [f"{bound.exchange.name} {bound.routing_key}" for bound in queue.bindings],
+        }
+        for queue in topology.all_queues
+    ]
+    return shown
+
+
+def queue_depths(url: str, topology: Topology, wait: float) -> list[dict[str, Any]]:
+    """Ready messages and consumers of every queue.
+
+    Raises:
+        Failed: no broker.
+    """
+    with _connected(url, wait) as connection:
+        return [asdict(_depth(connection, queue.name)) for queue in topology.all_queues]
+
+
+def _depth(connection: Any, name: str) -> QueueDepth:
+    channel = connection.channel()
+    try:
+        found = channel.queue_declare(queue=name, passive=True)
+    except NotFound:
+        return QueueDepth(name, None, 0)
+    channel.close()
+    return QueueDepth(name, found.message_count, found.consumer_count)
+
+
+@contextmanager
+def _connected(url: str, wait: float) -> Iterator[Any]:
+    connection = Connection(url, connect_timeout=CONNECT_TIMEOUT)
+    deadline = time.monotonic() + wait
+    while True:
+        try:
+            connection.connect()
+            break
+        except (OSError, AMQPError) as error:
+            if time.monotonic() >= deadline:
+                parts = urlsplit(url)
+                raise Failed(f"no broker at {parts.hostname}:{parts.port} after {wait:g} s: {error}") from error
+            time.sleep(_PAUSE)
+    try:
+        yield connection
+    except AMQPError as error:
+        raise Failed(f"the broker refused: {error}") from error
+    finally:
+        connection.release()

@@ -1,0 +1,113 @@
+"""Addresses: RFC 5322 mailboxes as the API takes them, RFC 5321 addresses as the senders need them.
+
+Not taken, with words that say so: group syntax, quoted local parts, domain literals, local parts outside ASCII (they
+need SMTPUTF8 on every hop). Domains outside ASCII become A-labels. Nothing is looked up in the DNS; special-use
+domains (``.test``, ``.local``) are for the operator to know.
+"""
+
+import re
+from dataclasses import dataclass
+from functools import cache
+
+import email_validator
+
+MAX_NAME = 256
+"""Characters of a display name."""
+MAX_MAILBOX = 1000
+"""Characters of a name with its address, quotes and all."""
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"\s*<([^<>]*)>')
+_NAMED = re.compile(r'([^<>"(),:;@\[\]\\]*)<([^<>]*)>')
+# atext and spaces, or anything outside ASCII: such a phrase needs no quotes (RFC 5322 §3.2.3, RFC 6532 §3.2).
+_PHRASE = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~ \-\u00a0-\U0010ffff]*")
+_FORM = "an address looks like `ada@example.com` or `Ada <ada@example.com>`"
+
+
+class InvalidAddress(ValueError):
+    """Not an address that mail can be sent to; the text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mailbox:
+    """A display name (may be empty) and an address whose domain is lower case A-labels."""
+
+    name: str
+    address: str
+
+    @property
+    def domain(self) -> str:
+        """What stands after the @."""
+        return self.address.rpartition("@")[2]
+
+    def text(self) -> str:
+        """RFC 5322 §3.4 text; the name is quoted where it must be."""
+        if not self.name:
+            return self.address
+        if _PHRASE.fullmatch(self.name):
+            return f"{self.name} <{self.address}>"
+        escaped = self.name.replace("\\", "\\\\").replace('"', '\\"')
+        return f'"{escaped}" <{self.address}>'
+
+
+def parse_mailbox(value: str) -> Mailbox:
+    """Read ``ada@example.com``, ``Ada <ada@example.com>`` or ``"Lovelace, Ada" <ada@example.com>``.
+
+    Raises:
+        InvalidAddress: it is none of these.
+    """
+    value = _clean(value)
+    if "<" not in value:
+        return Mailbox("", _address(value))
+    if quoted := _QUOTED.fullmatch(value):
+        name = re.sub(r"\\(.)", r"\1", quoted.group(1)).strip()
+    elif named := _NAMED.fullmatch(value):
+        name = named.group(1).strip()
+    else:
+        raise InvalidAddress(
+            f'{_FORM}; a name with special characters stands in quotes: `"Lovelace, Ada" <ada@example.com>`'
+        )
+    if len(name) > MAX_NAME:
+        raise InvalidAddress(f"the name is longer than {MAX_NAME} characters")
+    return Mailbox(name, _address(value[value.rindex("<") + 1 : -1].strip()))
+
+
+def parse_address(value: str) -> str:
+    """A bare address with its domain in lower case A-labels.
+
+    Raises:
+        InvalidAddress: see :func:`parse_mailbox`.
+    """
+    return _address(_clean(value))
+
+
+def _clean(value: str) -> str:
+    if len(value) > MAX_MAILBOX:
+        raise InvalidAddress(f"it is longer than {MAX_MAILBOX} characters")
+    if _CONTROL.search(value):
+        raise InvalidAddress("it contains a line break or another control character")
+    return value.strip()
+
+
+def _address(value: str) -> str:
+    if not value:
+        raise InvalidAddress(f"it is empty; {_FORM}")
+    if ":" in value and value.endswith(";"):
+        raise InvalidAddress("groups are not supported: give each address as an element of the list")
+    if "," in value or ";" in value:
+        raise InvalidAddress("it holds several addresses: give each as an element of the list")
+    _allow_special_use_domains()
+    try:
+        checked = email_validator.validate_email(value, check_deliverability=False, allow_smtputf8=False)
+    except email_validator.EmailNotValidError as error:
+        raise InvalidAddress(str(error)) from error
+    if checked.ascii_email is None:
+        raise InvalidAddress("it has no ASCII form")
+    # The library lower-cases some local parts (postmaster); the receiver decides about those, not we.
+    return f"{checked.original.rpartition('@')[0]}@{checked.ascii_domain}"
+
+
+@cache
+def _allow_special_use_domains() -> None:
+    # The library's documented switch: whether .local or .test may be mailed is for the operator's DNS to say.
+    email_validator.SPECIAL_USE_DOMAIN_NAMES.clear()

@@ -1,0 +1,124 @@
+"""Bulk calls: one template for up to 10,000 recipients, and what is wrong with single rows of it.
+
+A template that does not parse sinks the call; a row that does not fill it is an error of that row. The subject is
+rendered here already, because a line break in a variable would otherwise reach a header.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from mailwarren.contracts.lanes import Lane
+from mailwarren.contracts.parcel import Content, OnUnknown, Syntax
+from mailwarren.contracts.template import (
+    TemplateProblem,
+    missing_variables,
+    render,
+    required_variables,
+    uses_template_syntax,
+)
+from mailwarren.ingest.domain.decoding import decode
+from mailwarren.ingest.domain.email import Recipient, SendEmail
+from mailwarren.ingest.domain.headers import check_value
+from mailwarren.ingest.domain.refusal import invalid, missing
+from mailwarren.ingest.domain.requests import BulkBody, RecipientBody
+from mailwarren.ingest.domain.validation import check_content, check_mailbox, check_metadata
+
+MAX_ROWS = 10_000
+MAX_ROW = 32 * 1024
+"""Bytes of one row's JSON."""
+MAX_DEPTH = 16
+"""Nested lists and objects in variables: what we can decode, a sender must be able to decode inside a parcel."""
+
+
+@dataclass(frozen=True, slots=True)
+class BulkMail:
+    """What all rows of a bulk call share."""
+
+    content: Content
+    sender_domain: str
+    required: frozenset[str]
+    lane: Lane
+    expires_at: float | None
+    on_unknown: OnUnknown
+    metadata: dict[str, str]
+
+
+def validate_bulk(body: BulkBody) -> BulkMail:
+    """The shared part of a bulk call.
+
+    Raises:
+        Refusal: 422 naming the field.
+    """
+    if not body.recipients:
+        raise missing("Missing `recipients` field: give at least one row.")
+    if len(body.recipients) > MAX_ROWS:
+        raise invalid(f"Too many recipients: {len(body.recipients)} rows, {MAX_ROWS} are possible in one call.")
+    sender = check_mailbox(body.from_, "from")
+    content = check_content(body, sender, Syntax.TEMPLATE)
+    return BulkMail(
+        content=content,
+        sender_domain=sender.domain,
+        required=_required(content),
+        lane=body.priority or Lane.BULK,
+        expires_at=body.expires_at.timestamp() if body.expires_at else None,
+        on_unknown=body.on_unknown or OnUnknown.RESEND,
+        metadata=check_metadata(body.metadata),
+    )
+
+
+def validate_row(mail: BulkMail, index: int, raw: msgspec.Raw) -> SendEmail:
+    """Row ``index`` as an email of its own.
+
+    Raises:
+        Refusal: what is wrong with this row.
+    """
+    field = f"recipients[{index}]"
+    if len(memoryview(raw)) > MAX_ROW:
+        raise invalid(f"Invalid `{field}`: the row is larger than {MAX_ROW} bytes.")
+    row = decode(raw, RecipientBody, where=f"{field}.")
+    box = check_mailbox(row.to, f"{field}.to")
+    variables = row.variables or {}
+    _check_variables(variables, f"{field}.variables", MAX_DEPTH)
+    if absent := missing_variables(mail.required, variables):
+        names = ", ".join(f"`{name}`" for name in absent)
+        raise missing(f"Missing variables in `{field}.variables`: the template needs {names}.")
+    _check_subject(mail.content.subject, variables, field)
+    metadata = mail.metadata | check_metadata(row.metadata, f"{field}.metadata")
+    recipient = Recipient(box.address, box.text(), variables=variables, metadata=metadata)
+    return SendEmail(mail.content, mail.sender_domain, (recipient,), mail.lane, mail.expires_at, mail.on_unknown)
+
+
+def _required(content: Content) -> frozenset[str]:
+    names: frozenset[str] = frozenset()
+    for field, source in (("subject", content.subject), ("html", content.html), ("text", content.text)):
+        try:
+            names |= required_variables(source or "")
+        except TemplateProblem as error:
+            raise invalid(f"Invalid `{field}` field: the template cannot be read: {error}.") from error
+    return names
+
+
+def _check_subject(subject: str, variables: Mapping[str, Any], field: str) -> None:
+    if not uses_template_syntax(subject):
+        return
+    try:
+        check_value(render(subject, variables, html=False), f"{field} (rendered subject)")
+    except TemplateProblem as error:
+        raise invalid(f"Invalid `{field}`: the subject cannot be rendered: {error}.") from error
+
+
+def _check_variables(value: Any, field: str, depth: int) -> None:
+    if isinstance(value, str):
+        if "\x00" in value:
+            raise invalid(f"Invalid `{field}` field: it contains a NUL character.")
+    elif isinstance(value, dict | list):
+        if depth == 0:
+            raise invalid(f"Invalid `{field}` field: it is nested deeper than {MAX_DEPTH} levels.")
+        if isinstance(value, dict):
+            _check_variables("".join(value), field, depth)
+            value = value.values()
+        for item in value:
+            _check_variables(item, field, depth - 1)

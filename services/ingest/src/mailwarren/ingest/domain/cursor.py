@@ -1,0 +1,82 @@
+"""Cursor pages as the SDKs ask for them: ``limit``, ``after`` (older than) and ``before`` (newer than) an id.
+
+Lists are newest first, ordered by (created_at, id), so a page stays where it is while new rows arrive.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+from uuid import UUID
+
+from mailwarren.ingest.domain.refusal import invalid_parameter
+
+T = TypeVar("T")
+
+DEFAULT_LIMIT = 20
+MAX_LIMIT = 100
+_KNOWN = frozenset({"limit", "after", "before"})
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """What was asked for; at most one of ``after`` and ``before``."""
+
+    limit: int = DEFAULT_LIMIT
+    after: UUID | None = None
+    before: UUID | None = None
+
+    @property
+    def fetch(self) -> int:
+        """Rows to read: one more than shown tells whether there are more."""
+        return self.limit + 1
+
+    def cut(self, rows: Sequence[T]) -> tuple[list[T], bool]:
+        """The page of the rows read, newest first, and whether there are more in its direction.
+
+        ``rows`` are in reading order: newest first, but oldest first for ``before``, which reads upwards.
+        """
+        shown = list(rows[: self.limit])
+        return (shown[::-1] if self.before else shown), len(rows) > self.limit
+
+
+def parse_page(query: Mapping[str, str]) -> Page:
+    """The page that a query string asks for.
+
+    Raises:
+        Refusal: 422 naming the parameter.
+    """
+    if unknown := set(query) - _KNOWN:
+        raise invalid_parameter(
+            f"Unknown query parameters: {', '.join(sorted(unknown))}; there are limit, after, before."
+        )
+    if "after" in query and "before" in query:
+        raise invalid_parameter("`after` and `before` cannot be used together.")
+    return Page(
+        limit=_limit(query.get("limit")),
+        after=_cursor(query, "after"),
+        before=_cursor(query, "before"),
+    )
+
+
+def parse_id(text: str, name: str = "id") -> UUID:
+    """A UUID out of a path or query.
+
+    Raises:
+        Refusal: 422.
+    """
+    try:
+        return UUID(text)
+    except ValueError as error:
+        raise invalid_parameter(f"The `{name}` parameter must be a UUID.") from error
+
+
+def _limit(text: str | None) -> int:
+    if text is None:
+        return DEFAULT_LIMIT
+    if not (text.isascii() and text.isdigit() and len(text) <= 3 and 1 <= int(text) <= MAX_LIMIT):  # noqa: PLR2004
+        raise invalid_parameter(f"The `limit` parameter is a number from 1 to {MAX_LIMIT}.")
+    return int(text)
+
+
+def _cursor(query: Mapping[str, str], name: str) -> UUID | None:
+    return parse_id(query[name], name) if name in query else None

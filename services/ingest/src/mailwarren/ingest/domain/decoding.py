@@ -1,0 +1,79 @@
+"""From bytes to the Structs of :mod:`.requests`, with msgspec's findings in words for the caller."""
+
+import re
+from functools import cache
+from typing import Any, TypeVar
+
+import msgspec
+
+from mailwarren.ingest.domain.refusal import Refusal, invalid, malformed, missing
+
+T = TypeVar("T")
+
+# msgspec's wording, pinned by tests: "... - at `$.to[1]`".
+_PATH = re.compile(r"^(?P<what>.*?)(?: - at `(?:key in )?\$(?P<path>[^`]*)`)?$", re.DOTALL)
+_MISSING = re.compile(r"Object missing required field `([^`]+)`")
+_UNKNOWN = re.compile(r"Object contains unknown field `([^`]+)`")
+
+
+def decode(body: bytes | msgspec.Raw, kind: type[T], *, where: str = "") -> T:
+    """``body`` as a ``kind``.
+
+    Args:
+        body: JSON.
+        kind: a Struct, or a list of them.
+        where: stands before the path in messages: ``recipients[7].``.
+
+    Raises:
+        Refusal: 400 when it is no JSON, 422 with the field's name otherwise.
+    """
+    wanted: Any = kind
+    try:
+        decoded: T = _decoder(wanted).decode(body)
+    except msgspec.ValidationError as error:
+        raise _explain(str(error), where) from error
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise malformed(f"The request body is not valid JSON: {_syntax(bytes(body), error)}") from error
+    except RecursionError as error:
+        raise malformed("The request body is nested too deeply.") from error
+    return decoded
+
+
+def canonical(body: bytes) -> bytes:
+    """The same JSON value with sorted keys and no spaces: what an Idempotency-Key's fingerprint is made of.
+
+    Raises:
+        Refusal: 400 when it is no JSON.
+    """
+    return msgspec.json.encode(decode(body, object), order="deterministic")
+
+
+@cache
+def _decoder(kind: Any) -> "msgspec.json.Decoder[Any]":
+    return msgspec.json.Decoder(kind)
+
+
+def _syntax(body: bytes, error: Exception) -> str:
+    if "truncated" in str(error) and b"\\ud" in body.lower():
+        return "it ends too early, or holds an unpaired surrogate (\\ud800 to \\udfff)"
+    return str(error)
+
+
+def _explain(text: str, where: str) -> Refusal:
+    match = _PATH.match(text)
+    what, path = (match["what"], match["path"] or "") if match else (text, "")
+    field = where + path.removeprefix(".") if path else where.rstrip(".")
+    inside = f"{field}." if field else ""
+    if found := _MISSING.search(what):
+        return missing(f"Missing `{inside}{found[1]}` field.")
+    if found := _UNKNOWN.search(what):
+        return invalid(f"Unknown `{inside}{found[1]}` field: it has no meaning here. Remove it.")
+    if what.startswith("Expected `null`"):
+        return invalid(f"The `{field}` field is not supported yet. Remove it.")
+    if not field:
+        return invalid(f"Invalid request body: {_lower(what)}.")
+    return invalid(f"Invalid `{field}` field: {_lower(what)}.")
+
+
+def _lower(text: str) -> str:
+    return text[:1].lower() + text[1:]

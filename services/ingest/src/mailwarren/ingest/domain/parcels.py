@@ -1,0 +1,98 @@
+"""Cutting emails into parcels (DESIGN §4, stop 3): pure."""
+
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from mailwarren.contracts.ids import delivery_id, partition_of
+from mailwarren.contracts.parcel import PARCEL_SIZE, Delivery, Parcel
+from mailwarren.contracts.routing import domain_of
+from mailwarren.contracts.shards import shard_of
+from mailwarren.ingest.domain.email import Numbered, Recipient, SendEmail
+
+Members = Sequence[tuple[Numbered, Recipient]]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What all parcels of a request have in common.
+
+    ``base`` is the id whose partition everything of the request goes through. ``request_id`` is set for bulk calls
+    only. ``settle`` marks a repeated keyed call.
+    """
+
+    tenant: UUID
+    base: UUID
+    accepted_at: float
+    request_id: UUID | None = None
+    settle: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedParcel:
+    """A parcel and the places in the request that it carries (an email may be spread over several parcels)."""
+
+    parcel: Parcel
+    indexes: frozenset[int]
+
+
+def plan_parcels(
+    plan: Plan, emails: Iterable[Numbered], suppressed: Container[str], new_id: Callable[[], UUID]
+) -> list[PlannedParcel]:
+    """Every delivery exactly once, in parcels of one lane, shard and content with at most 50 deliveries.
+
+    Args:
+        plan: what is common.
+        emails: with their ids. Emails that share a content *object* (the rows of a bulk call) share parcels.
+        suppressed: lower-case addresses that are recorded and not sent.
+        new_id: makes the parcels' own ids.
+    """
+    groups: dict[tuple[str, int, str], list[tuple[Numbered, Recipient]]] = {}
+    for numbered in emails:
+        email = numbered.email
+        for recipient in email.recipients:
+            key = (email.lane.value, id(email.content), shard_of(domain_of(recipient.address)))
+            groups.setdefault(key, []).append((numbered, recipient))
+    return [
+        PlannedParcel(_parcel(plan, shard, chunk, suppressed, new_id()), frozenset(item.index for item, _ in chunk))
+        for (_, _, shard), members in groups.items()
+        for chunk in _chunks(members)
+    ]
+
+
+def _chunks(members: Members) -> Iterator[Members]:
+    for start in range(0, len(members), PARCEL_SIZE):
+        yield members[start : start + PARCEL_SIZE]
+
+
+def _parcel(plan: Plan, shard: str, members: Members, suppressed: Container[str], ident: UUID) -> Parcel:
+    first: SendEmail = members[0][0].email
+    return Parcel(
+        id=ident,
+        tenant=plan.tenant,
+        lane=first.lane,
+        shard=shard,
+        partition=partition_of(plan.base),
+        content=first.content,
+        deliveries=tuple(_delivery(numbered, recipient, suppressed) for numbered, recipient in members),
+        accepted_at=plan.accepted_at,
+        request_id=plan.request_id,
+        expires_at=first.expires_at,
+        on_unknown=first.on_unknown,
+        settle=plan.settle,
+    )
+
+
+def _delivery(numbered: Numbered, recipient: Recipient, suppressed: Container[str]) -> Delivery:
+    return Delivery(
+        id=delivery_id(numbered.id, recipient.address),
+        email_id=numbered.id,
+        to=recipient.address,
+        # Derived from the email's id, so that a repeated keyed call makes the same Message-ID.
+        message_id=f"{numbered.id}@{numbered.email.sender_domain}",
+        mailbox=recipient.mailbox,
+        role=recipient.role,
+        variables=recipient.variables,
+        metadata=recipient.metadata,
+        suppressed=recipient.address.lower() in suppressed,
+    )

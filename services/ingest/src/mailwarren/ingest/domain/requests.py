@@ -1,0 +1,103 @@
+"""What the API takes: the bodies of requests as msgspec Structs.
+
+Decoding checks types and names unknown fields; what the values mean is checked in :mod:`.validation`. The OpenAPI
+document is made from these Structs. Fields of the public API that this version cannot honour are typed ``None``: a
+value in them is refused by name (:mod:`.decoding`), never accepted and ignored.
+"""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+from mailwarren.contracts.lanes import Lane
+from mailwarren.contracts.parcel import OnUnknown
+
+NotYet = Annotated[None, Meta(description="Not supported yet: anything but null is refused with 422.")]
+Addresses = str | list[str]
+Moment = Annotated[datetime, Meta(tz=True, description="ISO 8601 with a time zone, in the future.")]
+
+
+class Permission(StrEnum):
+    """What an API key may do."""
+
+    FULL = "full_access"
+    SENDING = "sending_access"
+
+
+class TagBody(msgspec.Struct, forbid_unknown_fields=True):
+    """A tag: ASCII letters, digits, ``_`` and ``-``, at most 256 characters each."""
+
+    name: str
+    value: str = ""
+
+
+class Options(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """What every kind of send takes beside addresses; all optional, and ours."""
+
+    priority: Annotated[Lane | None, Meta(description="The lane; `normal`, for bulk calls `bulk`.")] = None
+    expires_at: Annotated[Moment | None, Meta(description="Not sent after this moment.")] = None
+    on_unknown: Annotated[OnUnknown | None, Meta(description="When a crash leaves the outcome unknown; `resend`.")] = (
+        None
+    )
+    reply_to: Addresses | None = None
+    html: str | None = None
+    text: str | None = None
+    headers: dict[str, str] | None = None
+    tags: list[TagBody] | None = None
+    scheduled_at: NotYet = None
+    attachments: NotYet = None
+    template: NotYet = None
+    topic_id: NotYet = None
+
+
+class EmailBody(Options, forbid_unknown_fields=True, kw_only=True):
+    """``POST /v1/emails``, and an element of ``POST /v1/emails/batch``."""
+
+    from_: str = msgspec.field(name="from")
+    to: Annotated[Addresses, Meta(description="An address or a list; `to`, `cc` and `bcc` together at most 50.")]
+    subject: str
+    cc: Addresses | None = None
+    bcc: Addresses | None = None
+    metadata: Annotated[dict[str, str] | None, Meta(description="Kept with each delivery, shown in reads.")] = None
+
+
+class RecipientBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """One recipient of a bulk mail."""
+
+    to: str
+    variables: Annotated[dict[str, Any] | None, Meta(description="For the template.")] = None
+    metadata: dict[str, str] | None = None
+
+
+class BulkBody(Options, forbid_unknown_fields=True, kw_only=True):
+    """``POST /v1/emails/bulk``: one template, each recipient a mail of their own.
+
+    ``subject``, ``html`` and ``text`` are Jinja2 templates over the recipient's variables; ``{{{NAME|fallback}}}``
+    works too. ``recipients`` stays raw here so that a row of a wrong type is an error of that row.
+    """
+
+    from_: str = msgspec.field(name="from")
+    subject: str
+    recipients: Annotated[list[msgspec.Raw], Meta(description="1 to 10,000 rows.")]
+    metadata: Annotated[dict[str, str] | None, Meta(description="For every row; a row's own wins.")] = None
+
+
+class ApiKeyBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """``POST /v1/api-keys``."""
+
+    name: Annotated[str, Meta(description="1 to 50 characters.")]
+    permission: Permission | None = None
+    domains: Annotated[
+        list[str] | None,
+        Meta(description="Domains that `from` may have, compared exactly (no subdomains). Null: any."),
+    ] = None
+    domain_id: NotYet = None
+
+
+class ApiKeyChange(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """``PATCH /v1/api-keys/{id}``."""
+
+    name: str

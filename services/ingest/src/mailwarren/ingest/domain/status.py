@@ -1,0 +1,30 @@
+"""One word for an email with several deliveries: ``last_event`` as the SDKs know it.
+
+One word for many must not hide trouble, so the states that somebody should look at come first, then what is still on
+its way, then the good ends. Reads list every delivery beside it (``status``).
+"""
+
+from collections.abc import Iterable
+
+from mailwarren.store.states import State
+
+LAST_EVENT: dict[State, str | None] = {
+    State.BOUNCED: "bounced",
+    State.FAILED: "failed",
+    State.EXPIRED: "failed",
+    State.SUPPRESSED: "suppressed",
+    State.DEFERRED: "delivery_delayed",
+    State.HELD: "queued",
+    State.PARKED: "queued",
+    State.ACCEPTED: "queued",
+    State.CANCELED: "canceled",
+    State.DELIVERED: "delivered",
+    State.UNCONFIRMED: None,
+}
+"""The word of each state (DESIGN §1), in order of precedence: the first state that any delivery has gives the word."""
+
+
+def last_event(states: Iterable[str]) -> str | None:
+    """The word for an email whose deliveries have these states; None when nothing certain is known of it."""
+    present = set(states)
+    return next((word for state, word in LAST_EVENT.items() if state in present), None)

@@ -1,0 +1,150 @@
+"""The composition root: settings in, adapters built, the API served."""
+
+import argparse
+import asyncio
+import contextlib
+import logging
+import socket
+import sys
+from collections.abc import AsyncIterator, Coroutine
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+import uvicorn
+import uvloop
+
+from mailwarren.contracts.topology import Topology
+from mailwarren.ingest.adapters.broker import Broker
+from mailwarren.ingest.adapters.database import Database
+from mailwarren.ingest.adapters.depths import Depths
+from mailwarren.ingest.adapters.idempotency import Claims
+from mailwarren.ingest.adapters.keys import Keys
+from mailwarren.ingest.adapters.reads import Reads
+from mailwarren.ingest.adapters.suppressions import Suppressions
+from mailwarren.ingest.adapters.unconfirmed import Unconfirmed
+from mailwarren.ingest.api.app import RequestIds, make_app
+from mailwarren.ingest.api.services import Services
+from mailwarren.ingest.domain.admission import Marks
+from mailwarren.ingest.settings import Settings
+from mailwarren.ingest.submit import Submit
+from mailwarren.runtime.amqp import Link, Publisher
+from mailwarren.runtime.health import Health, HealthServer
+from mailwarren.runtime.logs import configure_logging
+from mailwarren.runtime.shutdown import stop_on_signals
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Api:
+    """A running API without its socket."""
+
+    app: RequestIds
+    health: Health
+    keys: Keys
+    depths: Depths
+    unconfirmed: Unconfirmed
+
+
+@contextlib.asynccontextmanager
+async def running_api(settings: Settings) -> AsyncIterator[Api]:
+    """Build everything, follow keys, depths and reports, and take it down again."""
+    topology = Topology(prefix=settings.amqp_prefix, retry_scale=settings.retry_scale)
+    link = Link(settings.amqp_url.get_secret_value(), "ingest")
+    broker = Broker(Publisher(link), topology)
+    url = settings.management_url
+    depths = Depths(link, topology, settings.depth_interval, url.get_secret_value() if url else None)
+    unconfirmed = Unconfirmed(broker)
+    database = Database(settings.database_url.get_secret_value(), settings.database_pool)
+    keys, claims = Keys(database), Claims(database)
+    submit = Submit(
+        broker=broker,
+        depths=depths,
+        marks=Marks(settings.max_depth, settings.max_tracker_depth),
+        claims=claims,
+        suppressions=Suppressions(database),
+        unconfirmed=unconfirmed,
+    )
+    health = Health()
+    # Whether the process has got to work, not whether broker and database are there this second: all replicas would
+    # be taken out of service at once, and a connection refused says less than our 503.
+    health.add("keys", lambda: keys.loaded)
+    health.add("broker", lambda: link.epoch > 0)
+    services = Services(submit, broker, keys, Reads(database, settings.read_wait), health, settings.max_body)
+    async with database, link:
+        tasks = _follow(keys.follow(), depths.follow(), unconfirmed.follow(), claims.clean())
+        try:
+            yield Api(make_app(services), health, keys, depths, unconfirmed)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            with contextlib.suppress(Exception):
+                await asyncio.wait_for(unconfirmed.report(), 2)
+
+
+def _follow(*coroutines: Coroutine[Any, Any, None]) -> list[asyncio.Task[None]]:
+    def ended(task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()):
+            log.critical("ingest.task.died", task=repr(task.get_coro()), exc_info=error)
+
+    tasks = [asyncio.create_task(coroutine) for coroutine in coroutines]
+    for task in tasks:
+        task.add_done_callback(ended)
+    return tasks
+
+
+async def serve_api(settings: Settings) -> None:
+    """Serve until SIGTERM or SIGINT; requests in flight get ``drain`` seconds."""
+    stop = stop_on_signals()
+    async with running_api(settings) as api:
+        with (
+            HealthServer(api.health, settings.metrics_host, settings.metrics_port),
+            socket.create_server((settings.api_host, settings.api_port), backlog=2048) as listener,
+        ):
+            config = uvicorn.Config(
+                api.app,
+                http="httptools",
+                loop="none",
+                lifespan="off",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                date_header=False,
+                timeout_graceful_shutdown=int(settings.drain),
+            )
+            server = _Server(config)
+            host, port = listener.getsockname()[:2]
+            log.info("ingest.api.listening", host=host, port=port)
+            serving = asyncio.create_task(server.serve(sockets=[listener]))
+            await asyncio.wait({asyncio.create_task(stop.wait()), serving}, return_when=asyncio.FIRST_COMPLETED)
+            log.info("ingest.api.stopping")
+            server.should_exit = True
+            await serving
+
+
+class _Server(uvicorn.Server):
+    @contextlib.contextmanager
+    def capture_signals(self) -> Any:
+        """Leave the signals to us: uvicorn would raise them again when it is done."""
+        yield
+
+
+def main(argv: list[str] | None = None) -> int:
+    """``ingest api``."""
+    parser = argparse.ArgumentParser(prog="ingest", description="Mailwarren's HTTP API.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("api", help="serve the HTTP API; settings come from MAILWARREN_* variables")
+    parser.parse_args(argv)
+    settings = Settings()
+    configure_logging("ingest", settings.log_level)
+    # It logs every request at info level, with the credentials in the URL.
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(serve_api(settings))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,88 @@
+"""Ingest's metrics. Labels are bounded: lanes, endpoint names, reasons and results from closed lists."""
+
+from prometheus_client import Counter, Gauge, Histogram
+
+_LATENCY = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+
+_requests = Histogram(
+    "mailwarren_ingest_request_seconds",
+    "Time to answer a request, by endpoint and status class.",
+    ("endpoint", "status"),
+    buckets=_LATENCY,
+)
+_accepted = Counter("mailwarren_ingest_accepted_deliveries_total", "Deliveries confirmed by the broker.", ("lane",))
+_suppressed = Counter(
+    "mailwarren_ingest_suppressed_deliveries_total", "Accepted deliveries to suppressed addresses.", ("lane",)
+)
+_refused = Counter("mailwarren_ingest_refused_total", "Requests refused, by the error's name.", ("reason",))
+_no_room = Counter("mailwarren_ingest_no_room_total", "Emails not taken for want of room, by cause.", ("cause",))
+_published = Counter("mailwarren_ingest_publishes_total", "Parcels published, by what the broker said.", ("result",))
+_replayed = Counter("mailwarren_ingest_idempotent_total", "Keyed calls that were not the first.", ("what",))
+_unchecked = Counter(
+    "mailwarren_ingest_suppression_unchecked_total", "Requests accepted without a look at the suppression list."
+)
+_unreported = Gauge("mailwarren_ingest_unconfirmed_waiting", "Unconfirmed deliveries not yet told to the tracker.")
+_dropped = Counter("mailwarren_ingest_unconfirmed_dropped_total", "Such reports given up because too many waited.")
+_depth = Gauge("mailwarren_ingest_send_depth", "Messages in the send queues, as ingest last read them.", ("lane",))
+_tracker_depth = Gauge(
+    "mailwarren_ingest_tracker_depth", "Messages that wait for the tracker, as ingest last read them."
+)
+_missing = Gauge("mailwarren_ingest_missing_queues", "Queues of the topology that do not exist.")
+_keys_age = Gauge("mailwarren_ingest_keys_refreshed_timestamp_seconds", "When the API keys were last read.")
+
+
+def record_request(endpoint: str, status: int, seconds: float) -> None:
+    """A request was answered."""
+    _requests.labels(endpoint, f"{status // 100}xx").observe(seconds)
+
+
+def record_accepted(lane: str, sent: int, suppressed: int) -> None:
+    """Deliveries of a lane were confirmed."""
+    _accepted.labels(lane).inc(sent + suppressed)
+    if suppressed:
+        _suppressed.labels(lane).inc(suppressed)
+
+
+def record_refused(reason: str) -> None:
+    """A request was refused."""
+    _refused.labels(reason).inc()
+
+
+def record_no_room(cause: str, emails: int = 1) -> None:
+    """Emails were not taken."""
+    _no_room.labels(cause).inc(emails)
+
+
+def record_publish(result: str) -> None:
+    """The broker confirmed a parcel, or did not."""
+    _published.labels(result).inc()
+
+
+def record_idempotent(what: str) -> None:
+    """A keyed call was replayed, taken over, or refused."""
+    _replayed.labels(what).inc()
+
+
+def record_unchecked() -> None:
+    """Addresses were not compared with the suppression list."""
+    _unchecked.inc()
+
+
+def record_unconfirmed(waiting: int, dropped: int = 0) -> None:
+    """So many reports wait; so many were given up."""
+    _unreported.set(waiting)
+    if dropped:
+        _dropped.inc(dropped)
+
+
+def record_depths(lanes: dict[str, float], tracker: float, missing: int) -> None:
+    """Queues were read."""
+    for lane, depth in lanes.items():
+        _depth.labels(lane).set(depth)
+    _tracker_depth.set(tracker)
+    _missing.set(missing)
+
+
+def record_keys_refreshed(now: float) -> None:
+    """The API keys were read at ``now`` (Unix seconds)."""
+    _keys_age.set(now)

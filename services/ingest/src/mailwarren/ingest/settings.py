@@ -1,0 +1,32 @@
+"""Ingest's settings: what all services share, and the API's own."""
+
+from pydantic import Field, SecretStr
+
+from mailwarren.runtime.settings import Settings as Shared
+
+
+class Settings(Shared):
+    """From ``MAILWARREN_*`` variables."""
+
+    database_url: SecretStr = SecretStr("postgresql://mailwarren@127.0.0.1:5432/mailwarren")
+    """Postgres: ``postgresql://user:password@host:port/database``."""
+    database_pool: int = Field(default=10, ge=2, le=100)
+    """Connections to Postgres at most, for each process."""
+    api_host: str = "0.0.0.0"  # noqa: S104 - clients come from other pods
+    api_port: int = Field(default=8080, ge=0, le=65535)
+    """0 takes a free port, which the log names."""
+    max_body: int = Field(default=5 * 1024 * 1024, ge=1024)
+    """Bytes of a request's body; above: 413."""
+    max_depth: int = Field(default=200_000, ge=0)
+    """Messages in a send queue above which mail for it gets 503."""
+    max_tracker_depth: int = Field(default=500_000, ge=0)
+    """Messages that wait for the tracker, in all its queues, above which all mail gets 503."""
+    depth_interval: float = Field(default=1.0, gt=0)
+    """Seconds between two looks at the queues."""
+    management_url: SecretStr | None = None
+    """RabbitMQ's management API, ``http://user:password@host:15672``: its memory and disk stop mail at 80 % of the
+    alarm instead of at the alarm. Optional."""
+    read_wait: float = Field(default=2.0, ge=0)
+    """Seconds for which a read waits for the tracker before it says 404."""
+    drain: float = Field(default=20.0, gt=0)
+    """Seconds for which requests may go on after SIGTERM."""

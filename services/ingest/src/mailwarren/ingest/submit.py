@@ -1,0 +1,294 @@
+"""The use case: idempotency claim → domain, expiry and suppression → room → parcels → publish → yes (DESIGN §4).
+
+Everything that can be known beforehand is decided before the first publish, so that nothing of an atomic request is
+half sent for such a reason. After it, an email is accepted when the broker confirmed all parcels that carry it.
+
+* One email: all confirmed, or 503.
+* An atomic batch (strict): 503 when no email was confirmed, otherwise yes with ``errors`` for the others; that is the
+  one case in which a strict answer has errors.
+* A tolerant request (permissive batch, bulk): errors by row; 503 when there was no room for any row, or when no row
+  was confirmed.
+
+A keyed answer is kept for replay when it is final: a row that failed for want of room or of a confirm may be tried
+again by repeating the call, which settles what was sent before.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from uuid import UUID
+
+import structlog
+
+from mailwarren.contracts.ids import new_id, nth_id
+from mailwarren.contracts.routing import domain_of
+from mailwarren.contracts.shards import shard_of
+from mailwarren.ingest.adapters.broker import Broker, Said
+from mailwarren.ingest.adapters.database import DatabaseDown
+from mailwarren.ingest.adapters.depths import Depths
+from mailwarren.ingest.adapters.idempotency import Claim, Claims
+from mailwarren.ingest.adapters.suppressions import Suppressions
+from mailwarren.ingest.adapters.unconfirmed import Unconfirmed
+from mailwarren.ingest.domain.admission import Full, Marks, room_for
+from mailwarren.ingest.domain.email import Numbered, RowError, SendEmail
+from mailwarren.ingest.domain.idempotency import PUBLISH_WITHIN, Replay
+from mailwarren.ingest.domain.keys import ApiKey
+from mailwarren.ingest.domain.parcels import Plan, PlannedParcel, plan_parcels
+from mailwarren.ingest.domain.refusal import Refusal, invalid, unavailable
+from mailwarren.ingest.metrics import record_accepted, record_idempotent, record_no_room, record_unchecked
+
+log = structlog.get_logger()
+
+
+class Kind(StrEnum):
+    """The three ways to send."""
+
+    SINGLE = "single"
+    BATCH = "batch"
+    BULK = "bulk"
+
+
+@dataclass(frozen=True, slots=True)
+class Keyed:
+    """An Idempotency-Key and the fingerprint of its request."""
+
+    key: str
+    fingerprint: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """A validated request. ``errors`` are rows that validation left out; only a tolerant request has any."""
+
+    caller: ApiKey
+    kind: Kind
+    emails: Sequence[tuple[int, SendEmail]]
+    errors: Sequence[RowError] = ()
+    tolerant: bool = False
+    keyed: Keyed | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What was accepted. ``final`` is false when a repeat of the call could get more rows through."""
+
+    base: UUID
+    accepted: Sequence[Numbered] = ()
+    errors: Sequence[RowError] = ()
+    final: bool = True
+    published: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """The bytes for the caller."""
+
+    status: int
+    body: bytes
+    replayed: bool = False
+
+
+@dataclass(slots=True)
+class _Work:
+    """A submission on its way: ids given, emails falling out with their reasons."""
+
+    submission: Submission
+    base: UUID
+    settle: bool
+    emails: list[Numbered]
+    errors: list[RowError] = field(default_factory=list)
+    final: bool = True
+    published: bool = False
+
+    def drop(self, reasons: dict[int, str]) -> None:
+        self.emails = [numbered for numbered in self.emails if numbered.index not in reasons]
+        self.errors.extend(RowError(index, message) for index, message in reasons.items())
+
+
+class Submit:
+    """Accepts mail."""
+
+    def __init__(
+        self,
+        *,
+        broker: Broker,
+        depths: Depths,
+        marks: Marks,
+        claims: Claims,
+        suppressions: Suppressions,
+        unconfirmed: Unconfirmed,
+    ) -> None:
+        self._broker = broker
+        self._depths = depths
+        self._marks = marks
+        self._claims = claims
+        self._suppressions = suppressions
+        self._unconfirmed = unconfirmed
+
+    async def submit(self, submission: Submission, answer: Callable[[Outcome], Answered]) -> Answered:
+        """Send it; ``answer`` makes the bytes, which a keyed call keeps.
+
+        Raises:
+            Refusal: nothing was accepted, or (503) it is not known to be.
+        """
+        if submission.keyed is None:
+            return answer(await self._run(_work(submission, new_id(), settle=False)))
+        claim = await self._claim(submission.caller.tenant, submission.keyed)
+        if isinstance(claim, Replay):
+            return Answered(claim.status, claim.answer, replayed=True)
+        work = _work(submission, claim.base, settle=claim.repeated)
+        try:
+            outcome = await self._run(work)
+            answered = answer(outcome)
+        except BaseException:
+            await (self._claims.release(claim) if work.published else self._claims.forget(claim))
+            raise
+        if outcome.final:
+            await self._claims.answered(claim, answered.status, answered.body)
+        else:
+            await self._claims.release(claim)
+        return answered
+
+    async def _claim(self, tenant: UUID, keyed: Keyed) -> Claim | Replay:
+        try:
+            claim = await self._claims.claim(tenant, keyed.key, keyed.fingerprint)
+        except DatabaseDown as error:
+            raise unavailable(
+                "Idempotency keys cannot be checked right now. Try again; without a key mail is accepted."
+            ) from error
+        except Refusal as refusal:
+            record_idempotent(refusal.name)
+            raise
+        if isinstance(claim, Replay):
+            record_idempotent("replayed")
+        elif claim.repeated:
+            record_idempotent("taken_over")
+        return claim
+
+    async def _run(self, work: _Work) -> Outcome:
+        self._check_senders(work)
+        self._check_expiry(work)
+        self._check_room(work)
+        if work.emails:
+            suppressed = await self._suppressed(work)
+            plan = Plan(
+                tenant=work.submission.caller.tenant,
+                base=work.base,
+                accepted_at=time.time(),
+                request_id=work.base if work.submission.kind is Kind.BULK else None,
+                settle=work.settle,
+            )
+            await self._publish(work, plan_parcels(plan, work.emails, suppressed, new_id))
+        errors = sorted(work.errors, key=lambda error: error.index)
+        return Outcome(work.base, work.emails, errors, work.final, work.published)
+
+    def _check_senders(self, work: _Work) -> None:
+        _check_each(work, lambda email: work.submission.caller.check_sender(email.sender_domain))
+
+    def _check_expiry(self, work: _Work) -> None:
+        now = time.time()
+
+        def check(email: SendEmail) -> None:
+            if email.expires_at is not None and email.expires_at <= now:
+                raise invalid("Invalid `expires_at` field: it is in the past.")
+
+        _check_each(work, check)
+
+    def _check_room(self, work: _Work) -> None:
+        state = self._depths.state
+        known: dict[tuple[str, str], Full | None] = {}
+        refused: dict[int, str] = {}
+        full: Full | None = None
+        for numbered in work.emails:
+            for recipient in numbered.email.recipients:
+                lane, shard = numbered.email.lane, shard_of(domain_of(recipient.address))
+                if (lane, shard) not in known:
+                    known[lane, shard] = room_for(lane, shard, state, self._marks)
+                if found := known[lane, shard]:
+                    full = found
+                    refused[numbered.index] = f"{found.message} Send this one again later."
+        if full is None:
+            return
+        record_no_room(full.reason, len(refused))
+        if not work.submission.tolerant or len(refused) == len(work.emails):
+            raise unavailable(f"{full.message} Nothing was accepted; try again.")
+        work.drop(refused)
+        work.final = False
+
+    async def _suppressed(self, work: _Work) -> frozenset[str]:
+        addresses = {recipient.address.lower() for numbered in work.emails for recipient in numbered.email.recipients}
+        found = await self._suppressions.among(work.submission.caller.tenant, addresses)
+        if found is None:
+            record_unchecked()
+            return frozenset()
+        return found
+
+    async def _publish(self, work: _Work, planned: Sequence[PlannedParcel]) -> None:
+        within = PUBLISH_WITHIN if work.submission.keyed else None
+        # From here on mail may be in the broker, whatever happens to this call.
+        work.published = True
+        said = await self._broker.publish([item.parcel for item in planned], within)
+        work.published = not set(said) <= {Said.NOT_STORED, Said.UNROUTABLE}
+        failed: dict[int, str] = {}
+        for item, word in zip(planned, said, strict=True):
+            if word is not Said.CONFIRMED:
+                failed.update(dict.fromkeys(item.indexes, _trouble(word)))
+            if word is Said.UNCONFIRMED:
+                self._unconfirmed.add(item.parcel)
+        self._record(work, (item for item, word in zip(planned, said, strict=True) if word is Said.CONFIRMED))
+        if not failed:
+            return
+        work.final = False
+        if len(failed) == len(work.emails):
+            raise unavailable(next(iter(failed.values())))
+        work.drop(failed)
+
+    def _record(self, work: _Work, confirmed: Iterable[PlannedParcel]) -> None:
+        for item in confirmed:
+            deliveries = item.parcel.deliveries
+            suppressed = sum(delivery.suppressed for delivery in deliveries)
+            record_accepted(item.parcel.lane.value, len(deliveries) - suppressed, suppressed)
+            if work.settle:
+                self._unconfirmed.settled(delivery.id for delivery in deliveries)
+
+
+def _work(submission: Submission, base: UUID, *, settle: bool) -> _Work:
+    keyed = submission.keyed is not None
+
+    def ident(index: int) -> UUID:
+        if submission.kind is Kind.SINGLE:
+            return base
+        return nth_id(base, index) if keyed else new_id()
+
+    emails = [Numbered(index, ident(index), email) for index, email in submission.emails]
+    return _Work(submission, base, settle, emails, list(submission.errors))
+
+
+def _check_each(work: _Work, check: Callable[[SendEmail], None]) -> None:
+    if work.submission.kind is Kind.BULK:
+        # What is checked here stands once in a bulk call, for all its rows.
+        for numbered in work.emails[:1]:
+            check(numbered.email)
+        return
+    reasons: dict[int, str] = {}
+    for numbered in work.emails:
+        try:
+            check(numbered.email)
+        except Refusal as refusal:
+            if not work.submission.tolerant:
+                raise
+            reasons[numbered.index] = refusal.message
+    if reasons:
+        work.drop(reasons)
+
+
+def _trouble(said: Said) -> str:
+    if said is Said.UNCONFIRMED:
+        return (
+            "The broker did not confirm this mail: it may be sent or not. "
+            "Repeat the call with the same Idempotency-Key, if it had one."
+        )
+    if said is Said.UNROUTABLE:
+        return "A queue of this service does not exist; its operator has been told. Nothing of this mail was sent."
+    return "The message broker did not take this mail. Nothing of it was sent; try again."
