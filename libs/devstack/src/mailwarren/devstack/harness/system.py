@@ -92,7 +92,7 @@ class System:
     def start_ingest(self, *, wait: bool = True, name: str = "ingest", **env: str) -> httpx.Client:
         """The API; returns a client with the first key."""
         (port,) = free_ports(1)
-        settings = {"MAILWARREN_HTTP_HOST": "127.0.0.1", "MAILWARREN_HTTP_PORT": str(port)}
+        settings = {"MAILWARREN_API_HOST": "127.0.0.1", "MAILWARREN_API_PORT": str(port)}
         self._start(name, [str(BIN / "ingest"), "api"], {**settings, **env})
         client = httpx.Client(
             base_url=f"http://127.0.0.1:{port}/v1", headers={"Authorization": f"Bearer {self.token}"}, timeout=60

@@ -1,0 +1,57 @@
+# `make` alone shows what there is. No target needs another one run before it.
+# Recipes use relative paths only, so that a clone may lie in a folder with spaces.
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+SHELL := /bin/sh
+PYTHON := .venv/bin/python
+DEVSTACK := $(PYTHON) -m mailwarren.devstack
+
+.PHONY: help demo up down status logs send scale test lint fmt unit bootstrap clean minbase-check
+
+help: ## show this list
+	@echo "Mailwarren. Usage: make TARGET"; echo
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' Makefile | while IFS='|' read -r name text; do printf '%-16s %s\n' "$$name" "$$text"; done
+
+demo: bootstrap ## bring everything up, send 10,000 personalised mails from a CSV, account for every one
+	@$(DEVSTACK) demo
+
+up: bootstrap ## start the whole system on this machine; SMTP_URL=smtp+starttls://user:pass@host:587 sends for real
+	@$(DEVSTACK) up $(if $(SMTP_URL),--smtp-url '$(SMTP_URL)')
+
+down: ## stop it; its data stays
+	@if [ -x $(PYTHON) ]; then $(DEVSTACK) down; fi
+
+status: ## what runs, since when, and how often it was restarted
+	@if [ -x $(PYTHON) ]; then $(DEVSTACK) status; else echo "Nothing runs: this clone was never started."; fi
+
+logs: ## follow the logs of all processes (or of one: NAME=ingest)
+	@$(DEVSTACK) logs $(if $(NAME),'$(NAME)')
+
+send: ## send one mail through the API: TO=me@example.com [FROM=you@example.com]
+	@$(DEVSTACK) send $(if $(TO),--to '$(TO)') $(if $(FROM),--from '$(FROM)')
+
+scale: ## run SENDERS=n sender processes for each lane
+	@$(DEVSTACK) scale $(if $(SENDERS),'$(SENDERS)')
+
+test: ## everything: lint, types, import rules, unit, integration, end to end
+	@bin/test
+
+unit: bootstrap ## the tests that need no server
+	@$(PYTHON) -m pytest -q $(wildcard libs/*/tests/unit services/*/tests/unit loadtest/*/tests/unit tests/rules)
+
+lint: bootstrap ## ruff, mypy and the import rules
+	@bin/test --lint
+
+fmt: bootstrap ## let ruff format and mend what it can
+	@.venv/bin/ruff check --fix . && .venv/bin/ruff format .
+
+bootstrap: ## install what is missing, and nothing else (every target above does this itself)
+	@bin/bootstrap
+
+clean: ## stop the system and delete its data, .venv and caches: only what make made
+	@if [ -x $(PYTHON) ]; then $(DEVSTACK) clean; fi
+	@rm -rf .local .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@find bin libs services loadtest tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+minbase-check: ## (root) run make demo in a fresh minimal Debian, as root and as an ordinary user; T=target
+	@bin/minbase-check $(T)

@@ -1,0 +1,141 @@
+"""Fixtures with real servers for every member's tests: ``-p mailwarren.devstack.pytest_plugin``.
+
+- ``rabbitmq`` (session): the broker that all tests share, started when the first one asks; ``amqp_prefix`` (module)
+  keeps them apart. With ``MAILWARREN_AMQP_URL`` it is that one.
+- ``postgres`` (module): a fresh, empty database on the server that all tests share. With ``MAILWARREN_DATABASE_URL``
+  it lies on that one, named ``mailwarren_test_…``.
+- ``own_rabbitmq``, ``own_postgres`` (function): a private server that the test may stop, kill and start again.
+
+Everything is removed at the end, also after ^C; what a killed run left is removed by the next one.
+"""
+
+import os
+import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+
+from mailwarren.devstack import pytest_skips
+from mailwarren.devstack.broker_names import delete_prefixed
+from mailwarren.devstack.databases import create_database, drop_database, with_database
+from mailwarren.devstack.leftovers import Scratch, remove_leftovers
+from mailwarren.devstack.postgres import Postgres
+from mailwarren.devstack.rabbitmq import RabbitMQ
+from mailwarren.devstack.rabbitmq_docker import DockerRabbitMQ
+from mailwarren.devstack.servers import Given, private_rabbitmq
+from mailwarren.devstack.state import LocalDir
+
+DATABASE_PREFIX = "mailwarren_test_"
+
+
+@dataclass(frozen=True)
+class SharedBroker:
+    """A RabbitMQ that no test may stop."""
+
+    amqp_url: str
+    management_url: str | None
+
+
+@dataclass(frozen=True)
+class TestDatabase:
+    """A database of one test module."""
+
+    __test__ = False
+    database_url: str
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """The options of :mod:`.pytest_skips`."""
+    pytest_skips.add_option(parser)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Turns on the ledger of skips."""
+    config.pluginmanager.register(pytest_skips.SkipLedger(config), "mailwarren-skips")
+
+
+@pytest.fixture(scope="session")
+def devstack_scratch() -> Iterator[Scratch]:
+    """The folder in which this run's servers live."""
+    local = LocalDir.of_clone()
+    remove_leftovers(local)
+    scratch = Scratch(local)
+    yield scratch
+    scratch.remove()
+
+
+@pytest.fixture(scope="session")
+def rabbitmq(devstack_scratch: Scratch) -> Iterator[SharedBroker]:
+    """The shared broker: ``.amqp_url`` and ``.management_url`` (None when a given server does not say)."""
+    given = Given.from_environment(LocalDir.of_clone())
+    if given.amqp_url:
+        yield SharedBroker(given.amqp_url, os.environ.get("MAILWARREN_MANAGEMENT_URL"))
+        return
+    server = private_rabbitmq(devstack_scratch.home("rabbitmq"))
+    try:
+        _start(server, devstack_scratch, "rabbitmq")
+        yield SharedBroker(server.amqp_url, server.management_url)
+    finally:
+        server.remove()
+
+
+@pytest.fixture(scope="module")
+def amqp_prefix(rabbitmq: SharedBroker) -> Iterator[str]:
+    """A name prefix of the module's own, such as ``t4f2a9c.``; what carries it is deleted afterwards."""
+    prefix = f"t{secrets.token_hex(3)}."
+    yield prefix
+    delete_prefixed(rabbitmq.amqp_url, prefix, rabbitmq.management_url)
+
+
+@pytest.fixture(scope="session")
+def postgres_server(devstack_scratch: Scratch) -> Iterator[str]:
+    """The URL of a database on the shared server, from which others are created."""
+    given = Given.from_environment(LocalDir.of_clone())
+    if given.database_url:
+        yield given.database_url
+        return
+    # Shared by tests that neither kill nor stop it: nothing to recover, so nothing to wait for the disk for.
+    server = Postgres(devstack_scratch.home("postgres"), durable=False)
+    try:
+        _start(server, devstack_scratch, "postgres")
+        yield server.database_url
+    finally:
+        server.remove()
+
+
+@pytest.fixture(scope="module")
+def postgres(postgres_server: str) -> Iterator[TestDatabase]:
+    """An empty database of the module's own: ``.database_url``."""
+    name = f"{DATABASE_PREFIX}{secrets.token_hex(6)}"
+    create_database(postgres_server, name)
+    yield TestDatabase(with_database(postgres_server, name))
+    drop_database(postgres_server, name)
+
+
+@pytest.fixture
+def own_rabbitmq(devstack_scratch: Scratch) -> Iterator[RabbitMQ | DockerRabbitMQ]:
+    """A private RabbitMQ, running: ``.amqp_url``, ``.stop()``, ``.kill()``, ``.start()``, ``.restart()``."""
+    server = private_rabbitmq(devstack_scratch.home("own-rabbitmq"))
+    try:
+        _start(server, devstack_scratch, "own-rabbitmq")
+        yield server
+    finally:
+        server.remove()
+
+
+@pytest.fixture
+def own_postgres(devstack_scratch: Scratch) -> Iterator[Postgres]:
+    """A private, durable Postgres, running: ``.database_url``, ``.stop()``, ``.kill()``, ``.start()``."""
+    server = Postgres(devstack_scratch.home("own-postgres"))
+    try:
+        _start(server, devstack_scratch, "own-postgres")
+        yield server
+    finally:
+        server.remove()
+
+
+def _start(server: RabbitMQ | DockerRabbitMQ | Postgres, scratch: Scratch, name: str) -> None:
+    server.start()
+    for pid in server.pids:
+        scratch.record(pid, name)

@@ -1,0 +1,278 @@
+"""A private RabbitMQ node: own ports, own epmd, own cookie, all on loopback, run by whoever starts it.
+
+It bypasses Debian's wrapper (which insists on the user ``rabbitmq``) and RabbitMQ's shell scripts (which break on a
+folder with spaces) and starts the Erlang VM itself, so the process that is started is the broker.
+"""
+
+import secrets
+import shutil
+import signal
+import socket
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import msgspec
+
+from mailwarren.devstack.errors import DevstackError
+from mailwarren.devstack.ports import free_ports, is_free
+from mailwarren.devstack.process import LocalProcess, ProcessSpec, log_tail
+from mailwarren.devstack.rabbitmq_install import PLUGINS, Installation, find_installation, link_plugins
+from mailwarren.devstack.state import write_json, write_private
+
+VHOST = "mailwarren"
+START_SECONDS = 120.0
+_PROTOCOL_HEADER = b"AMQP\x00\x00\x09\x01"
+_NODE = "mailwarren@localhost"
+_POLL_SECONDS = 0.02
+_ERL_ARGS = (
+    *("-noinput", "-s", "rabbit", "boot", "-boot", "start_sasl", "+W", "w", "+B", "i"),
+    *("+MBas", "ageffcbf", "+MHas", "ageffcbf", "+MBlmbcs", "512", "+MHlmbcs", "512", "+MMmcs", "30"),
+    *("+P", "131072", "+t", "5000000", "+zdbbl", "128000"),
+    *("+sbwt", "none", "+sbwtdcpu", "none", "+sbwtdio", "none"),
+    *("-kernel", "inet_dist_use_interface", "{127,0,0,1}"),
+    *("-kernel", "prevent_overlapping_partitions", "false"),
+    # After a clean stop of everything that holds data, management's listener otherwise idles for 5 s more.
+    *("-kernel", "shutdown_timeout", "2000"),
+)
+_CONF = """\
+listeners.tcp.1 = 127.0.0.1:{amqp}
+management.tcp.ip = 127.0.0.1
+management.tcp.port = {management}
+prometheus.tcp.ip = 127.0.0.1
+prometheus.tcp.port = {prometheus}
+loopback_users = none
+default_vhost = {vhost}
+default_user = {user}
+default_pass = {password}
+vm_memory_high_watermark.absolute = 1GiB
+disk_free_limit.absolute = 200MB
+raft.wal_max_size_bytes = 67108864
+"""
+
+
+class Broker(msgspec.Struct):
+    """What outlives a restart of the node: kept in its folder, readable by its owner only."""
+
+    user: str
+    password: str
+    amqp: int
+    management: int
+    prometheus: int
+    distribution: int
+    epmd: int
+
+    @property
+    def ports(self) -> tuple[int, ...]:
+        """All that the node listens on."""
+        return (self.amqp, self.management, self.prometheus, self.distribution, self.epmd)
+
+
+class RabbitMQ:
+    """One node and its data.
+
+    Args:
+        home: its folder; data of an earlier run is used again.
+        log: the file that it writes to; ``home/rabbitmq.log`` unless given.
+        installation: which RabbitMQ; the system's newest unless given.
+
+    Raises:
+        DevstackError: there is no RabbitMQ.
+    """
+
+    def __init__(self, home: Path, *, log: Path | None = None, installation: Installation | None = None) -> None:
+        found = installation or find_installation()
+        if found is None:
+            raise DevstackError("RabbitMQ is not installed: run bin/bootstrap, which installs it or says how.")
+        self.installation = found
+        self.home = home
+        self.log = log or home / "rabbitmq.log"
+        self._broker: Broker | None = None
+        self._epmd: LocalProcess | None = None
+        self._node: LocalProcess | None = None
+
+    @property
+    def broker(self) -> Broker:
+        """Ports and credentials.
+
+        Raises:
+            DevstackError: neither ``prepare`` nor ``start`` was called yet.
+        """
+        if self._broker is None:
+            raise DevstackError("the private RabbitMQ has not been prepared yet")
+        return self._broker
+
+    @property
+    def amqp_url(self) -> str:
+        """``amqp://user:password@127.0.0.1:port/mailwarren``."""
+        broker = self.broker
+        return f"amqp://{broker.user}:{broker.password}@127.0.0.1:{broker.amqp}/{VHOST}"
+
+    @property
+    def management_url(self) -> str:
+        """The management API, with credentials: ``http://user:password@127.0.0.1:port``."""
+        broker = self.broker
+        return f"http://{broker.user}:{broker.password}@127.0.0.1:{broker.management}"
+
+    @property
+    def pid(self) -> int | None:
+        """The Erlang VM, when this object started it and it runs."""
+        return self._node.pid if self._node and self._node.is_running() else None
+
+    @property
+    def pids(self) -> list[int]:
+        """All processes that this object started and that run."""
+        return [process.pid for process in (self._epmd, self._node) if process and process.is_running()]
+
+    def prepare(self) -> None:
+        """Writes the node's files. Ports stay the same for this object, and for the next one while they are free."""
+        self.home.mkdir(parents=True, exist_ok=True)
+        (self.home / "home").mkdir(mode=0o700, exist_ok=True)
+        self._broker = self._broker or self._remember()
+        cookie = self.home / "home" / ".erlang.cookie"
+        if not cookie.exists():
+            write_private(cookie, secrets.token_hex(20).encode())
+            cookie.chmod(0o400)
+        values = {name: getattr(self._broker, name) for name in Broker.__struct_fields__}
+        write_private(self.home / "rabbitmq.conf", _CONF.format(vhost=VHOST, **values).encode())
+        (self.home / "enabled_plugins").write_text(f"[{','.join(PLUGINS)}].\n")
+
+    def specs(self) -> tuple[ProcessSpec, ProcessSpec]:
+        """The port mapper and the node, to be started in this order. Call ``prepare`` first."""
+        epmd = ProcessSpec(
+            name="epmd",
+            argv=(_program("epmd"), "-port", str(self.broker.epmd), "-address", "127.0.0.1"),
+            stop_seconds=2,
+            stage=-1,
+            cwd=str(self.home),
+            log=str(self.log),
+        )
+        node = ProcessSpec(
+            name="rabbitmq",
+            argv=(_program("erl"), "-pa", "", *_ERL_ARGS),
+            env=self._environment(),
+            stop_seconds=30,
+            stage=0,
+            cwd=str(self.home),
+            log=str(self.log),
+        )
+        return epmd, node
+
+    def start(self, *, wait: bool = True) -> None:
+        """Starts the node; returns when it accepts connections, or at once without ``wait``.
+
+        Raises:
+            DevstackError: it ended instead, or took longer than ``START_SECONDS``.
+        """
+        self.prepare()
+        epmd, node = self.specs()
+        if self._epmd is None or not self._epmd.is_running():
+            self._epmd = LocalProcess(epmd)
+        self._node = LocalProcess(node)
+        if wait:
+            self.wait_ready(self._node.is_running)
+
+    def wait_ready(self, is_running: Callable[[], bool]) -> None:
+        """Returns when the node accepts connections.
+
+        Raises:
+            DevstackError: it ended instead, or took longer than ``START_SECONDS``.
+        """
+        deadline = time.monotonic() + START_SECONDS
+        while not self.is_up():
+            ended = not is_running()
+            if ended or time.monotonic() > deadline:
+                said = "ended while starting" if ended else f"did not start within {START_SECONDS:.0f} s"
+                raise DevstackError(f"RabbitMQ {said}. The end of {self.log}:\n{log_tail(self.log)}")
+            time.sleep(_POLL_SECONDS)
+
+    def is_up(self) -> bool:
+        """Whether the node answers an AMQP handshake: it opens its listeners last."""
+        return answers_amqp(self.broker.amqp)
+
+    def stop(self) -> None:
+        """Stops the node in an orderly way, and its port mapper. Its data stays."""
+        if self._node:
+            self._node.stop()
+        if self._epmd:
+            self._epmd.stop()
+        self._kill_stray_epmd()
+
+    def kill(self) -> None:
+        """SIGKILL to the node, as a power cut would. Its port mapper stays."""
+        if self._node:
+            self._node.kill(signal.SIGKILL)
+
+    def restart(self) -> None:
+        """Stops and starts, on the same ports."""
+        self.stop()
+        self.start()
+
+    def remove(self) -> None:
+        """Kills what runs and deletes the data."""
+        self.kill()
+        self.stop()
+        shutil.rmtree(self.home, ignore_errors=True)
+
+    def _remember(self) -> Broker:
+        """Credentials are for ever, ports only while nobody else has them."""
+        path = self.home / "broker.json"
+        known = msgspec.json.decode(path.read_bytes(), type=Broker) if path.exists() else None
+        if known and all(is_free(port) for port in known.ports):
+            return known
+        ports = free_ports(5)
+        user, password = (known.user, known.password) if known else ("mailwarren", secrets.token_hex(16))
+        broker = Broker(user, password, *ports)
+        write_json(path, broker)
+        return broker
+
+    def _environment(self) -> dict[str, str]:
+        home, broker = self.home, self.broker
+        plugins = str(link_plugins(self.installation, home / "plugins"))
+        return {
+            "HOME": str(home / "home"),
+            "LANG": "C.UTF-8",
+            "ERL_LIBS": plugins,
+            "ERL_EPMD_PORT": str(broker.epmd),
+            "ERL_EPMD_ADDRESS": "127.0.0.1",
+            "ERL_MAX_PORTS": "65536",
+            "ERL_MAX_ETS_TABLES": "50000",
+            "ERL_CRASH_DUMP": str(home / "erl_crash.dump"),
+            "RABBITMQ_HOME": str(self.installation.home),
+            "RABBITMQ_PLUGINS_DIR": plugins,
+            "RABBITMQ_NODENAME": _NODE,
+            "RABBITMQ_BASE": str(home),
+            "RABBITMQ_MNESIA_BASE": str(home / "mnesia"),
+            "RABBITMQ_LOG_BASE": str(home / "log"),
+            "RABBITMQ_LOGS": "-",
+            "RABBITMQ_PID_FILE": str(home / "rabbitmq.pid"),
+            "RABBITMQ_CONFIG_FILE": str(home / "rabbitmq.conf"),
+            "RABBITMQ_ADVANCED_CONFIG_FILE": str(home / "advanced.config"),
+            "RABBITMQ_CONF_ENV_FILE": "/dev/null",
+            "RABBITMQ_ENABLED_PLUGINS_FILE": str(home / "enabled_plugins"),
+            "RABBITMQ_DIST_PORT": str(broker.distribution),
+        }
+
+    def _kill_stray_epmd(self) -> None:
+        """A node that finds no port mapper starts one of its own, as a daemon on our port."""
+        with suppress(OSError), socket.create_connection(("127.0.0.1", self.broker.epmd), timeout=1) as link:
+            link.sendall(b"\x00\x01k")  # KILL_REQ: it obeys on loopback, once no node is registered
+
+
+def answers_amqp(port: int, host: str = "127.0.0.1") -> bool:
+    """Whether an AMQP 0-9-1 server says its first words on ``port``."""
+    try:
+        with socket.create_connection((host, port), timeout=1) as link:
+            link.settimeout(2)
+            link.sendall(_PROTOCOL_HEADER)
+            return link.recv(1) == b"\x01"  # a method frame: connection.start
+    except OSError:
+        return False
+
+
+def _program(name: str) -> str:
+    found = shutil.which(name, path="/usr/bin:/usr/local/bin:/usr/lib/erlang/bin") or shutil.which(name)
+    if found is None:
+        raise DevstackError(f"RabbitMQ is installed but Erlang's {name} is not on the PATH.")
+    return found

@@ -1,0 +1,241 @@
+"""Brings a whole system up and down: servers first, then topology, schema and key, then the services."""
+
+import fcntl
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+import httpx
+import msgspec
+
+from mailwarren.contracts.lanes import Lane
+from mailwarren.devstack import postgres_files, system
+from mailwarren.devstack.control import Add, Remove, Shutdown, Supervisor
+from mailwarren.devstack.env_file import write_env
+from mailwarren.devstack.errors import DevstackError
+from mailwarren.devstack.health import wait_ready
+from mailwarren.devstack.ports import free_ports
+from mailwarren.devstack.process import log_tail
+from mailwarren.devstack.rabbitmq_docker import DockerRabbitMQ
+from mailwarren.devstack.servers import Broker, Database, Given
+from mailwarren.devstack.state import LocalDir, ProcessRecord, kill_records, read_state, write_json, write_private
+from mailwarren.devstack.system import Addresses, Service
+from mailwarren.devstack.terminal import say, step
+
+_SUPERVISOR_SECONDS = 15.0
+_COMMAND_SECONDS = 120.0
+
+
+class Stack:
+    """The system below one folder. Every method may be called from a fresh process."""
+
+    def __init__(self, local: LocalDir) -> None:
+        self.local = local
+        self.supervisor = Supervisor(local)
+
+    def up(self, *, smtp_url: str | None = None, retry_scale: float = 1.0) -> Addresses:
+        """Starts what does not run yet; a system that runs with other settings is stopped first.
+
+        Raises:
+            DevstackError: something did not start. Nothing is left running then.
+        """
+        self.local.make()
+        with self._alone():
+            wanted = {"smtp_url": smtp_url, "retry_scale": retry_scale}
+            running = self.addresses() if self.supervisor.is_running() else None
+            if running and all(getattr(running, name) == value for name, value in wanted.items()):
+                wait_ready(self._services(running), self.supervisor)
+                return running
+            self._down()
+            try:
+                return self._bring_up(smtp_url, retry_scale)
+            except BaseException:
+                self._down()
+                raise
+
+    def down(self) -> bool:
+        """Stops everything; data stays. Returns whether anything ran."""
+        if not self.local.path.exists():
+            return False
+        self.local.make()
+        with self._alone():
+            return self._down()
+
+    def clean(self) -> None:
+        """Stops everything and deletes what lies outside the folder; the folder itself is the caller's to delete."""
+        self.down()
+        if (self.local.path / "rabbitmq" / "container.json").exists():
+            DockerRabbitMQ(self.local.path / "rabbitmq").remove()
+        for home in self.local.path.glob("**/elsewhere"):
+            postgres_files.remove(home.parent)
+
+    def addresses(self) -> Addresses | None:
+        """Of the system that runs, or that was left when its supervisor died."""
+        try:
+            return msgspec.json.decode(self.local.system.read_bytes(), type=Addresses)
+        except (FileNotFoundError, msgspec.DecodeError):
+            return None
+
+    def scale(self, senders: int) -> None:
+        """Runs ``senders`` processes for each lane.
+
+        Raises:
+            DevstackError: nothing runs, or a new one is not ready in time.
+        """
+        with self._alone():
+            at = self.addresses()
+            known = self.supervisor.status()
+            if at is None or senders < 1:
+                raise DevstackError("scale needs a running system (make up) and at least 1 sender for each lane")
+            wanted = [(lane, number) for lane in Lane for number in range(1, senders + 1)]
+            names = {system.sender_name(*pair) for pair in wanted}
+            surplus = [name for name in known if name.startswith("sender-") and name not in names]
+            missing = [pair for pair in wanted if system.sender_name(*pair) not in known]
+            ports = dict(zip([system.sender_name(*pair) for pair in missing], free_ports(len(missing)), strict=True))
+            kept = {name: port for name, port in at.metrics.items() if name not in surplus}
+            at = msgspec.structs.replace(at, metrics=kept | ports)
+            added = [system.sender(at, self.local, *pair) for pair in missing]
+            write_json(self.local.system, at)
+            self.supervisor.ask(Add(tuple(service.spec for service in added)))
+            wait_ready(added, self.supervisor)
+            self.supervisor.ask(Remove(tuple(surplus)))
+
+    def api_key(self) -> str:
+        """The key that ``up`` made.
+
+        Raises:
+            DevstackError: there is none.
+        """
+        try:
+            return self.local.api_key.read_text().strip()
+        except FileNotFoundError as error:
+            raise DevstackError("the stack is not running here; start it with: make up") from error
+
+    def _bring_up(self, smtp_url: str | None, retry_scale: float) -> Addresses:
+        given = Given.from_environment(self.local)
+        broker = Broker(self.local, given.amqp_url, os.environ.get("MAILWARREN_MANAGEMENT_URL"))
+        database = Database(self.local, given.database_url)
+        self._start_supervisor()
+        with step("Starting RabbitMQ and Postgres, with topology and schema"):
+            broker.launch(self.supervisor)
+            database.launch(self.supervisor)
+            at = system.choose_addresses(
+                amqp_url=broker.amqp_url,
+                amqp_prefix=os.environ.get("MAILWARREN_AMQP_PREFIX", ""),
+                management_url=broker.management_url,
+                database_url=database.database_url,
+                smtp_url=smtp_url,
+                retry_scale=retry_scale,
+            )
+            write_json(self.local.system, at)
+
+            def prepare_broker() -> None:
+                broker.wait(self.supervisor)
+                self._command(at, system.topology_command())
+
+            def prepare_database() -> None:
+                database.wait(self.supervisor)
+                self._command(at, system.migrate_command())
+
+            with ThreadPoolExecutor() as pool:
+                for prepared in [pool.submit(prepare_broker), pool.submit(prepare_database)]:
+                    prepared.result()
+        services = self._services(at)
+        with step(f"Starting {len(services)} services"):
+            if not self.local.api_key.exists():
+                self._make_key(at)
+            self.supervisor.ask(Add(tuple(service.spec for service in services)))
+            wait_ready(services, self.supervisor)
+            if not self._key_works(at):
+                self._make_key(at)
+        write_env(self.local, at, self.api_key())
+        if retry_scale != 1.0:
+            say(f"    Retries wait {retry_scale:g} of their usual time.")
+        return at
+
+    def _services(self, at: Addresses) -> list[Service]:
+        return system.services(at, self.local)
+
+    def _start_supervisor(self) -> None:
+        log = self.local.log("supervisor")
+        with log.open("ab") as out:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "mailwarren.devstack.supervisor", str(self.local.path)],
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                cwd=self.local.path,
+            )
+        deadline = time.monotonic() + _SUPERVISOR_SECONDS
+        while not self.supervisor.is_running():
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise DevstackError(f"the supervisor did not start. The end of {log}:\n{log_tail(log)}")
+            time.sleep(0.02)
+
+    def _down(self) -> bool:
+        state = read_state(self.local)
+        was_running = self.supervisor.is_running()
+        if was_running:
+            self.supervisor.ask(Shutdown())
+        records = state.processes + ((state.supervisor,) if state.supervisor else ())
+        if was_running and state.supervisor:
+            _wait_gone(state.supervisor)
+        left = kill_records(records)
+        for path in (self.local.state, self.local.system, self.local.env):
+            path.unlink(missing_ok=True)
+        return was_running or bool(left)
+
+    def _command(self, at: Addresses, argv: Sequence[str]) -> str:
+        """Runs one of our own commands to its end; its output also goes to a log."""
+        log = self.local.log("setup")
+        done = subprocess.run(
+            argv,
+            env={**os.environ, **system.environment(at)},
+            cwd=self.local.path,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=_COMMAND_SECONDS,
+            check=False,
+        )
+        name = " ".join(argv[:1])
+        with log.open("a") as out:
+            out.write(f"$ {name} {' '.join(argv[1:])}\n{done.stderr}")
+        if done.returncode != 0:
+            raise DevstackError(
+                f"{' '.join(argv)} ended with {done.returncode}:\n{done.stdout[-2000:]}{done.stderr[-4000:]}"
+            )
+        return done.stdout
+
+    def _make_key(self, at: Addresses) -> None:
+        token = json.loads(self._command(at, system.key_command()).strip().splitlines()[-1])["token"]
+        write_private(self.local.api_key, f"{token}\n".encode())
+
+    def _key_works(self, at: Addresses) -> bool:
+        """False only when the API refuses it: a database that was replaced, or a key that was deleted."""
+        headers = {"Authorization": f"Bearer {self.api_key()}"}
+        answer = httpx.get(f"{at.api_url}/emails?limit=1", headers=headers, timeout=10)
+        return answer.status_code not in {httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN}
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """One change at a time: a second ``make up`` waits for the first."""
+        with (self.local.run / "stack.lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                say("Another make is at work on this stack; waiting for it.")
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+
+def _wait_gone(record: ProcessRecord, seconds: float = 5.0) -> None:
+    deadline = time.monotonic() + seconds
+    while record.find() and time.monotonic() < deadline:
+        time.sleep(0.02)

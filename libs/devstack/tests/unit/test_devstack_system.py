@@ -1,0 +1,71 @@
+from pathlib import Path
+
+from mailwarren.contracts.lanes import Lane
+from mailwarren.contracts.topology import send_queue_names
+from mailwarren.devstack import system
+from mailwarren.devstack.ports import DEFAULT_PORTS
+from mailwarren.devstack.state import LocalDir
+from mailwarren.devstack.system import Addresses, Service
+
+
+def _addresses(smtp_url: str | None = None, prefix: str = "") -> Addresses:
+    return system.choose_addresses(
+        amqp_url="amqp://broker",
+        amqp_prefix=prefix,
+        management_url="http://management",
+        database_url="postgresql://database",
+        smtp_url=smtp_url,
+        retry_scale=0.01,
+    )
+
+
+def _queues(service: Service) -> list[str]:
+    argv = service.spec.argv
+    return argv[argv.index("-Q") + 1].split(",")
+
+
+def test_every_send_queue_is_consumed_by_exactly_one_sender(tmp_path: Path) -> None:
+    services = system.services(_addresses(prefix="p."), LocalDir(tmp_path))
+
+    consumed = [queue for service in services if service.spec.name.startswith("sender-") for queue in _queues(service)]
+
+    assert sorted(consumed) == sorted(send_queue_names(prefix="p."))
+
+
+def test_there_is_a_sender_for_each_lane_beside_the_rest(tmp_path: Path) -> None:
+    names = [service.spec.name for service in system.services(_addresses(), LocalDir(tmp_path))]
+
+    assert names == ["sink", "ingest", "tracker", *(f"sender-{lane}-1" for lane in Lane)]
+
+
+def test_without_a_relay_the_senders_only_know_the_sink(tmp_path: Path) -> None:
+    at = _addresses()
+    sender = system.sender(at, LocalDir(tmp_path), Lane.HIGH, 1)
+
+    assert sender.spec.env["MAILWARREN_SMTP_URL"] == f"smtp://127.0.0.1:{at.sink_smtp}"
+
+
+def test_with_a_relay_the_senders_use_it(tmp_path: Path) -> None:
+    url = "smtp+starttls://user:pass@relay.example:587"
+    sender = system.sender(_addresses(url), LocalDir(tmp_path), Lane.BULK, 1)
+
+    assert sender.spec.env["MAILWARREN_SMTP_URL"] == url
+
+
+def test_all_listen_on_loopback_ports_of_their_own(tmp_path: Path) -> None:
+    at = _addresses()
+    services = system.services(at, LocalDir(tmp_path))
+    ports = [at.api, at.sink_smtp, at.sink_http, *at.metrics.values()]
+
+    assert len(set(ports)) == len(ports)
+    assert not DEFAULT_PORTS & set(ports)
+    assert all(service.spec.env["MAILWARREN_METRICS_HOST"] == "127.0.0.1" for service in services)
+    assert {"--smtp", f"127.0.0.1:{at.sink_smtp}"} <= set(services[0].spec.argv)
+
+
+def test_senders_stop_first_and_may_finish_what_is_in_flight(tmp_path: Path) -> None:
+    services = {service.spec.name: service.spec for service in system.services(_addresses(), LocalDir(tmp_path))}
+
+    sender = services["sender-normal-1"]
+    assert sender.stage > services["tracker"].stage
+    assert sender.stop_seconds > float(sender.env["MAILWARREN_DRAIN_GRACE"])
