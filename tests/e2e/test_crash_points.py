@@ -118,8 +118,8 @@ def test_an_api_that_dies_there_makes_no_second_mail_when_the_call_is_repeated(s
     system.start_sender()
     (port,) = free_ports(1)
     env = {
-        "MAILWARREN_HTTP_HOST": "127.0.0.1",
-        "MAILWARREN_HTTP_PORT": str(port),
+        "MAILWARREN_API_HOST": "127.0.0.1",
+        "MAILWARREN_API_PORT": str(port),
         "PYTHONPATH": str(CRASHING),
         "CRASH_AT": place,
     }

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from mailwarren.contracts.events import ControlEntry, Outcomes, TrackerMessage
+from mailwarren.contracts.ids import PARTITIONS
 from mailwarren.contracts.parcel import Parcel
 from mailwarren.contracts.settle import Answer, Question
 
@@ -75,6 +76,9 @@ def decode_parcel(body: bytes, headers: Mapping[str, Any]) -> Parcel:
     parcel = _decode(_parcel, body, headers)[1].parcel
     if not parcel.deliveries:
         raise Undecodable("a parcel without deliveries")
+    if not 0 <= parcel.partition < PARTITIONS:
+        # Its outcomes would have no queue to go to.
+        raise Undecodable(f"there is no partition {parcel.partition}")
     return parcel
 
 
@@ -110,11 +114,11 @@ def decode_answer(body: bytes, headers: Mapping[str, Any]) -> Answer:
 
 def _decode(decoder: "msgspec.json.Decoder[T]", body: bytes, headers: Mapping[str, Any]) -> T:
     version = headers.get(VERSION_HEADER)
-    if not isinstance(version, int):
+    if not isinstance(version, int) or isinstance(version, bool) or version < 1:
         raise Undecodable(f"no {VERSION_HEADER} header")
     if version > VERSION:
         raise NewerVersion(f"version {version}, this consumer knows {VERSION}")
     try:
         return decoder.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Undecodable(str(error)) from error

@@ -20,8 +20,11 @@ def new_id() -> UUID:
 
 
 def delivery_id(email_id: UUID, address: str) -> UUID:
-    """The id of the one delivery that ``address`` has in an email, the same for everyone who computes it."""
-    return uuid5(_DELIVERY, f"{email_id}\n{address.casefold()}")
+    """The id of the one delivery that ``address`` has in an email, the same for everyone who computes it.
+
+    Lower case, and not ``casefold``: that would make ``straße`` and ``strasse``, two mailboxes, into one delivery.
+    """
+    return uuid5(_DELIVERY, f"{email_id}\n{address.lower()}")
 
 
 def event_id(delivery: UUID, attempt: int, kind: str) -> UUID:

@@ -1,7 +1,7 @@
 """The ladder: fixed-TTL retry queues, and how a wait is laid over them.
 
 Rungs are 5 s x 2^k. A wait is rounded to at most three rungs, so a parcel passes through a sender at most twice
-before it is due; the rounding (up to an eighth, upwards) disappears in the retry jitter. Per-message TTLs are not
+before it is due; the rounding (less than a seventh, upwards) disappears in the retry jitter. Per-message TTLs are not
 used: they block behind each other in one queue (head of line).
 """
 
@@ -24,8 +24,9 @@ class Ladder:
 
     @cached_property
     def milliseconds(self) -> tuple[int, ...]:
-        """The TTL of each rung, shortest first."""
-        return tuple(max(1, round(FIRST_RUNG * 2**k * 1000 * self.scale)) for k in range(RUNGS))
+        """The TTL of each rung, shortest first, each twice the one before."""
+        first = max(1, round(FIRST_RUNG * 1000 * self.scale))
+        return tuple(first << k for k in range(RUNGS))
 
     @cached_property
     def names(self) -> tuple[str, ...]:
@@ -39,25 +40,33 @@ class Ladder:
 
     def round_wait(self, seconds: float) -> float:
         """``seconds`` as a sum of at most three rungs: rounded up, except above the longest wait."""
-        unit = self.accuracy
-        units = max(1, -int(-seconds // unit))
-        longest = int(LONGEST_WAIT * self.scale // unit)
-        rounded = _three_bits(units, up=True)
+        unit = self.milliseconds[0]
+        units = max(1, -(-round(seconds * 1000) // unit))
+        longest = max(1, round(LONGEST_WAIT * 1000 * self.scale) // unit)
+        rounded = _few_bits_up(units)
         if rounded > longest:
-            rounded = _three_bits(min(units, longest), up=False)
-        return rounded * unit
+            rounded = _few_bits_down(min(units, longest))
+        return rounded * unit / 1000
 
     def next_rung(self, seconds: float) -> str | None:
-        """The longest rung that does not overshoot a remaining wait, or None when it is due."""
-        if seconds < self.accuracy / 2:
-            return None
-        fitting = [name for ms, name in zip(self.milliseconds, self.names, strict=True) if ms <= seconds * 1000 + 1]
-        return fitting[-1] if fitting else self.names[0]
+        """The longest rung that overshoots a remaining wait by at most half the accuracy; None when it is due.
+
+        A rung is never left on time to the millisecond: to take the next of 40 s when 39.99 s remain is what keeps
+        a wait at three hops.
+        """
+        units = round(seconds * 1000 / self.milliseconds[0])
+        return self.names[min(units.bit_length(), RUNGS) - 1] if units > 0 else None
 
 
-def _three_bits(units: int, *, up: bool) -> int:
-    drop = max(0, units.bit_length() - HOPS)
-    kept = units >> drop << drop
-    if units.bit_count() <= HOPS:
-        return units
-    return kept + (1 << drop) if up else kept
+def _few_bits_up(units: int) -> int:
+    """The smallest number from ``units`` up with at most three bits: one rung for each."""
+    while units.bit_count() > HOPS:
+        units += units & -units
+    return units
+
+
+def _few_bits_down(units: int) -> int:
+    """The greatest number from ``units`` down with at most three bits."""
+    while units.bit_count() > HOPS:
+        units &= units - 1
+    return units

@@ -45,6 +45,9 @@ class Unknown(PublishError):
     """Sent, but the confirm was lost or is late: it may be stored or not."""
 
 
+# What aiormq raises when a connection or a channel ends under a call.
+_LOST = (TimeoutError, aiormq.exceptions.AMQPError, ConnectionError, RuntimeError)
+
 OnUp = Callable[[aio_pika.abc.AbstractConnection], Awaitable[None]]
 
 
@@ -128,7 +131,8 @@ class Link:
                 await asyncio.wait_for(self._closed.wait(), BLOCK_LOOK)
 
     async def _look_for_block(self) -> None:
-        # aiormq holds writes back while the broker blocks and tells nobody; ready() returns when it does not.
+        # The broker stops reading from a connection that it blocks, and aiormq tells nobody: publishes would wait for
+        # their confirms in vain. ready() returns at once unless the broker blocks.
         transport = self._connection.transport if self._connection else None
         if transport is None:
             return
@@ -161,12 +165,29 @@ class Publisher:
 
     def __init__(self, link: Link) -> None:
         self._link = link
+        self._connection: aio_pika.abc.AbstractConnection | None = None
         self._channel: RawChannel | None = None
+        self._opening = asyncio.Lock()
         link.on_up(self._open)
 
     async def _open(self, connection: aio_pika.abc.AbstractConnection) -> None:
         channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
+        self._connection = connection
         self._channel = cast("RawChannel", await channel.get_underlay_channel())
+
+    async def _usable(self) -> RawChannel:
+        """The channel; opened again when the broker closed it, as it does for an exchange that does not exist."""
+        if self.ready and self._channel is not None and not self._channel.is_closed:
+            return self._channel
+        async with self._opening:
+            if self.ready and self._connection is not None and (self._channel is None or self._channel.is_closed):
+                try:
+                    await asyncio.wait_for(self._open(self._connection), CONFIRM_TIMEOUT)
+                except _LOST as error:
+                    raise NotConnected(f"no channel: {type(error).__name__} {error}") from error
+        if not self.ready or self._channel is None or self._channel.is_closed:
+            raise NotConnected("no connection to the broker, or it blocks publishers")
+        return self._channel
 
     @property
     def ready(self) -> bool:
@@ -191,9 +212,7 @@ class Publisher:
             Nacked: at least one queue refused it.
             Unknown: no confirm came within ``timeout`` seconds, or the connection was lost.
         """
-        channel = self._channel
-        if not self.ready or channel is None or channel.is_closed:
-            raise NotConnected("no connection to the broker, or it blocks publishers")
+        channel = await self._usable()
         properties = Basic.Properties(
             content_type="application/json", content_encoding="utf-8", delivery_mode=2, headers=headers
         )
@@ -211,13 +230,7 @@ class Publisher:
             raise Unroutable(f"{exchange} has no queue for {routing_key}") from error
         except aiormq.exceptions.DeliveryError as error:
             raise Nacked(f"the broker refused {routing_key}") from error
-        except (
-            TimeoutError,
-            aiormq.exceptions.AMQPError,
-            ConnectionError,
-            RuntimeError,
-            asyncio.CancelledError,
-        ) as error:
+        except (*_LOST, asyncio.CancelledError) as error:
             if isinstance(error, asyncio.CancelledError) and _cancelled_from_outside():
                 raise
             raise Unknown(f"no confirm for {routing_key}: {type(error).__name__} {error}") from error

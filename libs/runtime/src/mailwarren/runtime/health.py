@@ -4,12 +4,20 @@ Served from a thread of its own, so that it answers while the service is busy.
 """
 
 import json
+import sys
 import threading
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from socketserver import TCPServer
 from typing import Self
 
+import structlog
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, generate_latest
+
+log = structlog.get_logger()
+
+IDLE = 10
+"""Seconds that a client may keep its thread waiting."""
 
 Check = Callable[[], bool]
 
@@ -25,16 +33,23 @@ class Health:
         self._checks[name] = check
 
     def report(self) -> dict[str, bool]:
-        """The state of every check."""
-        return {name: bool(check()) for name, check in self._checks.items()}
+        """The state of every check; one that raises does not hold."""
+        return {name: _holds(name, check) for name, check in list(self._checks.items())}
+
+
+def _holds(name: str, check: Check) -> bool:
+    try:
+        return bool(check())
+    except Exception:
+        log.exception("health.check.raised", check=name)
+        return False
 
 
 class HealthServer:
     """The HTTP server behind the port; use as a context manager or call :meth:`close`."""
 
     def __init__(self, health: Health, host: str, port: int, registry: CollectorRegistry = REGISTRY) -> None:
-        self._server = ThreadingHTTPServer((host, port), _handler(health, registry))
-        self._server.daemon_threads = True
+        self._server = _Server((host, port), _handler(health, registry))
         self.port: int = self._server.server_address[1]
         self._thread = threading.Thread(target=self._server.serve_forever, name="health", daemon=True)
         self._thread.start()
@@ -52,8 +67,25 @@ class HealthServer:
         self.close()
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def server_bind(self) -> None:
+        # HTTPServer would look up the host's name in DNS here, and wait for it where there is none.
+        TCPServer.server_bind(self)
+        self.server_name, self.server_port = str(self.server_address[0]), int(self.server_address[1])
+
+    def handle_error(self, *_: object) -> None:
+        """A probe that hangs up early is no news; anything else is logged, not printed."""
+        error = sys.exception()
+        if not isinstance(error, ConnectionError):
+            log.error("health.request.failed", exc_info=error)
+
+
 def _handler(health: Health, registry: CollectorRegistry) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
+        timeout = IDLE
+
         def do_GET(self) -> None:
             path = self.path.split("?")[0]
             if path == "/metrics":

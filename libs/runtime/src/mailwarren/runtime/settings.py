@@ -1,13 +1,20 @@
 """Settings come from the environment, all under ``MAILWARREN_``; a service adds its own in a subclass."""
 
-from pydantic import Field, SecretStr
+from typing import Literal
+from urllib.parse import urlsplit
+
+from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
 class Settings(BaseSettings):
-    """What all services share. Unknown variables are ignored, wrong values stop the start with a clear message."""
+    """What all services share. Unknown variables are ignored, wrong values stop the start with a clear message.
 
-    model_config = SettingsConfigDict(env_prefix="MAILWARREN_", extra="ignore")
+    Raises:
+        pydantic.ValidationError: names the setting and what is wrong with it, never the value, which may be a secret.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="MAILWARREN_", extra="ignore", hide_input_in_errors=True)
 
     amqp_url: SecretStr = Field(default=SecretStr("amqp://guest:guest@127.0.0.1:5672/mailwarren"))
     """The broker, with its virtual host."""
@@ -18,4 +25,18 @@ class Settings(BaseSettings):
     metrics_host: str = "0.0.0.0"  # noqa: S104 - Prometheus comes from another pod
     metrics_port: int = Field(default=9464, ge=0, le=65535)
     """``/metrics``, ``/healthz`` and ``/readyz``; 0 takes a free port."""
-    log_level: str = "INFO"
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = "INFO"
+
+    @field_validator("log_level", mode="before")
+    @classmethod
+    def _upper(cls, value: object) -> object:
+        return value.upper() if isinstance(value, str) else value
+
+    @field_validator("amqp_url")
+    @classmethod
+    def _is_amqp(cls, value: SecretStr) -> SecretStr:
+        # Anything else would only show as a connection that never comes up.
+        url = urlsplit(value.get_secret_value())
+        if url.scheme not in {"amqp", "amqps"} or not url.hostname:
+            raise ValueError("give it as amqp://user:password@host:port/vhost")
+        return value

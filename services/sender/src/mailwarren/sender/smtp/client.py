@@ -4,7 +4,7 @@ import asyncio
 import base64
 import socket
 import ssl
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from mailwarren.contracts.reply import Command
 from mailwarren.sender.smtp.capabilities import Capabilities, parse_capabilities
@@ -55,25 +55,25 @@ async def open_session(host: Host, site: Site, settings: ClientSettings) -> Conn
     With opportunistic TLS a failed handshake is followed by one more connection, in plain text.
     Cancelling it leaves nothing open.
     """
-    opened = await _open(host, site, settings)
+    opened = await _open(host, site, site.tls, settings)
     if (
         site.tls is TlsMode.OPPORTUNISTIC
         and not site.implicit_tls
         and isinstance(opened, Unreachable)
         and opened.kind is UnreachableKind.TLS
     ):
-        opened = await _open(host, replace(site, tls=TlsMode.OFF), settings)
+        opened = await _open(host, site, TlsMode.OFF, settings)
     return opened if isinstance(opened, Connection) else NoSession(opened, str(host))
 
 
-async def _open(host: Host, site: Site, settings: ClientSettings) -> Connection | Failure:
+async def _open(host: Host, site: Site, mode: TlsMode, settings: ClientSettings) -> Connection | Failure:
     connection = await _connect(host, site, settings)
     if not isinstance(connection, Connection):
         return connection
     try:
         await _greet(connection, settings)
-        if not site.implicit_tls and site.tls is not TlsMode.OFF:
-            await _secure(connection, site.tls, settings)
+        if not site.implicit_tls and mode is not TlsMode.OFF:
+            await _secure(connection, mode, settings)
         if site.auth is not None:
             await _authenticate(connection, site.auth)
     except SessionFailedError as error:

@@ -1,0 +1,111 @@
+"""Rendering: a text and a row's variables to the text of one mail."""
+
+import re
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from typing import Any
+
+from jinja2 import TemplateError as JinjaError
+
+from mailwarren.contracts.template.sandbox import Environment
+from mailwarren.contracts.template.work import TemplateProblem, with_budget
+
+MAX_SOURCE = 1_000_000
+"""Characters of a template."""
+MAX_OUTPUT = 2_000_000
+"""Characters that one rendering may give."""
+
+# What Jinja2, the code that it generates and the operations of a template can raise.
+SURPRISES = (
+    JinjaError,
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    MemoryError,
+    RecursionError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+)
+
+_TRIPLE = re.compile(r"\{\{\{([^{}]*)\}\}\}")
+_NAME = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*")
+
+_html = Environment(autoescape=True)
+_text = Environment(autoescape=False)
+
+
+def render(source: str, variables: Mapping[str, Any], *, html: bool) -> str:
+    """``source`` with its variables filled in.
+
+    Raises:
+        TemplateProblem: a syntax error, a forbidden operation, a missing attribute, or too much work or output.
+    """
+    template = compiled(source, html)
+    try:
+        return "".join(_bounded(template.generate(with_budget(variables))))
+    except TemplateProblem:
+        raise
+    except SURPRISES as error:
+        raise TemplateProblem(explain(error)) from error
+
+
+def uses_template_syntax(source: str) -> bool:
+    """Whether a text would render to something else: literal texts need no template engine."""
+    return "{{" in source or "{%" in source or "{#" in source
+
+
+# Cached by text: a bulk mail's 200 parcels carry the same three sources.
+@lru_cache(maxsize=128)
+def compiled(source: str, html: bool) -> Any:  # noqa: FBT001 - a cache key
+    """The compiled template of a text.
+
+    Raises:
+        TemplateProblem: it is not a template of this language.
+    """
+    environment = _html if html else _text
+    try:
+        return environment.counting(plain_jinja(source))
+    except SURPRISES as error:
+        raise TemplateProblem(explain(error)) from error
+
+
+def plain_jinja(source: str) -> str:
+    """Triple braces written as Jinja expressions.
+
+    Raises:
+        TemplateProblem: the text is too long.
+    """
+    if len(source) > MAX_SOURCE:
+        raise TemplateProblem(f"the template is longer than {MAX_SOURCE} characters")
+    return _TRIPLE.sub(_expression, source)
+
+
+def explain(error: BaseException) -> str:
+    """What to tell the author of a template."""
+    if isinstance(error, RecursionError | MemoryError) or type(error) is SyntaxError:
+        return "the template is nested too deeply"
+    line = getattr(error, "lineno", None)
+    text = getattr(error, "message", None) or str(error) or type(error).__name__
+    return f"line {line}: {text}" if line else text
+
+
+def _expression(match: re.Match[str]) -> str:
+    # {{{ NAME }}} and {{{ NAME | fallback text }}}, NAME possibly dotted. Anything else is left to Jinja to refuse.
+    name, bar, text = (part.strip() for part in match.group(1).partition("|"))
+    if not _NAME.fullmatch(name):
+        return match.group(0)
+    if not bar:
+        return "{{ " + name + " }}"
+    quoted = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    return "{{ " + name + '|fallback("' + quoted + '") }}'
+
+
+def _bounded(pieces: Iterator[str]) -> Iterator[str]:
+    size = 0
+    for piece in pieces:
+        size += len(piece)
+        if size > MAX_OUTPUT:
+            raise TemplateProblem(f"the rendered text is longer than {MAX_OUTPUT} characters")
+        yield piece

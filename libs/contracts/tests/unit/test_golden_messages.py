@@ -1,0 +1,263 @@
+"""What crosses a queue, byte for byte: ``golden/README.md``."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import msgspec
+import pytest
+
+from mailwarren.contracts import codec
+from mailwarren.contracts.events import Cancel, Event, Kind, Marker, Outcomes, Suppress
+from mailwarren.contracts.lanes import Lane
+from mailwarren.contracts.parcel import Attempt, Content, Delivery, Mark, OnUnknown, Parcel, Role, Syntax, Wait
+from mailwarren.contracts.reply import Command, Reply
+from mailwarren.contracts.settle import Answer, Question, Verdict
+
+GOLDEN = Path(__file__).parent / "golden"
+
+TENANT = UUID("018f0000-0000-7000-8000-000000000001")
+EMAIL = UUID("019b0000-0000-7000-8000-00000000000a")
+OTHER_EMAIL = UUID("019b0000-0000-7000-8000-00000000000b")
+PARCEL = UUID("019b0000-0000-7000-8000-00000000000c")
+REQUEST = UUID("019b0000-0000-7000-8000-00000000000d")
+BOB = UUID("5b6f6c0e-0000-5000-8000-000000000001")
+EVE = UUID("5b6f6c0e-0000-5000-8000-000000000002")
+ASKER = UUID("019b0000-0000-7000-8000-00000000000e")
+QUESTION = UUID("019b0000-0000-7000-8000-00000000000f")
+
+GREYLISTED = Attempt(
+    number=1,
+    at=1_764_000_010.5,
+    reply=Reply(451, "4.7.1 Greylisted, try again", "4.7.1", Command.RCPT),
+    bounce_class="greylisted",
+    site="example.test",
+    host="mx1.example.test:25",
+    duration=0.125,
+)
+NO_ROUTE = Attempt(number=2, at=1_764_000_310.0, trouble="connection refused", site="example.test")
+
+
+def a_single() -> Parcel:
+    """The least that a parcel says: a post of one mail."""
+    return Parcel(
+        id=PARCEL,
+        tenant=TENANT,
+        lane=Lane.HIGH,
+        shard="google",
+        partition=0,
+        content=Content(sender="ada@sender.test", subject="Your code", text="123456", to=("bob@gmail.com",)),
+        deliveries=(Delivery(id=BOB, email_id=EMAIL, to="bob@gmail.com", message_id="a1@sender.test"),),
+        accepted_at=1_764_000_000.0,
+    )
+
+
+def a_bulk() -> Parcel:
+    """Everything that a parcel can say at acceptance."""
+    return Parcel(
+        id=PARCEL,
+        tenant=TENANT,
+        lane=Lane.BULK,
+        shard="h7",
+        partition=15,
+        content=Content(
+            sender="Ådá <ada@sender.test>",
+            subject="Grüße, {{{NAME|Freund}}}",
+            html="<p>Hi {{ name }}</p>",
+            text="Hi {{ name }}",
+            cc=("carol@example.test",),
+            bcc=("dave@example.test",),
+            reply_to=("help@sender.test",),
+            headers={"X-Campaign": "spring"},
+            tags=(Mark("campaign", "spring"), Mark("test")),
+            syntax=Syntax.TEMPLATE,
+        ),
+        deliveries=(
+            Delivery(
+                id=BOB,
+                email_id=EMAIL,
+                to="bob@example.test",
+                message_id="a1@sender.test",
+                mailbox="Bob <bob@example.test>",
+                variables={"name": "Боб", "items": [{"price": 1.5, "n": 2}], "vip": True, "none": None},
+                metadata={"customer": "17"},
+            ),
+            Delivery(
+                id=EVE,
+                email_id=OTHER_EMAIL,
+                to="eve@example.test",
+                message_id="a2@sender.test",
+                role=Role.BCC,
+                suppressed=True,
+            ),
+        ),
+        accepted_at=1_764_000_000.25,
+        request_id=REQUEST,
+        expires_at=1_764_172_800.0,
+        on_unknown=OnUnknown.HOLD,
+        settle=True,
+    )
+
+
+def a_deferred() -> Parcel:
+    """On the ladder after its first attempt, as the tracker reads it too."""
+    parcel = a_single()
+    delivery = msgspec.structs.replace(parcel.deliveries[0], last=GREYLISTED)
+    return msgspec.structs.replace(
+        parcel, deliveries=(delivery,), attempt=2, not_before=1_764_000_330.5, wait=Wait.DEFERRED
+    )
+
+
+def an_unsettled() -> Parcel:
+    """On the ladder because the tracker did not answer."""
+    return msgspec.structs.replace(
+        a_single(), attempt=2, wait=Wait.UNSETTLED, turn=3, asked_at=1_764_000_400.0, on_unknown=OnUnknown.FAIL
+    )
+
+
+def every_outcome() -> Outcomes:
+    """An event of each kind."""
+    details: dict[Kind, dict[str, Any]] = {
+        Kind.STARTED: {"attempt": 1},
+        Kind.DEFERRED: {"attempt": 1, "tried": GREYLISTED},
+        Kind.DELIVERED: {
+            "attempt": 2,
+            "tried": Attempt(number=2, at=1_764_000_331.0, reply=Reply(250, "2.0.0 OK", "2.0.0"), duration=0.5),
+        },
+        Kind.BOUNCED: {
+            "attempt": 1,
+            "tried": Attempt(
+                number=1, at=1_764_000_009.0, reply=Reply(550, "5.1.1 No such user", "5.1.1", Command.RCPT),
+                bounce_class="invalid_recipient",
+            ),
+            "suppress": True,
+        },
+        Kind.FAILED: {"reason": "line 2: no filter named 'center'"},
+        Kind.EXPIRED: {"attempt": 2, "tried": NO_ROUTE, "reason": "expired after 2 attempts"},
+        Kind.HELD: {"attempt": 1, "reason": "outcome unknown"},
+        Kind.UNCONFIRMED: {"reason": "the broker did not confirm"},
+    }  # fmt: skip
+    return Outcomes(
+        tuple(
+            Event(
+                id=UUID(int=number, version=5),
+                kind=kind,
+                delivery=BOB,
+                email_id=EMAIL,
+                tenant=TENANT,
+                lane=Lane.NORMAL,
+                to="bob@example.test",
+                at=1_764_000_010.0 + number,
+                accepted_at=1_764_000_000.0,
+                **details.get(kind, {}),
+            )
+            for number, kind in enumerate(Kind, start=1)
+        )
+    )
+
+
+@dataclass(frozen=True)
+class Case:
+    """A golden file, its value, and the way there and back."""
+
+    file: str
+    value: Any
+    decode: Callable[[bytes, dict[str, Any]], Any]
+    encode: Callable[[Any], bytes] = codec.encode
+    headers: Callable[[Any], dict[str, Any]] = codec.headers_of
+    decode_only: bool = False
+    """Of an older version: still read, no longer written."""
+
+
+def parcel_case(name: str, value: Parcel) -> Case:
+    return Case(f"parcel.{name}.v1", value, codec.decode_parcel, codec.encode_parcel, codec.parcel_headers)
+
+
+CASES = (
+    parcel_case("single", a_single()),
+    parcel_case("bulk", a_bulk()),
+    parcel_case("deferred", a_deferred()),
+    parcel_case("unsettled", an_unsettled()),
+    Case("outcomes.every_kind.v1", every_outcome(), codec.decode_tracker),
+    Case(
+        "question.first.v1",
+        Question(id=QUESTION, asker=ASKER, reply_to="answers.e", deliveries=(BOB, EVE), attempt=1),
+        codec.decode_tracker,
+    ),
+    Case(
+        "question.redelivered.v1",
+        Question(id=QUESTION, asker=ASKER, reply_to="answers.e", deliveries=(BOB,), attempt=2, turn=1, count=4),
+        codec.decode_tracker,
+    ),
+    Case("answer.every_verdict.v1", Answer(question=QUESTION, verdicts=tuple(Verdict)), codec.decode_answer),
+    Case("cancel.tracker.v1", Cancel(email_id=EMAIL, tenant=TENANT, at=1_764_000_005.0), codec.decode_tracker),
+    Case("cancel.log.v1", Cancel(email_id=EMAIL, tenant=TENANT, at=1_764_000_005.0), codec.decode_control),
+    Case(
+        "suppress.log.v1",
+        Suppress(tenant=TENANT, address="bob@example.test", at=1_764_000_006.5),
+        codec.decode_control,
+    ),
+    Case("marker.log.v1", Marker(nonce=ASKER), codec.decode_control),
+)
+cases = pytest.mark.parametrize("case", CASES, ids=lambda case: case.file)
+
+
+def golden(case: Case) -> tuple[dict[str, Any], bytes]:
+    """The headers and the body's bytes of a golden file."""
+    file = msgspec.json.decode((GOLDEN / f"{case.file}.json").read_bytes(), type=dict[str, msgspec.Raw])
+    return msgspec.json.decode(file["headers"]), msgspec.json.format(bytes(file["body"]), indent=-1)
+
+
+@cases
+def test_a_golden_message_is_still_read(case: Case) -> None:
+    headers, body = golden(case)
+    assert case.value == case.decode(body, headers)
+
+
+@cases
+def test_a_value_is_still_written_as_its_golden_message(case: Case) -> None:
+    if case.decode_only:
+        pytest.skip("of an older version")
+    headers, body = golden(case)
+    assert body == case.encode(case.value)
+    assert headers == case.headers(case.value)
+
+
+@cases
+def test_a_field_of_a_later_release_is_passed_over(case: Case) -> None:
+    headers, body = golden(case)
+    richer = msgspec.json.encode(_with_more_fields(msgspec.json.decode(body)))
+    assert richer != body
+    assert case.value == case.decode(richer, headers | {"mw-later": "x"})
+
+
+@cases
+def test_a_newer_version_is_put_back_unread(case: Case) -> None:
+    headers, _ = golden(case)
+    with pytest.raises(codec.NewerVersion, match=f"version {codec.VERSION + 1}"):
+        case.decode(b"whatever it looks like by then", headers | {codec.VERSION_HEADER: codec.VERSION + 1})
+
+
+def test_every_golden_file_has_its_case() -> None:
+    assert {case.file for case in CASES} == {path.stem for path in GOLDEN.glob("*.json")}
+
+
+def test_the_tracker_tells_parcels_from_the_rest_by_their_headers() -> None:
+    for case in CASES:
+        assert codec.is_parcel(golden(case)[0]) == isinstance(case.value, Parcel)
+
+
+def test_parcel_headers_leak_no_address_into_celery_logs() -> None:
+    headers = codec.parcel_headers(a_single())
+    assert "gmail" not in repr(headers)
+    assert (headers["argsrepr"], headers["kwargsrepr"]) == ("", "")
+
+
+def _with_more_fields(value: Any) -> Any:
+    if isinstance(value, dict):
+        # Free-form mappings are data, not structs: a new key there would be a change of the data.
+        free = {"variables", "metadata", "headers"}
+        return {k: v if k in free else _with_more_fields(v) for k, v in value.items()} | {"added_later": [1]}
+    return [_with_more_fields(item) for item in value] if isinstance(value, list) else value
