@@ -11,6 +11,8 @@ import pytest
 
 from mailwarren.sink.server import Sink, running_sink
 
+pytestmark = pytest.mark.asyncio(loop_factories=["uvloop"])  # the loop that the program runs on
+
 EVIL = "<script>alert(1)</script>"
 
 

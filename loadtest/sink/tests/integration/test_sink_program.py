@@ -7,12 +7,11 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
-import pytest
 import trustme
 
 PROGRAM = str(Path(sys.executable).with_name("mailwarren-sink"))
@@ -41,6 +40,14 @@ def connect(address: str) -> socket.socket:
 
 def stats_of(ready: dict[str, Any]) -> dict[str, Any]:
     return httpx.get(ready["http"] + "/stats", trust_env=False).json()
+
+
+def stats_when(ready: dict[str, Any], reached: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+    deadline = time.monotonic() + 15
+    while not reached(stats := stats_of(ready)):
+        assert time.monotonic() < deadline, stats
+        time.sleep(0.01)
+    return stats
 
 
 def test_it_says_when_and_where_it_is_ready_and_stops_on_sigterm(tmp_path: Path) -> None:
@@ -82,20 +89,18 @@ time.sleep(60)
 
 def test_a_client_killed_between_its_final_dot_and_the_answer_is_on_record(tmp_path: Path) -> None:
     script = tmp_path / "script.json"
-    script.write_text(json.dumps({"personas": [{"domains": ["slow.test"], "dot_latency_ms": 1000}]}))
+    script.write_text(json.dumps({"personas": [{"domains": ["slow.test"], "dot_latency_ms": 20_000}]}))
     with running(tmp_path, "--script", str(script)) as (_, ready):
         host, _, port = ready["smtp"].rpartition(":")
         client = subprocess.Popen([sys.executable, "-c", CLIENT, host, port], stdout=subprocess.PIPE)
         assert client.stdout is not None
         with client.stdout:
             assert client.stdout.readline() == b"dot\n"
-        while stats_of(ready)["received"] < 3:
-            time.sleep(0.01)
+        stats_when(ready, lambda stats: stats["received"] == 3)
         client.kill()
         client.wait()
         killed_at = time.time()
-        time.sleep(1.2)
-        stats = stats_of(ready)
+        stats = stats_when(ready, lambda stats: stats["pending"] == 0)
         assert tuple(stats[key] for key in ("received", "accepted", "unanswered", "pending")) == (3, 2, 1, 0)
         records = [
             json.loads(line) for line in httpx.get(ready["http"] + "/records", trust_env=False).text.splitlines()
@@ -120,32 +125,10 @@ def test_tls_and_auth_from_the_command_line(tmp_path: Path) -> None:
         assert b"STARTTLS" in seen and b"AUTH" not in seen.replace(b"Authentication", b"")
 
 
-@pytest.mark.parametrize(
-    ("arguments", "status", "complaint"),
-    [
-        (["--smtp", "127.0.0.1"], 2, "is not HOST:PORT"),
-        (["--http", "127.0.0.1:70000"], 2, "is not HOST:PORT"),
-        (["--auth", "joe"], 2, "expected USER:PASS"),
-        (["--keep", "-1"], 2, "not a whole number"),
-        (["--tls-cert", "x.pem"], 2, "belong together"),
-        (["--tls-cert", "none.pem", "--tls-key", "none.pem"], 2, "cannot use the certificate"),
-        (["--script", "none.json"], 2, "cannot read none.json"),
-        (["--smtp", "192.0.2.1:0"], 1, "cannot listen on 192.0.2.1:0"),
-    ],
-)
-def test_wrong_arguments_are_explained(tmp_path: Path, arguments: list[str], status: int, complaint: str) -> None:
-    run = subprocess.run([PROGRAM, *arguments], cwd=tmp_path, capture_output=True, text=True, timeout=30, check=False)
-    assert (status, True) == (run.returncode, complaint in run.stderr), run.stderr
-    assert "Traceback" not in run.stderr
-
-
-def test_a_bad_script_is_explained(tmp_path: Path) -> None:
-    (tmp_path / "bad.json").write_text('{"personas": [{"domains": ["*"], "greylist": 5}]}')
-    run = subprocess.run(
-        [PROGRAM, "--script", "bad.json"], cwd=tmp_path, capture_output=True, text=True, timeout=30, check=False
-    )
-    assert run.returncode == 2
-    assert "bad.json: Object contains unknown field `greylist` - at `$.personas[0]`" in run.stderr
+def test_a_foreign_address_is_explained() -> None:
+    run = subprocess.run([PROGRAM, "--smtp", "192.0.2.1:0"], capture_output=True, text=True, timeout=30, check=False)
+    assert run.returncode == 1
+    assert "cannot listen on 192.0.2.1:0" in run.stderr and "Traceback" not in run.stderr
 
 
 def test_a_taken_address_is_explained(tmp_path: Path) -> None:

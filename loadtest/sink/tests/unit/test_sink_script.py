@@ -1,6 +1,8 @@
 """Scripts: what can be played, and what is said about what cannot."""
 
 import json
+import re
+from pathlib import Path
 
 import pytest
 
@@ -104,3 +106,15 @@ def test_a_script_built_in_python_is_checked_too() -> None:
     wrong = Script(personas=(Persona(domains=("x.test",), drop_after_dot=3),))
     with pytest.raises(ScriptError, match="drop_after_dot"):
         read_script(wrong)
+
+
+def test_the_script_in_the_readme_can_be_played() -> None:
+    readme = Path(__file__).parents[2] / "README.md"
+    shown = re.search(r"```json\n(.*?)```", readme.read_text(), re.DOTALL)
+    assert shown is not None
+    assert [persona.domains[0] for persona in read_script(shown[1]).personas] == [
+        "greylisting.test",
+        "*.flaky.test",
+        "crash.test",
+        "*",
+    ]

@@ -36,7 +36,7 @@ td.when { white-space: nowrap; font-variant-numeric: tabular-nums }
 form { display: flex; gap: 8px; margin: 24px 0 10px } input { flex: 1; max-width: 380px }
 input, button { font: inherit; padding: 6px 12px; border: 1px solid var(--line); border-radius: 8px;
   background: var(--card); color: inherit }
-iframe { width: 100%; height: 560px; border: 0; background: #fff; display: block; border-radius: 10px }
+iframe { width: 100%; height: 440px; border: 0; background: #fff; display: block; border-radius: 10px }
 pre { margin: 0; padding: 14px; white-space: pre-wrap; overflow-wrap: anywhere; font-size: 13px }
 .fields th { width: 180px; font-weight: 500; color: var(--dim) } .fields td { overflow-wrap: anywhere }
 """
@@ -71,7 +71,7 @@ def index(stats: Stats, mails: Sequence[Summary], *, to: str) -> str:
         "Mailwarren sink",
         '<h1>Mailwarren sink</h1><div class="dim">What really arrived over SMTP: '
         "nothing sent here leaves this machine. "
-        '<a href="/stats">stats</a> · <a href="/pairs">pairs</a> · <a href="/records">records</a> · '
+        '<a href="/stats">stats</a> · <a href="/pairs">pairs</a> · <a href="/records?limit=1000">records</a> · '
         '<a href="/script">script</a></div>'
         f"{_tiles(stats)}"
         '<form method="get" action="/"><input name="to" type="search" placeholder="recipient address" '

@@ -9,7 +9,7 @@ from functools import partial
 
 import msgspec
 
-from mailwarren.sink.http import HttpServer
+from mailwarren.sink.http_server import HttpServer
 from mailwarren.sink.policy import Policy
 from mailwarren.sink.protocol import Listener, SmtpProtocol
 from mailwarren.sink.receiver import Receiver
