@@ -132,7 +132,7 @@ def test_an_api_that_dies_there_makes_no_second_mail_when_the_call_is_repeated(s
         "text": "Only once.",
         "recipients": [{"to": f"u{n}@d{n}.test"} for n in range(30)],
     }
-    headers = {"Authorization": f"Bearer {system.token}", "Idempotency-Key": "only-once"}
+    headers = {"Authorization": f"Bearer {system.token}", "Idempotency-Key": f"only-once-{place}"}
     with pytest.raises(httpx.TransportError):
         httpx.post(f"{url}/v1/emails/bulk", json=body, headers=headers, timeout=30)
     wait_for(lambda: not victim.alive, 10, "the crash")

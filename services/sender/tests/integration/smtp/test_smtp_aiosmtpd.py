@@ -83,9 +83,7 @@ async def test_messages_survive_unchanged_over_tls_and_auth(keeper, make_pool, a
 
 async def test_wrong_credentials_are_its_answer(keeper, make_pool, authority):
     _, port = keeper
-    site = Site(
-        "kept", (Host("localhost", port, "127.0.0.1"),), TlsMode.VERIFY, auth=Auth("mailer", "wrong")
-    )
+    site = Site("kept", (Host("localhost", port, "127.0.0.1"),), TlsMode.VERIFY, auth=Auth("mailer", "wrong"))
 
     result = await make_pool(ca_file=authority.ca_file).send(
         site, Envelope("a@a.example", "b@b.example"), prepare_data(b"x\r\n"), lambda: True

@@ -104,7 +104,10 @@ async def resolver(zone: Zone):
             "two.example",
             (MailHost("mx1.two.example", 10, ("127.0.0.2",)), MailHost("mx2.two.example", 20, ("127.0.0.3", "::1"))),
         ),
-        ("TWO.Example.", (MailHost("mx1.two.example", 10, ("127.0.0.2",)), MailHost("mx2.two.example", 20, ("127.0.0.3", "::1")))),
+        (
+            "TWO.Example.",
+            (MailHost("mx1.two.example", 10, ("127.0.0.2",)), MailHost("mx2.two.example", 20, ("127.0.0.3", "::1"))),
+        ),
         ("apex.example", (MailHost("apex.example", 0, ("127.0.0.2",)),)),
         ("six.example", (MailHost("six.example", 0, ("::1",)),)),
         ("bücher.example", (MailHost("mx1.two.example", 10, ("127.0.0.2",)),)),

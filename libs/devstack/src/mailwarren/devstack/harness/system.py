@@ -103,9 +103,14 @@ class System:
             wait_for(lambda: _ok(url), 30, "the API", self.services[name].check)
         return client
 
-    def start_tracker(self, name: str = "tracker", **env: str) -> Service:
+    def start_tracker(self, name: str = "tracker", *, wait: bool = True, env: dict[str, str] | None = None) -> Service:
         """A tracker."""
-        return self._start(name, [str(BIN / "tracker"), "consume"], env)
+        (port,) = free_ports(1)
+        own = {"MAILWARREN_METRICS_PORT": str(port)}
+        service = self._start(name, [str(BIN / "tracker"), "consume"], {**own, **(env or {})})
+        if wait:
+            wait_for(lambda: _ok(f"http://127.0.0.1:{port}/readyz"), 30, name, service.check)
+        return service
 
     def start_sender(
         self,

@@ -105,7 +105,7 @@ class Pool:
         kept = connection.messages > 0
         outcome = await connection.transact(envelope, data, may_send)
         if kept and _was_dead(connection, outcome):
-            found = await self._fresh(connection, site)
+            found = await self._fresh(site)
             if not isinstance(found, Connection):
                 return _unsent(found, started)
             connection, queue = found, self._queue(site)
@@ -183,12 +183,10 @@ class Pool:
             grant = await queue.acquire(site.route, at_head=True)
         return grant if isinstance(grant, Connection) else Abandoned()
 
-    async def _fresh(self, dead: Connection, site: Site) -> Connection | NoSession | Abandoned:
-        """Replace a kept connection that turned out to be dead."""
+    async def _fresh(self, site: Site) -> Connection | NoSession | Abandoned:
+        """Get a new connection in place of a kept one that turned out to be dead, before all others in line."""
         self.retried_total += 1
         queue = self._queue(site)
-        if queue.swap(dead):
-            return await self._use(queue, site, Grant.DIAL)
         return await self._use(queue, site, await queue.acquire(site.route, at_head=True, fresh=True))
 
     async def _dial(self, queue: SitePool, site: Site) -> Connection | NoSession | Abandoned:

@@ -129,19 +129,6 @@ class SitePool:
         self._slot_freed(route)
         return others
 
-    def swap(self, connection: Connection) -> bool:
-        """Drop ``connection`` and keep its slot for dialling; False when the slot has been freed already."""
-        if connection not in self._connections:
-            return False
-        connection.on_closed = None
-        connection.abort()
-        self._connections.discard(connection)
-        self._dialling += 1
-        having = self._routes[connection.route]
-        having.established -= 1
-        having.dialling += 1
-        return True
-
     def established(self, route: str) -> bool:
         """Whether ``route`` has a connection."""
         return route in self._routes and self._routes[route].established > 0
