@@ -1,5 +1,6 @@
 # `make` alone shows what there is. No target needs another one run before it.
-# Recipes use relative paths only, so that a clone may lie in a folder with spaces.
+# Recipes use relative paths only, so that a clone may lie in a folder with spaces. Variables of the command line
+# (TO=…, SMTP_URL=…) reach them through the environment, where make puts them: a password may hold any character.
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
 SHELL := /bin/sh
@@ -16,7 +17,7 @@ demo: bootstrap ## bring everything up, send 10,000 personalised mails from a CS
 	@$(DEVSTACK) demo
 
 up: bootstrap ## start the whole system on this machine; SMTP_URL=smtp+starttls://user:pass@host:587 sends for real
-	@$(DEVSTACK) up $(if $(SMTP_URL),--smtp-url '$(SMTP_URL)')
+	@$(DEVSTACK) up
 
 down: ## stop it; its data stays
 	@if [ -x $(PYTHON) ]; then $(DEVSTACK) down; fi
@@ -24,14 +25,14 @@ down: ## stop it; its data stays
 status: ## what runs, since when, and how often it was restarted
 	@if [ -x $(PYTHON) ]; then $(DEVSTACK) status; else echo "Nothing runs: this clone was never started."; fi
 
-logs: ## follow the logs of all processes (or of one: NAME=ingest)
-	@$(DEVSTACK) logs $(if $(NAME),'$(NAME)')
+logs: bootstrap ## follow the logs of all processes (or of one: NAME=ingest)
+	@$(DEVSTACK) logs $${NAME:+"$$NAME"}
 
-send: ## send one mail through the API: TO=me@example.com [FROM=you@example.com]
-	@$(DEVSTACK) send $(if $(TO),--to '$(TO)') $(if $(FROM),--from '$(FROM)')
+send: bootstrap ## send one mail through the API: TO=me@example.com [FROM=you@example.com]
+	@$(DEVSTACK) send $${TO:+--to "$$TO"} $${FROM:+--from "$$FROM"}
 
-scale: ## run SENDERS=n sender processes for each lane
-	@$(DEVSTACK) scale $(if $(SENDERS),'$(SENDERS)')
+scale: bootstrap ## run SENDERS=n sender processes for each lane
+	@$(DEVSTACK) scale $${SENDERS:+"$$SENDERS"}
 
 test: ## everything: lint, types, import rules, unit, integration, end to end
 	@bin/test

@@ -12,6 +12,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -112,10 +113,13 @@ def _uv_environment() -> dict[str, str]:
 
 
 def _can_write(folder: Path) -> bool:
-    """Whether `folder` can be written, or made: its nearest existing parent decides."""
-    while not folder.exists() and folder != folder.parent:
-        folder = folder.parent
-    return os.access(folder, os.W_OK)
+    """Whether files can be made in `folder`. It is tried: root's permission bits allow what a file system refuses."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return True
+    except OSError:
+        return False
 
 
 def _fingerprint() -> str:

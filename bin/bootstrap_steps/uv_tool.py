@@ -83,7 +83,8 @@ def choose_wheel(files: Iterable[Mapping[str, Any]], *, machine: str, libc: str)
     for entry in files:
         match = re.fullmatch(rf"uv-{re.escape(UV_VERSION)}-py3-none-(\S+)\.whl", entry["filename"])
         tags = match[1].split(".") if match and not entry.get("yanked") else []
-        families = {tag.split("_")[0].rstrip("0123456789") for tag in tags if tag.endswith(f"_{arch}")}
+        linux = (re.fullmatch(rf"(manylinux|musllinux)\d*(?:_\d+_\d+)?_{re.escape(arch)}", tag) for tag in tags)
+        families = {found[1] for found in linux if found}
         wheels.append((families, entry))
     for family in ("musllinux",) if libc == "musl" else ("manylinux", "musllinux"):
         for families, entry in wheels:

@@ -37,6 +37,20 @@ def system(
     yield from _run(made, request)
 
 
+@pytest.fixture(scope="module")
+def module_system(
+    tmp_path_factory: pytest.TempPathFactory,
+    rabbitmq: Any,
+    postgres: Any,
+    amqp_prefix: str,
+    request: pytest.FixtureRequest,
+) -> Iterator[System]:
+    """One for all tests of a module, which then may not use ``system``: they would share their queues."""
+    root = tmp_path_factory.mktemp("system")
+    made = System(root, amqp_url=rabbitmq.amqp_url, database_url=postgres.database_url, prefix=amqp_prefix)
+    yield from _run(made, request)
+
+
 @pytest.fixture
 def system_with_own_broker(
     tmp_path: Path, own_rabbitmq: Any, postgres: Any, request: pytest.FixtureRequest

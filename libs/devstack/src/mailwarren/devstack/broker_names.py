@@ -3,9 +3,6 @@
 from urllib.parse import quote, unquote, urlsplit
 
 import httpx
-from kombu import Connection
-
-from mailwarren.contracts.topology import Topology
 
 _RETRY_SCALES = (1.0, 0.01)
 """A rung's name tells its waiting time, so each scale has rungs of its own."""
@@ -26,6 +23,8 @@ def delete_prefixed(amqp_url: str, prefix: str, management_url: str | None = Non
         vhost = quote(unquote(urlsplit(amqp_url).path[1:]) or "/", safe="")
         queues = _listed(f"{management_url}/api/queues/{vhost}", prefix, otherwise=queues)
         exchanges = _listed(f"{management_url}/api/exchanges/{vhost}", prefix, otherwise=exchanges)
+    from kombu import Connection
+
     with Connection(amqp_url, connect_timeout=5) as connection:
         channel = connection.default_channel
         for name in sorted(queues):
@@ -36,6 +35,8 @@ def delete_prefixed(amqp_url: str, prefix: str, management_url: str | None = Non
 
 
 def _of_topology(prefix: str) -> tuple[set[str], set[str]]:
+    from mailwarren.contracts.topology import Topology
+
     topologies = [Topology(prefix, scale) for scale in _RETRY_SCALES]
     queues = {str(queue.name) for topology in topologies for queue in topology.all_queues}
     return queues, {str(exchange.name) for topology in topologies for exchange in topology.all_exchanges}

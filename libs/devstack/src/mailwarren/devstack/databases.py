@@ -8,8 +8,6 @@ from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 
-from mailwarren.store.engine import dsn
-
 T = TypeVar("T")
 _CONNECT_SECONDS = 10.0
 
@@ -58,6 +56,8 @@ def run_apart(work: Coroutine[Any, Any, T]) -> T:
 
 
 async def _fetch(url: str, statement: str, *arguments: object, timeout: float = _CONNECT_SECONDS) -> Any:  # noqa: ASYNC109
+    from mailwarren.store.engine import dsn  # brings SQLAlchemy, half a second that a run without a database saves
+
     connection = await asyncpg.connect(dsn(url), timeout=timeout)
     try:
         return await connection.fetchval(statement, *arguments)

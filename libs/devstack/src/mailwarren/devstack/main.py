@@ -31,6 +31,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("\nInterrupted.", file=sys.stderr)
         return 130
+    except BrokenPipeError:  # `make status | head`: the reader has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -43,8 +46,7 @@ def _parser() -> argparse.ArgumentParser:
         return command
 
     add("demo", _demo, "bring everything up and send 10,000 personalised mails")
-    up = add("up", _up, "start the whole system")
-    up.add_argument("--smtp-url", help="a real relay: smtp+starttls://user:pass@host:587")
+    add("up", _up, "start the whole system; SMTP_URL=smtp+starttls://user:pass@host:587 sends for real")
     add("down", _down, "stop it; its data stays")
     add("status", _status, "what runs")
     logs = add("logs", _logs, "follow the logs")
@@ -67,7 +69,7 @@ def _demo(stack: Stack, _options: argparse.Namespace) -> int:
 
 def _up(stack: Stack, options: argparse.Namespace) -> int:
     scale = float(os.environ.get("MAILWARREN_RETRY_SCALE") or 1)
-    stack.up(smtp_url=options.smtp_url or os.environ.get("SMTP_URL") or None, retry_scale=scale)
+    stack.up(smtp_url=os.environ.get("SMTP_URL") or None, retry_scale=scale)
     return _status(stack, options)
 
 

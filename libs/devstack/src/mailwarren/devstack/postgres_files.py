@@ -42,9 +42,16 @@ class PostgresFiles:
         A user id without one (a container started with ``--user 12345``) gets a user namespace in which it is nobody.
         """
         argv = [str(self.programs / program), *arguments]
-        if self.user is None and not _has_name(os.geteuid()) and (unshare := shutil.which("unshare")):
-            argv = [unshare, "--user", f"--map-user={_NOBODY}", f"--map-group={_NOBODY}", "--", *argv]
-        return _run_as(argv, self.user, self.group)
+        if self.user is not None or _has_name(os.geteuid()):
+            return _run_as(argv, self.user, self.group)
+        unshare = ["unshare", "--user", f"--map-user={_NOBODY}", f"--map-group={_NOBODY}", "--", *argv]
+        done = _run_as(unshare, None, None)
+        if done.returncode != 0:
+            done.stderr += (
+                f"\nThe user id {os.geteuid()} has no name, which Postgres needs once, and no user namespace can be made"
+                " here. Add a line for it to /etc/passwd, or set MAILWARREN_DATABASE_URL to a Postgres of yours."
+            )
+        return done
 
 
 def place(home: Path) -> PostgresFiles:

@@ -1,5 +1,7 @@
 """Fixtures with real servers for every member's tests: ``-p mailwarren.devstack.pytest_plugin``.
 
+``--allowed-skips`` comes along: :mod:`.pytest_skips`.
+
 - ``rabbitmq`` (session): the broker that all tests share, started when the first one asks; ``amqp_prefix`` (module)
   keeps them apart. With ``MAILWARREN_AMQP_URL`` it is that one.
 - ``postgres`` (module): a fresh, empty database on the server that all tests share. With ``MAILWARREN_DATABASE_URL``
@@ -16,7 +18,6 @@ from dataclasses import dataclass
 
 import pytest
 
-from mailwarren.devstack import pytest_skips
 from mailwarren.devstack.broker_names import delete_prefixed
 from mailwarren.devstack.databases import create_database, drop_database, with_database
 from mailwarren.devstack.leftovers import Scratch, remove_leftovers
@@ -26,6 +27,7 @@ from mailwarren.devstack.rabbitmq_docker import DockerRabbitMQ
 from mailwarren.devstack.servers import Given, private_rabbitmq
 from mailwarren.devstack.state import LocalDir
 
+pytest_plugins = ["mailwarren.devstack.pytest_skips"]
 DATABASE_PREFIX = "mailwarren_test_"
 
 
@@ -43,16 +45,6 @@ class TestDatabase:
 
     __test__ = False
     database_url: str
-
-
-def pytest_addoption(parser: pytest.Parser) -> None:
-    """The options of :mod:`.pytest_skips`."""
-    pytest_skips.add_option(parser)
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    """Turns on the ledger of skips."""
-    config.pluginmanager.register(pytest_skips.SkipLedger(config), "mailwarren-skips")
 
 
 @pytest.fixture(scope="session")

@@ -10,9 +10,14 @@ from pathlib import Path
 import pytest
 
 
-def add_option(parser: pytest.Parser) -> None:
+def pytest_addoption(parser: pytest.Parser) -> None:
     """Declares ``--allowed-skips``."""
     parser.addoption("--allowed-skips", metavar="FILE", help="fail when a test is skipped that FILE does not list")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Starts the ledger."""
+    config.pluginmanager.register(SkipLedger(config), "mailwarren-skips")
 
 
 def read_allowed(text: str) -> dict[str, str]:

@@ -71,8 +71,9 @@ class Stack:
         self.down()
         if (self.local.path / "rabbitmq" / "container.json").exists():
             DockerRabbitMQ(self.local.path / "rabbitmq").remove()
-        for home in self.local.path.glob("**/elsewhere"):
-            postgres_files.remove(home.parent)
+        pointers = [*self.local.path.glob("postgres/elsewhere"), *self.local.path.glob("tests/*/*/elsewhere")]
+        for pointer in pointers:
+            postgres_files.remove(pointer.parent)
 
     def addresses(self) -> Addresses | None:
         """Of the system that runs, or that was left when its supervisor died."""
@@ -121,7 +122,7 @@ class Stack:
         broker = Broker(self.local, given.amqp_url, os.environ.get("MAILWARREN_MANAGEMENT_URL"))
         database = Database(self.local, given.database_url)
         self._start_supervisor()
-        with step("Starting RabbitMQ and Postgres, with topology and schema"):
+        with step("Starting RabbitMQ and Postgres, with topology, schema and key"):
             broker.launch(self.supervisor)
             database.launch(self.supervisor)
             at = system.choose_addresses(
@@ -141,14 +142,14 @@ class Stack:
             def prepare_database() -> None:
                 database.wait(self.supervisor)
                 self._command(at, system.migrate_command())
+                if not self.local.api_key.exists():
+                    self._make_key(at)
 
             with ThreadPoolExecutor() as pool:
                 for prepared in [pool.submit(prepare_broker), pool.submit(prepare_database)]:
                     prepared.result()
         services = self._services(at)
         with step(f"Starting {len(services)} services"):
-            if not self.local.api_key.exists():
-                self._make_key(at)
             self.supervisor.ask(Add(tuple(service.spec for service in services)))
             wait_ready(services, self.supervisor)
             if not self._key_works(at):

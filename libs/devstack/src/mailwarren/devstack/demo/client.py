@@ -8,7 +8,7 @@ marked as replayed, otherwise the API has by then tried those rows again.
 import asyncio
 import time
 from random import Random
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import httpx
 import msgspec
@@ -76,7 +76,7 @@ class ApiClient:
             timeout=httpx.Timeout(30.0, connect=5.0),
         )
 
-    async def __aenter__(self) -> "ApiClient":
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:

@@ -11,25 +11,21 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import islice
 from typing import TypeVar
-from uuid import UUID
-
-import msgspec
 
 from mailwarren.contracts.lanes import Lane
-from mailwarren.devstack.demo.client import Answer, ApiClient, NoAnswer
+from mailwarren.devstack.demo.answers import OK, Reader, Said, read_answer, read_batch, read_bulk, read_single
+from mailwarren.devstack.demo.client import ApiClient, NoAnswer
 from mailwarren.devstack.demo.ledger import Accepted
 from mailwarren.devstack.demo.mails import receipt_mail, renewal_mail, sign_in_mail
 from mailwarren.devstack.demo.recipients import Recipient
-from mailwarren.devstack.errors import DevstackError
 
 BATCH = 100
 BULK = 1_000
-CALLS = {Lane.HIGH: 16, Lane.NORMAL: 4, Lane.BULK: 2}
+CALLS = {Lane.HIGH: 32, Lane.NORMAL: 4, Lane.BULK: 2}
 """Calls in flight, by lane."""
 LOOKS = 10
 """How often a call that reports errors is made again before its errors are believed."""
 _PERMISSIVE = {"x-batch-validation": "permissive"}
-_OK = frozenset({200, 202})
 
 T = TypeVar("T")
 
@@ -53,41 +49,15 @@ class Posted:
     spans: dict[Lane, tuple[float, float]] = field(default_factory=dict)
     """First call and last answer, by lane."""
 
+    @property
+    def rows(self) -> set[int]:
+        """Rows that were posted."""
+        accepted = {one.row for one in self.accepted}
+        return accepted | {one.row for rows in (self.refused, self.unanswered) for one in rows}
+
     def counted(self, lane: Lane) -> int:
         """Rows of a lane that the API has said something about, or nothing for too long."""
         return sum(item.lane is lane for rows in (self.accepted, self.refused, self.unanswered) for item in rows)
-
-
-class _Id(msgspec.Struct):
-    id: UUID
-
-
-class _Problem(msgspec.Struct):
-    index: int
-    message: str
-
-
-class _BulkRow(msgspec.Struct):
-    index: int
-    id: UUID
-
-
-class _BatchAnswer(msgspec.Struct):
-    data: list[_Id]
-    errors: list[_Problem] = []
-
-
-class _BulkAnswer(msgspec.Struct):
-    data: list[_BulkRow]
-    errors: list[_Problem] = []
-
-
-@dataclass(frozen=True, slots=True)
-class _Said:
-    """What one call came to: ids and problems, both by the place in the call."""
-
-    ids: dict[int, UUID]
-    problems: dict[int, str]
 
 
 class Poster:
@@ -125,15 +95,15 @@ class Poster:
         """One recipient, one call."""
         (recipient,) = recipients
         body = sign_in_mail(recipient, self._run, _now())
-        await self._call("/emails", body, recipients, f"one-{recipient.row}", _read_single)
+        await self._call("/emails", body, recipients, f"one-{recipient.row}", read_single)
 
     async def _post_batch(self, recipients: Sequence[Recipient]) -> None:
         body = [receipt_mail(recipient, self._run, _now()) for recipient in recipients]
-        await self._call("/emails/batch", body, recipients, f"batch-{recipients[0].row}", _read_batch)
+        await self._call("/emails/batch", body, recipients, f"batch-{recipients[0].row}", read_batch)
 
     async def _post_bulk(self, recipients: Sequence[Recipient]) -> None:
         body = renewal_mail(recipients, self._run, _now())
-        await self._call("/emails/bulk", body, recipients, f"bulk-{recipients[0].row}", _read_bulk)
+        await self._call("/emails/bulk", body, recipients, f"bulk-{recipients[0].row}", read_bulk)
 
     async def _lane(
         self, lane: Lane, calls: Sequence[Sequence[Recipient]], post: Callable[[Sequence[Recipient]], Awaitable[None]]
@@ -154,7 +124,7 @@ class Poster:
         body: object,
         recipients: Sequence[Recipient],
         name: str,
-        read: Callable[[Answer, int], _Said],
+        read: Reader,
     ) -> None:
         """Make a call until its answer is final, and note what it says about each of its recipients."""
         headers = _PERMISSIVE if path == "/emails/batch" else None
@@ -162,8 +132,8 @@ class Poster:
         try:
             answer = await self._api.post(path, body, key, headers)
             for look in range(LOOKS):
-                said = _read(read, answer, len(recipients), path)
-                if not said.problems or answer.replayed or answer.status not in _OK:
+                said = read_answer(read, answer, len(recipients), path)
+                if not said.problems or answer.replayed or answer.status not in OK:
                     break
                 await asyncio.sleep(0.5 * look)
                 answer = await self._api.post(path, body, key, headers)
@@ -172,7 +142,7 @@ class Poster:
             return
         self._note(recipients, said)
 
-    def _note(self, recipients: Sequence[Recipient], said: _Said) -> None:
+    def _note(self, recipients: Sequence[Recipient], said: Said) -> None:
         for place, recipient in enumerate(recipients):
             if ident := said.ids.get(place):
                 accepted = Accepted(ident, recipient.row, recipient.lane, recipient.envelope)
@@ -180,32 +150,6 @@ class Poster:
             else:
                 words = said.problems.get(place, "the API's answer does not mention this row")
                 self.posted.refused.append(Refused(recipient.row, recipient.lane, words))
-
-
-def _read(read: Callable[[Answer, int], _Said], answer: Answer, size: int, path: str) -> _Said:
-    if answer.status not in _OK:
-        return _Said({}, dict.fromkeys(range(size), answer.message))
-    try:
-        return read(answer, size)
-    except (msgspec.DecodeError, ValueError) as error:
-        raise DevstackError(f"The API's answer to POST {path} cannot be read: {error}.") from error
-
-
-def _read_single(answer: Answer, _size: int) -> _Said:
-    return _Said({0: msgspec.json.decode(answer.body, type=_Id).id}, {})
-
-
-def _read_batch(answer: Answer, size: int) -> _Said:
-    said = msgspec.json.decode(answer.body, type=_BatchAnswer)
-    problems = {problem.index: problem.message for problem in said.errors}
-    # Ids stand in the order of the request, without the places that have an error.
-    places = [place for place in range(size) if place not in problems]
-    return _Said({place: one.id for place, one in zip(places, said.data, strict=True)}, problems)
-
-
-def _read_bulk(answer: Answer, _size: int) -> _Said:
-    said = msgspec.json.decode(answer.body, type=_BulkAnswer)
-    return _Said({row.index: row.id for row in said.data}, {one.index: one.message for one in said.errors})
 
 
 def _bulk_calls(recipients: Iterable[Recipient]) -> Iterator[list[Recipient]]:

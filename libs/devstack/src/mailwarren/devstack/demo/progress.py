@@ -7,8 +7,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from rich.console import Console
+from rich.console import Console, Group
+from rich.live import Live
 from rich.progress import BarColumn, Progress, TextColumn
+from rich.table import Column
+from rich.text import Text
 
 from mailwarren.contracts.lanes import Lane
 from mailwarren.store.states import State
@@ -89,27 +92,27 @@ class _Lines:
 
 
 class _Bars:
-    def __init__(self, bars: Progress) -> None:
+    def __init__(self, bars: Progress, words: Text) -> None:
         self._bars = bars
+        self._words = words
         self._paces = {(lane, what): Pace() for lane in Lane for what in ("accepted", "ended")}
         self._tasks = {
-            (lane, what): bars.add_task(f"{lane} {what}", total=None, rate="", left="", words="")
+            (lane, what): bars.add_task(f"{lane} {what}", total=0, rate="", left="")
             for lane in Lane
             for what in ("accepted", "ended")
         }
 
     def show(self, tally: Tally) -> None:
-        now = time.monotonic()
         for lane, counts in tally.items():
-            refused = counts.answered - counts.accepted
-            self._update(lane, "accepted", counts.accepted, counts.rows - refused, "", now)
-            self._update(lane, "ended", counts.ended, counts.rows - refused, counts.words, now)
+            total = counts.rows - (counts.answered - counts.accepted)
+            self._update(lane, "accepted", counts.accepted, total)
+            self._update(lane, "ended", counts.ended, total)
+        self._words.plain = "\n".join(f"{lane:<7}{counts.words}" for lane, counts in tally.items())
 
-    def _update(self, lane: Lane, what: str, count: int, total: int, words: str, now: float) -> None:
-        rate = self._paces[lane, what].see(count, now)
+    def _update(self, lane: Lane, what: str, count: int, total: int) -> None:
+        rate = self._paces[lane, what].see(count, time.monotonic())
         left = eta(total - count, rate)
-        task = self._tasks[lane, what]
-        self._bars.update(task, completed=count, total=total, rate=f"{rate:,.0f}/s", left=left, words=words)
+        self._bars.update(self._tasks[lane, what], completed=count, total=total, rate=f"{rate:,.0f}/s", left=left)
 
 
 @contextmanager
@@ -118,13 +121,14 @@ def board(console: Console, *, plain: bool) -> Iterator[Board]:
     if plain:
         yield _Lines(console)
         return
-    columns = (
-        TextColumn("{task.description:<15}"),
-        BarColumn(bar_width=24),
-        TextColumn("{task.completed:>6,.0f}/{task.total:,.0f}"),
-        TextColumn("{task.fields[rate]:>9}"),
-        TextColumn("{task.fields[left]:>9}"),
-        TextColumn("{task.fields[words]}"),
+    cells = (
+        "{task.description:<15}",
+        "{task.completed:>6,.0f}/{task.total:,.0f}",
+        "{task.fields[rate]:>8}",
+        "{task.fields[left]:>10}",
     )
-    with Progress(*columns, console=console, refresh_per_second=4) as bars:
-        yield _Bars(bars)
+    name, *numbers = (TextColumn(cell, table_column=Column(no_wrap=True)) for cell in cells)
+    bars = Progress(name, BarColumn(bar_width=16), *numbers, console=console)
+    words = Text(no_wrap=True, overflow="ellipsis")
+    with Live(Group(bars, words), console=console, refresh_per_second=4):
+        yield _Bars(bars, words)

@@ -90,9 +90,11 @@ class Queues:
     async def quiet(self, patience: float) -> Depths:
         """The depths once they are zero, or after ``patience`` seconds whatever they are."""
         deadline = time.monotonic() + patience
-        while (depths := await self.depths()).total and time.monotonic() < deadline:
+        while True:
+            depths = await self.depths()
+            if not depths.total or time.monotonic() > deadline:
+                return depths
             await asyncio.sleep(0.5)
-        return depths
 
     async def _ready(self, names: Iterable[str]) -> Counter[str]:
         connection = await aio_pika.connect(

@@ -34,10 +34,10 @@ FROM deliveries d LEFT JOIN emails e ON e.id = d.email_id
 _BY_ID = f"{_ENTRY} WHERE d.email_id = ANY($1::uuid[])"
 # An hour's margin: the API's clock need not be this machine's.
 _NOT_ASKED_FOR = f"""{_ENTRY}
-WHERE e.metadata ->> '{RUN}' = $1 AND e.created_at > $2::timestamptz - interval '1 hour'
+WHERE e.metadata ->> $4 = $1 AND e.created_at > $2::timestamptz - interval '1 hour'
   AND NOT e.id = ANY($3::uuid[])
 """
-_OF_OTHERS = f"SELECT id FROM emails WHERE id = ANY($1::uuid[]) AND metadata ->> '{RUN}' IS DISTINCT FROM $2"
+_OF_OTHERS = "SELECT id FROM emails WHERE id = ANY($1::uuid[]) AND metadata ->> $3 IS DISTINCT FROM $2"
 _TIMES = """
 SELECT lane, count(*) AS count, max(ended_at) AS last,
        percentile_cont(ARRAY[0.5, 0.95]) WITHIN GROUP (ORDER BY extract(epoch FROM ended_at - accepted_at))
@@ -101,12 +101,12 @@ class Records:
     async def entries(self, ids: Sequence[UUID], run: str, since: datetime) -> list[Entry]:
         """Every row of these emails, and any other row of the run."""
         rows = await self._fetch(_BY_ID, ids)
-        rows += await self._fetch(_NOT_ASKED_FOR, run, since, ids)
+        rows += await self._fetch(_NOT_ASKED_FOR, run, since, ids, RUN)
         return [_entry(row) for row in rows]
 
     async def of_others(self, ids: Iterable[UUID], run: str) -> set[UUID]:
         """Which of these emails belong to another run, or to no demo at all."""
-        return {row["id"] for row in await self._fetch(_OF_OTHERS, list(ids), run)}
+        return {row["id"] for row in await self._fetch(_OF_OTHERS, list(ids), run, RUN)}
 
     async def times(self, ids: Sequence[UUID]) -> dict[Lane, Times]:
         """How long it took, by lane."""

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from typing import Any
+from typing import Any, Self
 
 import httpx
 import msgspec
@@ -32,7 +32,7 @@ class Witness:
         self._http = httpx.AsyncClient(base_url=sink_url, timeout=_TIMEOUT)
         self._pair = msgspec.json.Decoder(_Pair)
 
-    async def __aenter__(self) -> "Witness":
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:

@@ -51,6 +51,7 @@ class System:
             "PYTHONUNBUFFERED": "1",
         }
         self.services: dict[str, Service] = {}
+        self._ready: dict[str, str] = {}
         self.smtp_url = ""
         self.sink: SinkWitness | None = None
         self.api: httpx.Client | None = None
@@ -98,9 +99,7 @@ class System:
             base_url=f"http://127.0.0.1:{port}/v1", headers={"Authorization": f"Bearer {self.token}"}, timeout=60
         )
         self.api = client
-        if wait:
-            url = f"http://127.0.0.1:{port}/readyz"
-            wait_for(lambda: _ok(url), 30, "the API", self.services[name].check)
+        self._expect(name, port, wait=wait)
         return client
 
     def start_tracker(self, name: str = "tracker", *, wait: bool = True, env: dict[str, str] | None = None) -> Service:
@@ -108,8 +107,7 @@ class System:
         (port,) = free_ports(1)
         own = {"MAILWARREN_METRICS_PORT": str(port)}
         service = self._start(name, [str(BIN / "tracker"), "consume"], {**own, **(env or {})})
-        if wait:
-            wait_for(lambda: _ok(f"http://127.0.0.1:{port}/readyz"), 30, name, service.check)
+        self._expect(name, port, wait=wait)
         return service
 
     def start_sender(
@@ -128,17 +126,29 @@ class System:
         flags = ["--without-gossip", "--without-mingle", "--without-heartbeat", "-n", f"{self.prefix}{name}@%h"]
         own = {"MAILWARREN_SMTP_URL": self.smtp_url, "MAILWARREN_METRICS_PORT": str(port)}
         service = self._start(name, [*argv, *flags], {**own, **(env or {})})
-        if wait:
-            wait_for(lambda: _ok(f"http://127.0.0.1:{port}/readyz"), 30, name, service.check)
+        self._expect(name, port, wait=wait)
         return service
 
     def start_all(self, senders: int = 1, sender_env: dict[str, str] | None = None) -> None:
-        """Everything, in the order that a cluster would have it ready."""
+        """Everything side by side; returns when all is ready."""
         self.start_sink()
-        self.start_ingest()
-        self.start_tracker()
+        self.start_ingest(wait=False)
+        self.start_tracker(wait=False)
         for number in range(senders):
-            self.start_sender(f"sender{number}", env=sender_env)
+            self.start_sender(f"sender{number}", env=sender_env, wait=False)
+        self.wait_ready()
+
+    def wait_ready(self, timeout: float = 45.0) -> None:
+        """Return when every living service is ready."""
+        for name, url in self._ready.items():
+            service = self.services[name]
+            if service.alive:
+                wait_for(lambda at=url: _ok(at), timeout, name, service.check)  # type: ignore[misc]
+
+    def _expect(self, name: str, port: int, *, wait: bool) -> None:
+        self._ready[name] = url = f"http://127.0.0.1:{port}/readyz"
+        if wait:
+            wait_for(lambda: _ok(url), 45, name, self.services[name].check)
 
     def _start(self, name: str, argv: Sequence[str], env: dict[str, str] | None = None) -> Service:
         service = Service(name, argv, {**self.env, **(env or {})}, self.root / f"{name}.log")
