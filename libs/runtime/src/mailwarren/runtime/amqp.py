@@ -127,8 +127,10 @@ class Link:
     async def _until_closed(self) -> None:
         while not self._closed.is_set():
             await self._look_for_block()
+            # Not wait_for: Python 3.11's loses a cancel that comes as its awaitable ends, and then nothing ends this.
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._closed.wait(), BLOCK_LOOK)
+                async with asyncio.timeout(BLOCK_LOOK):
+                    await self._closed.wait()
 
     async def _look_for_block(self) -> None:
         # The broker stops reading from a connection that it blocks, and aiormq tells nobody: publishes would wait for
@@ -137,7 +139,8 @@ class Link:
         if transport is None:
             return
         try:
-            await asyncio.wait_for(transport.connection.ready(), 0.05)
+            async with asyncio.timeout(0.05):
+                await transport.connection.ready()
             blocked = False
         except TimeoutError:
             blocked = True
@@ -182,7 +185,8 @@ class Publisher:
         async with self._opening:
             if self.ready and self._connection is not None and (self._channel is None or self._channel.is_closed):
                 try:
-                    await asyncio.wait_for(self._open(self._connection), CONFIRM_TIMEOUT)
+                    async with asyncio.timeout(CONFIRM_TIMEOUT):
+                        await self._open(self._connection)
                 except _LOST as error:
                     raise NotConnected(f"no channel: {type(error).__name__} {error}") from error
         if not self.ready or self._channel is None or self._channel.is_closed:
