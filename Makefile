@@ -7,7 +7,7 @@ SHELL := /bin/sh
 PYTHON := .venv/bin/python
 DEVSTACK := $(PYTHON) -m mailwarren.devstack
 
-.PHONY: help demo up down status logs send scale test lint fmt unit bootstrap clean minbase-check
+.PHONY: help demo up down status logs send scale test lint fmt unit memory bootstrap clean minbase-check
 
 help: ## show this list
 	@echo "Mailwarren. Usage: make TARGET"; echo
@@ -39,6 +39,9 @@ test: ## everything: lint, types, import rules, unit, integration, end to end
 
 unit: bootstrap ## the tests that need no server
 	@$(PYTHON) -m pytest -q $(wildcard libs/*/tests/unit services/*/tests/unit loadtest/*/tests/unit tests/rules)
+
+memory: bootstrap ## a sender's memory through 200,000 mails (three minutes)
+	@MAILWARREN_MEMORY_MAILS=200000 $(PYTHON) -m pytest -q -s tests/e2e/test_sender_memory.py
 
 lint: bootstrap ## ruff, mypy and the import rules
 	@bin/test --lint

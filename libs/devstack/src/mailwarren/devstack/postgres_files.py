@@ -48,8 +48,8 @@ class PostgresFiles:
         done = _run_as(unshare, None, None)
         if done.returncode != 0:
             done.stderr += (
-                f"\nThe user id {os.geteuid()} has no name, which Postgres needs once, and no user namespace can be made"
-                " here. Add a line for it to /etc/passwd, or set MAILWARREN_DATABASE_URL to a Postgres of yours."
+                f"\nThe user id {os.geteuid()} has no name, which Postgres needs once, and no user namespace can be"
+                " made here. Add a line for it to /etc/passwd, or set MAILWARREN_DATABASE_URL to a Postgres of yours."
             )
         return done
 

@@ -46,14 +46,13 @@ class Stack:
         """
         self.local.make()
         with self._alone():
-            wanted = {"smtp_url": smtp_url, "retry_scale": retry_scale}
-            running = self.addresses() if self.supervisor.is_running() else None
-            if running and all(getattr(running, name) == value for name, value in wanted.items()):
-                wait_ready(self._services(running), self.supervisor)
+            given = Given.from_environment(self.local)
+            running = self._running_with(given, smtp_url, retry_scale)
+            if running is not None:
                 return running
             self._down()
             try:
-                return self._bring_up(smtp_url, retry_scale)
+                return self._bring_up(given, smtp_url, retry_scale)
             except BaseException:
                 self._down()
                 raise
@@ -117,8 +116,26 @@ class Stack:
         except FileNotFoundError as error:
             raise DevstackError("the stack is not running here; start it with: make up") from error
 
-    def _bring_up(self, smtp_url: str | None, retry_scale: float) -> Addresses:
-        given = Given.from_environment(self.local)
+    def _running_with(self, given: Given, smtp_url: str | None, retry_scale: float) -> Addresses | None:
+        """The system that runs, if it is well and was started with these settings."""
+        at = self.addresses() if self.supervisor.is_running() else None
+        if at is None or (at.smtp_url, at.retry_scale) != (smtp_url, retry_scale):
+            return None
+        known = self.supervisor.status()
+        for url, wanted, private in (
+            (at.amqp_url, given.amqp_url, "rabbitmq"),
+            (at.database_url, given.database_url, "postgres"),
+        ):
+            if url != wanted and (wanted is not None or private not in known):
+                return None
+        try:
+            wait_ready(self._services(at), self.supervisor)
+        except (DevstackError, KeyError) as error:
+            say(f"The running system is not well, so it is started anew: {str(error).splitlines()[0]}")
+            return None
+        return at
+
+    def _bring_up(self, given: Given, smtp_url: str | None, retry_scale: float) -> Addresses:
         broker = Broker(self.local, given.amqp_url, os.environ.get("MAILWARREN_MANAGEMENT_URL"))
         database = Database(self.local, given.database_url)
         self._start_supervisor()

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import psutil  # type: ignore[import-untyped]
+import psutil
 
 _SAME_PROCESS_SECONDS = 2.0
 """Start times of one process read at different moments agree to this; a reused pid is off by far more."""

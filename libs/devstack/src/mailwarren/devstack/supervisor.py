@@ -17,7 +17,7 @@ from pathlib import Path
 from subprocess import Popen
 
 import msgspec
-import psutil  # type: ignore[import-untyped]
+import psutil
 
 from mailwarren.devstack.control import (
     Add,
