@@ -11,7 +11,7 @@ class SenderSettings(Settings):
     """Beside the common ones."""
 
     smtp_url: SecretStr | None = None
-    """The smarthost, ``smtp+starttls://user:pass@host:587``; without it mail goes to the recipients' MX."""
+    """The smarthost, ``smtp+starttls://user:pass@host:587``; without it (or empty) mail goes to the recipients' MX."""
     resolver: str | None = None
     """``host:port`` of the DNS resolver; None is the system's."""
     mx_port: int = 25

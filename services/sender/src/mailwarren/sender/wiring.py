@@ -42,7 +42,8 @@ def build_routes(settings: SenderSettings) -> Routes:
     def policy(site: str) -> SitePolicy:
         return through if site == SMARTHOST else default_policy(site)
 
-    if settings.smtp_url is not None:
-        return Routes(smarthost=parse_smtp_url(settings.smtp_url.get_secret_value()), policy=policy)
+    url = settings.smtp_url.get_secret_value() if settings.smtp_url else ""
+    if url:
+        return Routes(smarthost=parse_smtp_url(url), policy=policy)
     resolver = Resolver([settings.resolver] if settings.resolver else None)
     return Routes(resolver=resolver, mx_port=settings.mx_port, policy=policy)
