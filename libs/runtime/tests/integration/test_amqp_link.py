@@ -151,3 +151,26 @@ async def test_a_broker_that_is_killed_and_then_low_on_disk(own_rabbitmq, eventu
         await eventually(lambda: publisher.ready, within=30)
         assert link.epoch > epoch
         await publisher.publish("", "stays", b"{}", {})
+
+
+async def test_a_consumer_that_the_broker_cancels_is_set_up_again(rabbitmq, eventually) -> None:
+    link = Link(rabbitmq.amqp_url, "test")
+    queues: list[str] = []
+
+    async def consume(connection: aio_pika.abc.AbstractConnection) -> None:
+        channel = await link.consumer_channel(connection)
+        queue = await channel.declare_queue(exclusive=True)
+
+        async def ignore(_message: aio_pika.abc.AbstractIncomingMessage) -> None:
+            """Nothing comes."""
+
+        await queue.consume(ignore, no_ack=True)
+        queues.append(queue.name)
+        if len(queues) == 1:
+            deleting = await connection.channel()
+            await (await deleting.get_queue(queue.name)).delete(if_unused=False)
+
+    link.on_up(consume)
+    async with link:
+        await eventually(lambda: link.epoch == 2 and link.up)
+    assert len(queues) == 2

@@ -76,6 +76,19 @@ class Link:
         """Run ``callback`` after every connect, in the order of registration, before :attr:`up` is true."""
         self._on_up.append(callback)
 
+    async def consumer_channel(self, connection: aio_pika.abc.AbstractConnection) -> aio_pika.abc.AbstractChannel:
+        """A channel for consuming inside an ``on_up`` callback, without confirms.
+
+        When the broker closes it or cancels a consumer on it (its queue was deleted, or lost its leader), the whole
+        connection is made again: a consumer that silently stopped would be worse than a short gap.
+        """
+        closed = self._closed
+        channel = await connection.channel(publisher_confirms=False)
+        raw = cast("RawChannel", await channel.get_underlay_channel())
+        raw.on_consumer_cancel_callbacks.add(lambda _frame: closed.set())
+        channel.close_callbacks.add(lambda *_: closed.set())
+        return channel
+
     @property
     def up(self) -> bool:
         """Connected, and all callbacks have run."""

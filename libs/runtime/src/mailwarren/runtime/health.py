@@ -51,7 +51,7 @@ class HealthServer:
     def __init__(self, health: Health, host: str, port: int, registry: CollectorRegistry = REGISTRY) -> None:
         self._server = _Server((host, port), _handler(health, registry))
         self.port: int = self._server.server_address[1]
-        self._thread = threading.Thread(target=self._server.serve_forever, name="health", daemon=True)
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.1,), name="health", daemon=True)
         self._thread.start()
 
     def close(self) -> None:

@@ -53,7 +53,7 @@ class ControlLog:
 
     async def _follow(self, connection: aio_pika.abc.AbstractConnection) -> None:
         self._read.clear()
-        channel = await connection.channel()
+        channel = await self._link.consumer_channel(connection)
         await channel.set_qos(prefetch_count=PREFETCH)
         queue = await channel.get_queue(self._topology.control_log_queue.name, ensure=False)
         start = "first" if self._offset is None else self._offset + 1

@@ -21,6 +21,7 @@ class Asker:
     """Puts questions into the event partitions and waits for the answers."""
 
     def __init__(self, link: Link, publisher: Publisher, topology: Topology, timeout: float) -> None:
+        self._link = link
         self._publisher = publisher
         self._exchange = topology.events.name
         self._timeout = timeout
@@ -30,7 +31,7 @@ class Asker:
         link.on_up(self._listen)
 
     async def _listen(self, connection: aio_pika.abc.AbstractConnection) -> None:
-        channel = await connection.channel()
+        channel = await self._link.consumer_channel(connection)
         queue = await channel.declare_queue(self._reply_to, exclusive=True, auto_delete=True)
         await queue.consume(self._on_answer, no_ack=True)
 
