@@ -60,7 +60,7 @@ def quick(monkeypatch):
     monkeypatch.setattr("mailwarren.tracker.record.LAST_PAUSE", 0.002)
 
 
-def never():
+def never(message):
     return False
 
 
@@ -86,7 +86,7 @@ async def test_while_the_database_is_away_the_recorder_is_not_available():
 async def test_a_batch_is_given_up_when_it_cannot_be_acked_any_more():
     ledger = FakeLedger(away=10_000)
     with pytest.raises(Abandoned):
-        await Recorder(ledger, FakeOutbox(ledger), lambda: ledger.calls >= 3).record(works(1))
+        await Recorder(ledger, FakeOutbox(ledger), lambda _: ledger.calls >= 3).record(works(1))
     assert ledger.kept == []
 
 
@@ -132,7 +132,7 @@ async def test_a_message_that_cannot_be_set_aside_is_not_acked():
     ledger = FakeLedger({1})
     outbox = FakeOutbox(ledger, away=10_000)
     with pytest.raises(Abandoned):
-        await Recorder(ledger, outbox, lambda: outbox.away < 9_998).record(works(1))
+        await Recorder(ledger, outbox, lambda _: outbox.away < 9_998).record(works(1))
 
 
 async def test_an_answer_leaves_after_the_commit_of_everything_before_it():

@@ -5,12 +5,26 @@ from contextlib import asynccontextmanager
 from typing import Any, cast
 
 import asyncpg
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 CONNECT_TIMEOUT = 5.0
 STATEMENT_TIMEOUT = 30.0
 ANSWER_SLACK = 5.0
 """Seconds beyond the statement timeout after which the server itself is taken for gone."""
+
+AWAY: tuple[type[Exception], ...] = (
+    OSError,
+    TimeoutError,
+    SQLAlchemyError,
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+)
+"""What any use of the database may raise while the server is away, restarts or ends sessions.
+
+The last one is what asyncpg raises for a session that the server ended while it was idle.
+"""
 
 
 def dsn(url: str) -> str:

@@ -21,7 +21,7 @@ async def upgrade(url: str, revision: str = "head") -> None:
     """Run the missing migrations, all in one transaction; none when the schema is current.
 
     Raises:
-        OSError, SQLAlchemyError, asyncpg.PostgresError: the server is away, or a migration failed and nothing changed.
+        Exception: one of :data:`.engine.AWAY`, or what a migration ran into. Nothing is changed then.
     """
     engine = make_engine(url, pool_size=1, statement_timeout=TIMEOUT, application_name="mailwarren-migrate")
     try:
@@ -36,7 +36,7 @@ async def check(url: str) -> bool:
     """Whether the schema is the one that this version of the code expects.
 
     Raises:
-        OSError, SQLAlchemyError, asyncpg.PostgresError: the server is away.
+        Exception: one of :data:`.engine.AWAY`.
     """
     engine = make_engine(url, pool_size=1, application_name="mailwarren-migrate")
     try:

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+import traceback
 from collections import Counter
 from collections.abc import Callable, Container
 from dataclasses import dataclass, field
@@ -120,8 +121,10 @@ class Consumer:
             batch.unreadable.append((message, "undecodable", str(error)))
         except NewerVersion as error:
             batch.unreadable.append((message, "newer", str(error)))
-        except Exception as error:  # a bug of ours that this message met holds up nobody else
-            log.exception("tracker.message.unreadable", queue=message.queue)
+        except Exception as error:  # noqa: BLE001 - a bug of ours that this message met holds up nobody else
+            # Without its text, which may quote a mail.
+            where = "".join(traceback.format_tb(error.__traceback__))
+            log.warning("tracker.message.surprise", queue=message.queue, error=type(error).__name__, where=where)
             batch.unreadable.append((message, "undecodable", f"{type(error).__name__}: {error}"))
         else:
             batch.works.append(work)

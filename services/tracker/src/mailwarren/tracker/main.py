@@ -4,9 +4,7 @@ import argparse
 import asyncio
 from collections.abc import Sequence
 
-import asyncpg
 import structlog
-from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from mailwarren.contracts.topology import Topology
@@ -14,7 +12,7 @@ from mailwarren.runtime.amqp import Link, Publisher
 from mailwarren.runtime.health import Health, HealthServer
 from mailwarren.runtime.logs import configure_logging
 from mailwarren.runtime.shutdown import stop_on_signals
-from mailwarren.store.engine import make_engine
+from mailwarren.store.engine import AWAY, make_engine
 from mailwarren.store.migrate import is_current
 from mailwarren.tracker.adapters.broker import BrokerOutbox, QueueInbox, queues_of
 from mailwarren.tracker.adapters.partitions import Partitions
@@ -69,7 +67,7 @@ async def _schema(engine: AsyncEngine, stop: asyncio.Event) -> bool:
             if await is_current(engine):
                 return True
             why = "the migrations have not run"
-        except (OSError, TimeoutError, SQLAlchemyError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        except AWAY as error:
             why = f"{type(error).__name__}: {error}"
         if why != told:
             log.warning("tracker.schema.waiting", why=why)
@@ -91,7 +89,11 @@ async def _run(settings: TrackerSettings, engine: AsyncEngine, health: Health, s
     inbox = QueueInbox(link, queues, settings.tracker_prefetch)
     ledger = PostgresLedger(engine, partitions)
     upkeep = Upkeep(engine, partitions)
-    recorder = Recorder(ledger, BrokerOutbox(publisher, topology), lambda: stop.is_set() or not inbox.consuming)
+    recorder = Recorder(
+        ledger,
+        BrokerOutbox(link, publisher, topology),
+        abandon=lambda message: stop.is_set() or not inbox.current(message),
+    )
     consumer = Consumer(
         inbox, recorder, limit=settings.tracker_batch_rows, wait=settings.tracker_batch_wait, ours=queues
     )
@@ -100,4 +102,5 @@ async def _run(settings: TrackerSettings, engine: AsyncEngine, health: Health, s
     async with link, asyncio.TaskGroup() as group:
         group.create_task(upkeep.run(stop), name="upkeep")
         await consumer.run(stop)
+        await inbox.close()
     await ledger.close()

@@ -17,7 +17,9 @@ _repeated = Counter("mailwarren_tracker_events_repeated_total", "Events reported
 _answers = Counter("mailwarren_tracker_answers_total", "Deliveries in settle answers, by verdict", ["verdict"])
 _answers_lost = Counter("mailwarren_tracker_answers_lost_total", "Answers that could not be published")
 _set_aside = Counter(
-    "mailwarren_tracker_set_aside_total", "Messages put into mail.dead by the tracker", ["source", "reason"]
+    "mailwarren_tracker_set_aside_total",
+    "Messages that cannot be recorded, put into mail.dead but for those that came from there",
+    ["source", "reason"],
 )
 _retries = Counter("mailwarren_tracker_batch_retries_total", "Batches tried again because of the database")
 _stale = Counter("mailwarren_tracker_batches_stale_total", "Batches left to the broker, which delivers them again")
@@ -78,7 +80,7 @@ def record_answer_lost() -> None:
 
 
 def record_set_aside(source: Source, reason: str) -> None:
-    """A message went to ``mail.dead``; ``reason`` is ``undecodable``, ``newer`` or ``refused``."""
+    """A message is set aside; ``reason`` is ``undecodable``, ``newer`` or ``refused``."""
     _set_aside.labels(source.name.lower(), reason).inc()
 
 

@@ -29,10 +29,10 @@ class Recorder:
     Args:
         ledger: where batches go.
         outbox: for answers and dead letters.
-        abandon: asked before every repetition; true gives the batch up.
+        abandon: asked before every repetition, with a message of the batch; true gives the batch up.
     """
 
-    def __init__(self, ledger: Ledger, outbox: Outbox, abandon: Callable[[], bool]) -> None:
+    def __init__(self, ledger: Ledger, outbox: Outbox, abandon: Callable[[Message], bool]) -> None:
         self._ledger = ledger
         self._outbox = outbox
         self._abandon = abandon
@@ -83,7 +83,7 @@ class Recorder:
                     break
                 except PublishError as error:
                     log.warning("tracker.message.not_set_aside", queue=message.queue, error=str(error))
-                await self._pause(pause)
+                await self._pause(pause, message)
                 pause = min(pause * 2, LAST_PAUSE)
         metrics.record_set_aside(message.source, kind)
 
@@ -99,17 +99,17 @@ class Recorder:
             else:
                 self._tell(up=True)
                 return recorded
-            await self._pause(pause)
+            await self._pause(pause, works[0].message)
             pause = min(pause * 2, LAST_PAUSE)
 
     def _tell(self, *, up: bool) -> None:
         self.available = up
         metrics.record_database(up=up)
 
-    async def _pause(self, seconds: float) -> None:
+    async def _pause(self, seconds: float, message: Message) -> None:
         loop = asyncio.get_running_loop()
         until = loop.time() + seconds
-        while not self._abandon():
+        while not self._abandon(message):
             left = until - loop.time()
             if left <= 0:
                 return

@@ -4,12 +4,10 @@ import asyncio
 import time
 from typing import TYPE_CHECKING
 
-import asyncpg
 import structlog
-from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from mailwarren.store.engine import driver_connect
+from mailwarren.store.engine import AWAY, driver_connect
 from mailwarren.tracker import metrics
 from mailwarren.tracker.adapters.partitions import Partitions
 
@@ -45,7 +43,7 @@ class Upkeep:
             try:
                 await self.turn(time.time())
                 self.available = True
-            except (OSError, TimeoutError, SQLAlchemyError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            except AWAY as error:
                 self.available = False
                 log.warning("tracker.upkeep.failed", error=f"{type(error).__name__}: {error}")
             try:
@@ -58,7 +56,7 @@ class Upkeep:
         """Set the gauges, and tidy when it is time.
 
         Raises:
-            OSError, TimeoutError, SQLAlchemyError, asyncpg.PostgresError, asyncpg.InterfaceError: the database.
+            Exception: one of :data:`mailwarren.store.engine.AWAY`.
         """
         async with driver_connect(self._engine) as connection:
             if now - self._tidied >= TIDY_EVERY:

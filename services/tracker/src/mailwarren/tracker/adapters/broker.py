@@ -55,6 +55,7 @@ class QueueInbox:
         self._channel: RawChannel | None = None
         self._epoch = 0
         self._tag = 0
+        self._closing = False
         self._tasks: set[asyncio.Task[None]] = set()
         link.on_up(self._open)
 
@@ -93,6 +94,12 @@ class QueueInbox:
             log.info("tracker.ack.lost", error=f"{type(error).__name__}: {error}")
             return False
         return True
+
+    async def close(self) -> None:
+        """Close the channel: what is not acked goes back to its queue, in its place."""
+        self._closing = True
+        if self._channel is not None and not self._channel.is_closed:
+            await asyncio.gather(self._channel.close(), return_exceptions=True)
 
     async def _open(self, connection: aio_pika.abc.AbstractConnection) -> None:
         channel = await connection.channel(publisher_confirms=False)
@@ -138,7 +145,7 @@ class QueueInbox:
         self._arrived.set()
 
     def _break(self, connection: aio_pika.abc.AbstractConnection, why: str, *_: object) -> None:
-        if connection.is_closed:
+        if connection.is_closed or self._closing:
             return
         log.warning("tracker.channel.lost", why=why)
         task = asyncio.get_running_loop().create_task(connection.close())
@@ -149,13 +156,17 @@ class QueueInbox:
 class BrokerOutbox:
     """Answers and dead letters over the link's confirmed publisher."""
 
-    def __init__(self, publisher: Publisher, topology: Topology) -> None:
+    def __init__(self, link: Link, publisher: Publisher, topology: Topology) -> None:
+        self._link = link
         self._publisher = publisher
         self._dead = topology.dead.name
 
     async def answer(self, question: Question, answer: Answer) -> None:
         """Send an answer to the asker's own queue; it may be lost, and then the question is put again."""
         try:
+            # Right after a connect questions arrive before the publisher is open.
+            async with asyncio.timeout(ANSWER_TIMEOUT):
+                await self._link.wait_up()
             await self._publisher.publish(
                 "",
                 question.reply_to,
@@ -164,7 +175,7 @@ class BrokerOutbox:
                 mandatory=False,
                 timeout=ANSWER_TIMEOUT,
             )
-        except (PublishError, ValueError) as error:
+        except (PublishError, TimeoutError, ValueError) as error:
             metrics.record_answer_lost()
             log.warning("tracker.answer.lost", question=str(question.id), error=f"{type(error).__name__}: {error}")
 

@@ -7,8 +7,8 @@ from uuid import UUID
 
 from mailwarren.contracts.events import Cancel
 from mailwarren.contracts.settle import Answer, Question
-from mailwarren.tracker.adapters.acceptances import EARLY_CANCELS
 from mailwarren.tracker.adapters.arrays import columns
+from mailwarren.tracker.adapters.emails import EARLY_CANCELS
 from mailwarren.tracker.domain.settle import Claim, judge
 from mailwarren.tracker.domain.status import Status
 

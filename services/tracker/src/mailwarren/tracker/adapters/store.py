@@ -1,17 +1,18 @@
 """The ledger in Postgres: one batch, one transaction."""
 
 import time
+import traceback
 from collections.abc import Sequence
+from enum import Enum, auto
 from typing import TYPE_CHECKING
 
 import asyncpg
 import structlog
-from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from mailwarren.store.engine import driver_connection
-from mailwarren.tracker.adapters import outcomes
-from mailwarren.tracker.adapters.acceptances import write_acceptances
+from mailwarren.store.engine import AWAY, driver_connection
+from mailwarren.tracker.adapters import deliveries, events
+from mailwarren.tracker.adapters.emails import write_emails
 from mailwarren.tracker.adapters.partitions import Partitions
 from mailwarren.tracker.adapters.settling import answer, write_cancels
 from mailwarren.tracker.domain.fold import Folded, Report, distinct, doubtful, fold
@@ -32,6 +33,18 @@ REFUSALS = ("22", "23", "54")
 """SQLSTATE classes that blame the data: data exception, integrity constraint violation, program limit exceeded."""
 
 
+class Blame(Enum):
+    """Who is to blame for a batch that was not written."""
+
+    DATA = auto()
+    """The batch: it never will be."""
+    DATABASE = auto()
+    """The database is away, restarts, takes too long, or ended a deadlock at our cost."""
+    UNCLEAR = auto()
+    """A bug of ours that some message met, or a surprise of the driver's over a lost session. A new connection tells:
+    what happens there again is a bug, and the message is set aside, so that it holds up nobody else."""
+
+
 class PostgresLedger:
     """Writes batches over one connection of the engine, which it keeps while that works."""
 
@@ -42,16 +55,22 @@ class PostgresLedger:
 
     async def record(self, works: Sequence[Work]) -> Recorded:
         """Write all of it in one transaction, or nothing; see :class:`~mailwarren.tracker.ports.Ledger`."""
-        raw = await self._connected()
+        raw, fresh = await self._connected()
         try:
             await self._prepare(raw, works)
             async with raw.transaction():
                 return await self._write(raw, works)
         except Exception as error:
-            if refuses(error):
-                raise Refused(f"{type(error).__name__}: {error}") from error
+            reason = f"{type(error).__name__}: {error}"
+            blamed = blame(error)
+            if blamed is Blame.UNCLEAR:
+                # Without its text, which may quote a mail.
+                where = "".join(traceback.format_tb(error.__traceback__))
+                log.warning("tracker.store.surprise", error=type(error).__name__, where=where)
+            if blamed is Blame.DATA or (blamed is Blame.UNCLEAR and fresh):
+                raise Refused(reason) from error
             await self.close()
-            raise Unavailable(f"{type(error).__name__}: {error}") from error
+            raise Unavailable(reason if blamed is Blame.DATABASE else type(error).__name__) from error
         except BaseException:
             await self.close()
             raise
@@ -63,14 +82,16 @@ class PostgresLedger:
             try:
                 await connection.invalidate()
                 await connection.close()
-            except (SQLAlchemyError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            except AWAY as error:
                 log.debug("tracker.store.close_failed", error=str(error))
 
-    async def _connected(self) -> "Connection[Record]":
+    async def _connected(self) -> tuple["Connection[Record]", bool]:
+        """The connection, and whether it was made for this batch."""
+        fresh = self._connection is None
         try:
             if self._connection is None:
                 self._connection = await self._engine.connect()
-            return await driver_connection(self._connection)
+            return await driver_connection(self._connection), fresh
         except Exception as error:
             await self.close()
             raise Unavailable(f"{type(error).__name__}: {error}") from error
@@ -88,58 +109,44 @@ class PostgresLedger:
         if cancels:
             await write_cancels(raw, cancels)
         parcels = [work.acceptance for work in works if work.acceptance]
-        if parcels:
-            recorded.accepted = await write_acceptances(raw, parcels)
-        reports = distinct(report for work in works for report in work.reports)
+        reports = list(distinct(report for work in works for report in work.reports).values())
         questions = [work.question for work in works if work.question]
+        if parcels:
+            await write_emails(raw, parcels)
+        if parcels or reports:
+            recorded.accepted = await deliveries.ensure(raw, parcels, (report.event for report in reports))
         known: dict[UUID, Status] = {}
         if reports or questions:
-            asked = {ident for question in questions for ident in question.deliveries}
-            known = await self._lock(raw, list(reports.values()), asked)
+            reported = {report.event.delivery for report in reports}
+            known = await deliveries.read(raw, reported.union(*(question.deliveries for question in questions)))
         if reports:
-            await self._report(raw, list(reports.values()), known, into=recorded)
-        await outcomes.add_stats(raw, count(recorded.accepted, recorded.events))
+            await self._report(raw, reports, known, into=recorded)
+        await events.add_stats(raw, count(recorded.accepted, recorded.events))
         if questions:
             recorded.answers = await answer(raw, questions, known)
         return recorded
 
-    async def _lock(
-        self, raw: "Connection[Record]", reports: Sequence[Report], asked: set["UUID"]
-    ) -> dict["UUID", Status]:
-        """Lock the rows; those that reports are about exist afterwards."""
-        first = {report.event.delivery: report.event for report in reports}
-        known = await outcomes.lock(raw, first.keys() | asked)
-        missing = {ident: event for ident, event in first.items() if ident not in known}
-        if missing:
-            await outcomes.add_stubs(raw, missing)
-            known |= await outcomes.lock(raw, missing)
-        return known
-
     async def _report(
         self, raw: "Connection[Record]", reports: Sequence[Report], known: dict["UUID", Status], *, into: Recorded
     ) -> None:
-        seen = await outcomes.seen(raw, doubtful(reports, known))
+        seen = await events.seen(raw, doubtful(reports, known))
         folded: Folded = fold(reports, known, seen)
-        await outcomes.write_changes(raw, folded.changes, known)
+        await deliveries.write_changes(raw, folded.changes, known)
         news = [report for report in reports if report.event.id not in seen]
-        written = await outcomes.write_events(raw, news)
+        written = await events.write_events(raw, news)
         into.events = [report.event for report in news if report.event.id in written]
         into.delivered = folded.delivered
         into.repeated = len(reports) - len(into.events)
-        entries = filter(None, map(suppression_of, into.events))
-        await outcomes.write_suppressions(raw, entries)
+        await events.write_suppressions(raw, filter(None, map(suppression_of, into.events)))
         for ident, change in folded.changes.items():
             known[ident] = change.status
 
 
-def refuses(error: Exception) -> bool:
-    """Whether an error says that the batch itself cannot be written, and not that the database is away.
-
-    Errors that Postgres names are judged by their class. What is neither Postgres nor the network is a bug of ours
-    that some message has met: it is set aside, so that it holds up nobody else.
-    """
+def blame(error: Exception) -> Blame:
+    """What an error says about the batch and the database."""
     if isinstance(error, asyncpg.PostgresError):
-        return (error.sqlstate or "").startswith(REFUSALS)
+        return Blame.DATA if (error.sqlstate or "").startswith(REFUSALS) else Blame.DATABASE
     if isinstance(error, asyncpg.InterfaceError):
-        return isinstance(error, ValueError)  # a value that does not fit its column's type
-    return not isinstance(error, OSError | TimeoutError | SQLAlchemyError)
+        # Beside a closed connection this is a value that does not fit its column's type.
+        return Blame.DATA if isinstance(error, ValueError) else Blame.DATABASE
+    return Blame.DATABASE if isinstance(error, AWAY) else Blame.UNCLEAR

@@ -1,4 +1,4 @@
-"""Parcels from the accepted queues: contents, emails and deliveries."""
+"""Parcels from the accepted queues: what they say (contents) and what was asked for (emails)."""
 
 import hashlib
 from collections.abc import Iterable, Sequence
@@ -7,7 +7,7 @@ from uuid import UUID
 
 import msgspec
 
-from mailwarren.contracts.parcel import Content, Delivery, Parcel
+from mailwarren.contracts.parcel import Content, Parcel
 from mailwarren.tracker.adapters.arrays import Row, array_text, columns, json_text
 
 if TYPE_CHECKING:
@@ -42,22 +42,6 @@ ORDER BY t.id
 ON CONFLICT DO NOTHING
 """
 
-# An existing row is filled in when an outcome came first, and only locked when the acceptance is known. RETURNING
-# gives the rows that were inserted or filled in: each delivery once, however often its parcel comes.
-_DELIVERIES = """
-INSERT INTO deliveries AS d (id, email_id, tenant, address, role, lane, shard, partition, state, accepted_at,
-                             updated_at)
-SELECT id, email_id, tenant, address, role, lane, shard, partition, 'accepted', to_timestamp(at), to_timestamp(at)
-FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::text[], $7::text[], $8::int2[],
-            $9::float8[])
-  AS t (id, email_id, tenant, address, role, lane, shard, partition, at)
-ORDER BY id
-ON CONFLICT (id) DO UPDATE
-  SET accepted_at = excluded.accepted_at, role = excluded.role, shard = excluded.shard, partition = excluded.partition
-  WHERE d.accepted_at IS NULL
-RETURNING id
-"""
-
 _canonical = msgspec.json.Encoder(order="deterministic")
 
 
@@ -69,15 +53,12 @@ def digest_of(tenant: UUID, content: Content) -> bytes:
     return hashlib.sha256(_canonical.encode(said)).digest()
 
 
-async def write_acceptances(connection: "Connection[Record]", parcels: Sequence[Parcel]) -> list[Parcel]:
-    """Insert what the parcels bring; for each delivery that was not accepted before its parcel is returned."""
+async def write_emails(connection: "Connection[Record]", parcels: Sequence[Parcel]) -> None:
+    """Insert the contents and emails that the parcels bring, unless they are there."""
     await connection.execute("SELECT pg_advisory_xact_lock_shared($1)", EARLY_CANCELS)
     digests = [digest_of(parcel.tenant, parcel.content) for parcel in parcels]
     await connection.execute(_CONTENTS, *columns(_contents(parcels, digests), 9))
     await connection.execute(_EMAILS, *columns(_emails(parcels, digests), 19))
-    found = {delivery.id: (parcel, delivery) for parcel in parcels for delivery in parcel.deliveries}
-    rows = await connection.fetch(_DELIVERIES, *columns(map(_delivery, found.values()), 9))
-    return [found[row[0]][0] for row in rows]
 
 
 def _contents(parcels: Sequence[Parcel], digests: Sequence[bytes]) -> Iterable[Row]:
@@ -127,18 +108,3 @@ def _emails(parcels: Sequence[Parcel], digests: Sequence[bytes]) -> Iterable[Row
                 parcel.on_unknown,
             )
     return rows.values()
-
-
-def _delivery(found: tuple[Parcel, Delivery]) -> Row:
-    parcel, delivery = found
-    return (
-        delivery.id,
-        delivery.email_id,
-        parcel.tenant,
-        delivery.to,
-        delivery.role,
-        parcel.lane,
-        parcel.shard,
-        parcel.partition,
-        parcel.accepted_at,
-    )

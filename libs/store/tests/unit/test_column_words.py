@@ -1,0 +1,53 @@
+"""Every enumeration of the wire that stands in a column has all of its words there."""
+
+import re
+
+import pytest
+from sqlalchemy import CheckConstraint
+
+from mailwarren.contracts.events import Kind
+from mailwarren.contracts.lanes import Lane
+from mailwarren.contracts.parcel import OnUnknown, Role, Syntax
+from mailwarren.store.metadata import metadata
+from mailwarren.store.states import ENDS, Origin, State
+from mailwarren.store.tables import tracker
+
+WORDS = {
+    ("contents", "syntax"): Syntax,
+    ("emails", "lane"): Lane,
+    ("emails", "on_unknown"): OnUnknown,
+    ("deliveries", "role"): Role,
+    ("deliveries", "lane"): Lane,
+    ("deliveries", "state"): State,
+    ("events", "kind"): Kind,
+    ("suppressions", "origin"): Origin,
+    ("stats_minute", "lane"): Lane,
+    ("stats_minute", "kind"): [State.ACCEPTED, *Kind],
+}
+TABLES = [
+    tracker.contents, tracker.emails, tracker.cancels, tracker.deliveries, tracker.events, tracker.claims,
+    tracker.suppressions, tracker.stats_minute,
+]  # fmt: skip
+
+
+def checks():
+    for table in TABLES:
+        for constraint in table.constraints:
+            if isinstance(constraint, CheckConstraint):
+                column, listed = str(constraint.sqltext).split(" IN ")
+                yield (table.name, column), set(re.findall(r"'(\w+)'", listed))
+
+
+def test_the_checks_are_those_of_the_enumerations():
+    assert dict(checks()) == {key: {str(word) for word in words} for key, words in WORDS.items()}
+
+
+def test_every_end_and_every_event_but_started_is_a_state():
+    assert {str(kind) for kind in Kind} - {"started"} == {str(state) for state in State} - {"accepted"}
+    assert set(State) - ENDS == {State.ACCEPTED, State.DEFERRED, State.PARKED, State.UNCONFIRMED}
+
+
+@pytest.mark.parametrize("table", TABLES, ids=lambda table: table.name)
+def test_every_table_names_its_one_writer(table):
+    assert table.comment.startswith("Writer: tracker. ")
+    assert table.metadata is metadata

@@ -1,0 +1,101 @@
+"""Events: the record of what happened, and what follows from it for lists and counts."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from mailwarren.contracts.events import Event
+from mailwarren.tracker.adapters.arrays import Row, columns, tried_columns
+from mailwarren.tracker.domain.fold import Report
+from mailwarren.tracker.domain.stats import Cell
+from mailwarren.tracker.domain.suppression import Suppression
+
+if TYPE_CHECKING:
+    from asyncpg import Connection, Record
+
+DAY = 86400.0
+
+# An event does not happen before its mail is accepted (a day is granted to clocks): older partitions are not searched.
+_SEEN = """
+SELECT id FROM events WHERE email_id = ANY($1::uuid[]) AND id = ANY($2::uuid[]) AND at >= to_timestamp($3::float8)
+"""
+
+_EVENTS = """
+INSERT INTO events (at, id, delivery_id, email_id, tenant, kind, attempt, reason, next_attempt_at, duration,
+                    reply_code, reply_enhanced, reply_text, reply_command, trouble, bounce_class, site, host)
+SELECT to_timestamp(at), id, delivery_id, email_id, tenant, kind, attempt, reason, to_timestamp(next_at), duration,
+       reply_code, reply_enhanced, reply_text, reply_command, trouble, bounce_class, site, host
+FROM unnest($1::float8[], $2::uuid[], $3::uuid[], $4::uuid[], $5::uuid[], $6::text[], $7::int4[], $8::text[],
+            $9::float8[], $10::float8[], $11::int2[], $12::text[], $13::text[], $14::text[], $15::text[],
+            $16::text[], $17::text[], $18::text[])
+  AS t (at, id, delivery_id, email_id, tenant, kind, attempt, reason, next_at, duration, reply_code, reply_enhanced,
+        reply_text, reply_command, trouble, bounce_class, site, host)
+ON CONFLICT DO NOTHING
+RETURNING id
+"""
+
+_SUPPRESSIONS = """
+INSERT INTO suppressions AS s (tenant, address, reason, origin, email_id, created_at)
+SELECT tenant, address, reason, origin, email_id, to_timestamp(at)
+FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::uuid[], $6::float8[])
+  AS t (tenant, address, reason, origin, email_id, at)
+ORDER BY tenant, address
+ON CONFLICT (tenant, address) DO UPDATE
+  SET reason = excluded.reason, origin = excluded.origin, email_id = excluded.email_id,
+      created_at = excluded.created_at, expires_at = NULL
+  WHERE s.expires_at IS NOT NULL
+"""
+
+_STATS = """
+INSERT INTO stats_minute AS s (tenant, minute, lane, kind, count)
+SELECT tenant, to_timestamp(minute), lane, kind, count
+FROM unnest($1::uuid[], $2::float8[], $3::text[], $4::text[], $5::int8[]) AS t (tenant, minute, lane, kind, count)
+ORDER BY tenant, minute, lane, kind
+ON CONFLICT (tenant, minute, lane, kind) DO UPDATE SET count = s.count + excluded.count
+"""
+
+
+async def seen(connection: "Connection[Record]", events: Sequence[Event]) -> set[UUID]:
+    """Those ids of events that are recorded."""
+    if not events:
+        return set()
+    emails = list({event.email_id for event in events})
+    since = min(event.accepted_at or 0.0 for event in events) - DAY
+    return {row[0] for row in await connection.fetch(_SEEN, emails, [event.id for event in events], since)}
+
+
+async def write_events(connection: "Connection[Record]", reports: Iterable[Report]) -> set[UUID]:
+    """Insert events; the ids of those that were not there."""
+    rows = await connection.fetch(_EVENTS, *columns(map(_event, reports), 18))
+    return {row[0] for row in rows}
+
+
+async def write_suppressions(connection: "Connection[Record]", entries: Iterable[Suppression]) -> None:
+    """Put addresses on the lists of their tenants. An entry that stands stays, unless it would expire."""
+    rows = {(s.tenant, s.address): (s.tenant, s.address, s.reason, s.origin, s.email_id, s.at) for s in entries}
+    if rows:
+        await connection.execute(_SUPPRESSIONS, *columns(rows.values(), 6))
+
+
+async def add_stats(connection: "Connection[Record]", cells: Counter[Cell]) -> None:
+    """Add to the counts per minute."""
+    if cells:
+        await connection.execute(_STATS, *columns(((*cell, number) for cell, number in cells.items()), 5))
+
+
+def _event(report: Report) -> Row:
+    event = report.event
+    return (
+        event.at,
+        event.id,
+        event.delivery,
+        event.email_id,
+        event.tenant,
+        event.kind,
+        event.attempt,
+        event.reason,
+        report.next_attempt_at,
+        event.tried and event.tried.duration,
+        *tried_columns(event.tried),
+    )
