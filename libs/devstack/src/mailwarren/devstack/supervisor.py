@@ -112,7 +112,8 @@ class Child:
         self.wanted = False
         self.send(self.spec.stop_signal)
         try:
-            await asyncio.wait_for(self._ended.wait(), self.spec.stop_seconds)
+            async with asyncio.timeout(self.spec.stop_seconds):
+                await self._ended.wait()
         except TimeoutError:
             self._note(f"still there after {self.spec.stop_seconds:g} s; killing it")
             self.send(signal.SIGKILL)

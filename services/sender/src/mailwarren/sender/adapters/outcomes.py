@@ -69,7 +69,8 @@ class OutcomeWriter:
         while not self.may_send():
             self._eased.clear()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._eased.wait(), 0.25)
+                async with asyncio.timeout(0.25):
+                    await self._eased.wait()
 
     async def report(self, partition: int, event: Event) -> None:
         """Return when the broker has confirmed ``event``; tries for ever, for the outcome cannot be made undone."""
