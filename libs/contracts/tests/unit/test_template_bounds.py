@@ -90,6 +90,13 @@ HEAVY = {
     "lists in lists": repeat("{% set a = [a, a] %}", "[1]") + "{{ a }}",
     "lists in lists compared": repeat("{% set a = [a, a] %}{% set b = [b, b] %}", "[1]") + "{{ a == b }}",
     "lists in lists as JSON": repeat("{% set a = [a, a] %}", "[1]") + "{{ a|tojson }}",
+    "tuples in tuples as a key": repeat("{% set a = (a, a) %}", "(1,)") + "{{ user[a] }}",
+    "tuples in tuples as an argument": repeat("{% set a = (a, a) %}", "(1,)") + "{{ user.get(a) }}",
+    "tuples in tuples as a spread argument": repeat("{% set a = (a, a) %}", "(1,)") + "{{ user.get(*[a]) }}",
+    "tuples in tuples as a named argument": repeat("{% set a = (a, a) %}", "(1,)") + "{{ x|default(default_value=a) }}",
+    "tuples in tuples in a mapping": repeat("{% set a = (a, a) %}", "(1,)") + "{{ {a: 1}|length }}",
+    "lists in lists that change": repeat("{% set a = [a, a] %}{% set b = [b, b] %}", "[1]")
+    + "{% for i in [0, 1] %}{{ loop.changed(a if i else b) }}{% endfor %}",
     "mappings in mappings": repeat("{% set a = {'a': a, 'b': a} %}", "{}") + "{{ a }}",
     "a number squared": repeat("{% set a = a * a %}", "7") + "{{ a }}",
     "a great power": "{{ 9 ** (9 ** 9) }}",
@@ -99,6 +106,9 @@ HEAVY = {
     "a wide number": "{{ '%0999999999d' % 1 }}",
     "a wide number by filter": "{{ '%999999999d'|format(1) }}",
     "a width from an argument": "{{ '%*d'|format(999999999, 1) }}",
+    "a wide number by name": "{{ '%(a)999999999d' % {'a': 1} }}",
+    "a precise number": "{{ '%.999999999f' % 1.5 }}",
+    "many long values": "{{ ('%s' * 1000)|format(text) }}{{ ('%s' * 1000) % rows }}",
     "a wide number by method": "{{ 'x{:999999999}'.format(1) }}",
     "a justified text": "{{ name.ljust(10 ** 9) }}",
     "a centred text": "{{ name|center(10 ** 9) }}",
@@ -182,7 +192,8 @@ fragments = st.sampled_from(
         "{{", "}}", "{%", "%}", "{{{", "}}}", "{#", "#}", " x ", "name", "user.name", "|", "upper", "default('a')",
         "join", "for a in user", "endfor", "if x", "elif name", "else", "endif", "set b = ", "endset", "range(3)",
         "(", ")", "[", "]", "'", '"', "1", "+", "*", "**", "~", "%", "is", "defined", "not", "and", "in", ".",
-        "__class__", ",", "loop.index", "with", "endwith", "raw", "endraw", ":", "\n", "é", "recursive", "self", "true", "none", "=",
+        "__class__", ",", "loop.index", "with", "endwith", "raw", "endraw", ":", "\n", "é", "recursive", "self", "true",
+        "none", "=",
     ]
 )  # fmt: skip
 

@@ -95,6 +95,12 @@ def test_a_deferral_reaches_its_rung_and_its_partition_and_nothing_else(scale: f
             }
 
 
+def test_a_parcel_that_only_goes_on_waiting_reaches_its_rung_alone() -> None:
+    key = ladder_key(Lane.BULK, "h3", "80s", None)
+    assert reached(T, T.defer, key) == {"ladder.bulk.80s"}
+    assert reached(T, T.send, key) == {"send.bulk.h3"}
+
+
 @each_send_key
 def test_a_rung_gives_back_to_the_send_queue_that_the_parcel_came_from(lane: Lane, shard: str) -> None:
     """Dead-lettering keeps the long routing key, so ``mail.send`` has to match it."""

@@ -24,6 +24,8 @@ MAX_ARGUMENT = 1000
 MAX_DIGITS = 2
 """Digits of a width or a precision."""
 
+_WIDE = re.compile(rf"%[^a-zA-Z%]*(?:\*|\d{{{MAX_DIGITS + 1},}})")
+
 _SAFE_FILTERS = (
     "abs", "capitalize", "count", "d", "default", "dictsort", "e", "escape", "filesizeformat", "first", "float",
     "int", "items", "last", "length", "list", "lower", "max", "min", "reverse", "safe", "sort", "string", "striptags",
@@ -112,14 +114,16 @@ def bounded_join(values: Iterable[Any], separator: str = "", attribute: str | No
     return separator.join(texts)
 
 
-def bounded_format(value: Any, *args: Any, **kwargs: Any) -> str:
+def bounded_format(value: Any, *args: Any) -> str:
     """``"%.2f"|format(price)``: numbers and short texts, widths of at most two digits."""
-    return format_percent(str(value), kwargs or args)
+    return format_percent(str(value), args)
 
 
 def format_percent(text: str, arguments: Any) -> str:
     """``text % arguments``, bounded."""
-    if re.search(rf"\*|\d{{{MAX_DIGITS + 1},}}", "".join(re.findall(r"%[^a-zA-Z%]*", text))):
+    if "%(" in text:
+        raise SecurityError("values are formatted by their place, not by a name")
+    if _WIDE.search(text):
         raise SecurityError(f"a width has at most {MAX_DIGITS} digits")
     values = list(arguments.values()) if isinstance(arguments, Mapping) else arguments
     for argument in values if isinstance(values, tuple | list) else (values,):

@@ -150,6 +150,8 @@ def _check(node: nodes.Node, env: Environment) -> None:
         trouble = f"no filter named {node.name!r}"
     elif isinstance(node, nodes.Test) and node.name not in env.tests:
         trouble = f"no test named {node.name!r}"
+    elif isinstance(node, nodes.Call | nodes.Filter | nodes.Test) and (node.dyn_args or node.dyn_kwargs):
+        trouble = "arguments are written out, not taken from a list"
     elif isinstance(node, _FOREIGN) or (isinstance(node, nodes.Name) and node.name == "self"):
         trouble = "this is not part of mail templates"
     if trouble:

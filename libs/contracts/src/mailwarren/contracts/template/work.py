@@ -66,6 +66,21 @@ class Budget:
                 self.spend(len(current) // CHARACTERS_PER_UNIT)
 
 
+# What goes into an operation that takes longer the larger it is. A key is hashed, with all that is in it.
+_OPERANDS: dict[type[nodes.Node], tuple[str, ...]] = {
+    nodes.Output: ("nodes",),
+    nodes.Concat: ("nodes",),
+    nodes.Filter: ("node", "args"),
+    nodes.Test: ("node", "args"),
+    nodes.Compare: ("expr",),
+    nodes.Operand: ("expr",),
+    nodes.Call: ("args",),
+    nodes.Keyword: ("value",),
+    nodes.Getitem: ("arg",),
+    nodes.Pair: ("key",),
+}
+
+
 def with_budget(variables: Mapping[str, Any]) -> dict[str, Any]:
     """The variables together with a fresh budget."""
     return {**variables, _BUDGET: Budget()}
@@ -80,7 +95,8 @@ def budget(context: Context) -> Budget:
 @pass_context
 def weigh(context: Context, value: Any) -> Any:
     """The filter behind every operand: pays for it and hands it on."""
-    budget(context).weigh(value)
+    if not (isinstance(value, str) and len(value) < CHARACTERS_PER_UNIT):
+        budget(context).weigh(value)
     return value
 
 
@@ -116,23 +132,16 @@ def count_work(node: nodes.Node, env: Environment) -> None:
 
 def _weigh_operands(node: nodes.Node, env: Environment) -> None:
     def weighed(operand: nodes.Expr) -> nodes.Expr:
-        constant = isinstance(operand, nodes.Const | nodes.TemplateData)
-        return operand if constant else _through("weigh", env, operand)
+        free = isinstance(operand, nodes.Const | nodes.TemplateData | nodes.Slice)
+        return operand if free else _through("weigh", env, operand)
 
-    match node:
-        case nodes.Output() | nodes.Concat():
-            node.nodes = [weighed(part) for part in node.nodes]
-        case nodes.Filter() | nodes.Test() if node.node is not None:
-            node.node = weighed(node.node)
-            node.args = [weighed(part) for part in node.args]
-        case nodes.Compare():
-            node.expr = weighed(node.expr)
-            for operand in node.ops:
-                operand.expr = weighed(operand.expr)
-        case nodes.Call(node=nodes.Getattr() as method):
-            method.node = weighed(method.node)
-        case nodes.Getitem(arg=nodes.Slice()):
-            node.node = weighed(node.node)
+    for field in _OPERANDS.get(type(node), ()):
+        value = getattr(node, field)
+        setattr(node, field, [weighed(part) for part in value] if isinstance(value, list) else weighed(value))
+    if isinstance(node, nodes.Getitem) and isinstance(node.arg, nodes.Slice):
+        node.node = weighed(node.node)
+    elif isinstance(node, nodes.Call) and isinstance(node.node, nodes.Getattr):
+        node.node.node = weighed(node.node.node)
 
 
 def _through(name: str, env: Environment, operand: nodes.Node, *args: nodes.Expr) -> nodes.Filter:
