@@ -7,11 +7,13 @@ Settings come from the same ``MAILWARREN_*`` variables as the services'.
 import argparse
 import asyncio
 import json
+import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import structlog
 from pydantic import ValidationError
 
 from mailwarren.contracts.topology import Topology
@@ -24,6 +26,11 @@ WAIT = 30.0
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; the exit status."""
+    # stdout is for the result.
+    structlog.configure(
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
+    )
     arguments = _parser().parse_args(argv)
     command: Callable[[argparse.Namespace, Settings], Any] = arguments.run
     try:
@@ -84,23 +91,25 @@ def _database(commands: Any) -> None:
 
 
 def _dead(commands: Any) -> None:
-    parts = commands.add_parser("dead", help="parked messages").add_subparsers(required=True)
+    parser = commands.add_parser("dead", help="parked messages")
+    parser.add_argument("--unrouted", action="store_true", help="those of mail.unrouted instead of mail.dead")
+    parts = parser.add_subparsers(required=True)
     listing = parts.add_parser("list", help="list them, oldest first; they stay where they are")
     listing.add_argument("--limit", type=_count, default=100)
-    listing.set_defaults(run=lambda args, settings: _run_dead(settings, dead.list_dead, args.limit))
+    listing.set_defaults(run=lambda args, settings: _run_dead(args, settings, dead.list_dead, args.limit))
     show = parts.add_parser("show", help="one of them, with its headers and recipients")
     show.add_argument("number", type=_count)
-    show.set_defaults(run=lambda args, settings: _run_dead(settings, dead.show_dead, args.number))
+    show.set_defaults(run=lambda args, settings: _run_dead(args, settings, dead.show_dead, args.number))
     replay = parts.add_parser("replay", help="send them back where they came from")
     which = replay.add_mutually_exclusive_group(required=True)
     which.add_argument("numbers", type=_count, nargs="*", default=[])
     which.add_argument("--all", action="store_true")
     replay.set_defaults(
-        run=lambda args, settings: _run_dead(settings, dead.replay_dead, None if args.all else args.numbers)
+        run=lambda args, settings: _run_dead(args, settings, dead.replay_dead, None if args.all else args.numbers)
     )
     purge = parts.add_parser("purge", help="delete all of them")
     purge.add_argument("--yes", action="store_true", required=True, help="they cannot be brought back")
-    purge.set_defaults(run=lambda _args, settings: _run_dead(settings, dead.purge_dead))
+    purge.set_defaults(run=lambda args, settings: _run_dead(args, settings, dead.purge_dead))
 
 
 def _send(commands: Any) -> None:
@@ -133,8 +142,9 @@ def _run_bootstrap(args: argparse.Namespace, settings: Settings) -> Any:
     return asyncio.run(database.bootstrap(_database_url(settings), args.name, args.domain, token, args.wait))
 
 
-def _run_dead(settings: Settings, command: Callable[..., Any], *values: object) -> Any:
-    return asyncio.run(command(_amqp(settings), _names(settings), *values))
+def _run_dead(args: argparse.Namespace, settings: Settings, command: Callable[..., Any], *values: object) -> Any:
+    place = dead.shelf(_names(settings), unrouted=args.unrouted)
+    return asyncio.run(command(_amqp(settings), place, *values))
 
 
 def _run_send(args: argparse.Namespace, _settings: Settings) -> Any:

@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import contextlib
+import gc
 import logging
 import socket
 import sys
@@ -34,6 +35,8 @@ from mailwarren.runtime.logs import configure_logging
 from mailwarren.runtime.shutdown import stop_on_signals
 
 log = structlog.get_logger()
+
+LINK_END = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,16 +75,15 @@ async def running_api(settings: Settings) -> AsyncIterator[Api]:
     health.add("keys", lambda: keys.loaded)
     health.add("broker", lambda: link.epoch > 0)
     services = Services(submit, broker, keys, Reads(database, settings.read_wait), health, settings.max_body)
-    async with database, link:
+    async with database, _ended_for_sure(link):
         tasks = _follow(keys.follow(), depths.follow(), unconfirmed.follow(), claims.clean())
         try:
             yield Api(make_app(services), health, keys, depths, unconfirmed)
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-            with contextlib.suppress(Exception):
-                await asyncio.wait_for(unconfirmed.report(), 2)
+            await _end(tasks)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(2):
+                    await unconfirmed.report()
 
 
 def _follow(*coroutines: Coroutine[Any, Any, None]) -> list[asyncio.Task[None]]:
@@ -93,6 +95,30 @@ def _follow(*coroutines: Coroutine[Any, Any, None]) -> list[asyncio.Task[None]]:
     for task in tasks:
         task.add_done_callback(ended)
     return tasks
+
+
+@contextlib.asynccontextmanager
+async def _ended_for_sure(link: Link) -> AsyncIterator[None]:
+    # A cancel that meets a refused connection is lost inside of aiormq, and the link would connect for ever.
+    await link.__aenter__()
+    try:
+        yield
+    finally:
+        ended = False
+        while not ended:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LINK_END):
+                    await link.__aexit__()
+                ended = True
+
+
+async def _end(tasks: list[asyncio.Task[None]]) -> None:
+    # Python 3.11's wait_for, which aiormq waits with, can lose a cancellation that meets the end of what it waits for.
+    running = set(tasks)
+    while running:
+        for task in running:
+            task.cancel()
+        _, running = await asyncio.wait(running, timeout=0.2)
 
 
 async def serve_api(settings: Settings) -> None:
@@ -111,7 +137,6 @@ async def serve_api(settings: Settings) -> None:
                 log_config=None,
                 access_log=False,
                 server_header=False,
-                date_header=False,
                 timeout_graceful_shutdown=int(settings.drain),
             )
             server = _Server(config)
@@ -141,6 +166,8 @@ def main(argv: list[str] | None = None) -> int:
     configure_logging("ingest", settings.log_level)
     # It logs every request at info level, with the credentials in the URL.
     logging.getLogger("httpx").setLevel(logging.WARNING)
+    # A collection in the middle of a bulk call need not look at everything that was imported.
+    gc.freeze()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(serve_api(settings))
     return 0

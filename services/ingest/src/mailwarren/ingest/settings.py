@@ -1,8 +1,9 @@
 """Ingest's settings: what all services share, and the API's own."""
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, field_validator
 
 from mailwarren.runtime.settings import Settings as Shared
+from mailwarren.store.engine import dsn
 
 
 class Settings(Shared):
@@ -30,3 +31,9 @@ class Settings(Shared):
     """Seconds for which a read waits for the tracker before it says 404."""
     drain: float = Field(default=20.0, gt=0)
     """Seconds for which requests may go on after SIGTERM."""
+
+    @field_validator("database_url")
+    @classmethod
+    def _is_postgres(cls, value: SecretStr) -> SecretStr:
+        dsn(value.get_secret_value())
+        return value

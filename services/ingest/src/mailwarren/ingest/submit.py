@@ -167,6 +167,7 @@ class Submit:
         return claim
 
     async def _run(self, work: _Work) -> Outcome:
+        structlog.contextvars.bind_contextvars(base=str(work.base))
         self._check_senders(work)
         self._check_expiry(work)
         self._check_room(work)
@@ -224,19 +225,20 @@ class Submit:
             return frozenset()
         return found
 
-    async def _publish(self, work: _Work, planned: Sequence[PlannedParcel]) -> None:
+    async def _publish(self, work: _Work, planned: Iterable[PlannedParcel]) -> None:
         within = PUBLISH_WITHIN if work.submission.keyed else None
         # From here on mail may be in the broker, whatever happens to this call.
         work.published = True
-        said = await self._broker.publish([item.parcel for item in planned], within)
-        work.published = not set(said) <= {Said.NOT_STORED, Said.UNROUTABLE}
+        results = await self._broker.publish(planned, within)
+        work.published = not {said for _, said in results} <= {Said.NOT_STORED, Said.UNROUTABLE}
         failed: dict[int, str] = {}
-        for item, word in zip(planned, said, strict=True):
-            if word is not Said.CONFIRMED:
-                failed.update(dict.fromkeys(item.indexes, _trouble(word)))
-            if word is Said.UNCONFIRMED:
+        for item, said in results:
+            if said is Said.CONFIRMED:
+                self._confirmed(work, item)
+            else:
+                failed.update(dict.fromkeys(item.indexes, _trouble(said)))
+            if said is Said.UNCONFIRMED:
                 self._unconfirmed.add(item.parcel)
-        self._record(work, (item for item, word in zip(planned, said, strict=True) if word is Said.CONFIRMED))
         if not failed:
             return
         work.final = False
@@ -244,13 +246,12 @@ class Submit:
             raise unavailable(next(iter(failed.values())))
         work.drop(failed)
 
-    def _record(self, work: _Work, confirmed: Iterable[PlannedParcel]) -> None:
-        for item in confirmed:
-            deliveries = item.parcel.deliveries
-            suppressed = sum(delivery.suppressed for delivery in deliveries)
-            record_accepted(item.parcel.lane.value, len(deliveries) - suppressed, suppressed)
-            if work.settle:
-                self._unconfirmed.settled(delivery.id for delivery in deliveries)
+    def _confirmed(self, work: _Work, item: PlannedParcel) -> None:
+        deliveries = item.parcel.deliveries
+        suppressed = sum(delivery.suppressed for delivery in deliveries)
+        record_accepted(item.parcel.lane.value, len(deliveries) - suppressed, suppressed)
+        if work.settle:
+            self._unconfirmed.settled(delivery.id for delivery in deliveries)
 
 
 def _work(submission: Submission, base: UUID, *, settle: bool) -> _Work:

@@ -74,6 +74,7 @@ class ScriptedServer:
     extensions: tuple[str, ...] = ("PIPELINING", "8BITMIME", "SMTPUTF8", "SIZE 1000000", "ENHANCEDSTATUSCODES")
     context: ssl.SSLContext | None = None
     implicit_tls: bool = False
+    before_greeting: Callable[[Session], Awaitable[None]] | None = None
     before_data: Callable[[Session], Awaitable[None]] | None = None
     port: int = 0
     address: str = "127.0.0.1"
@@ -137,6 +138,8 @@ class _Talk:
         self.sender = self.recipient = ""
 
     async def run(self) -> None:
+        if self.server.before_greeting is not None:
+            await self.server.before_greeting(self.session)
         await self.say("GREETING", "220 scripted ESMTP")
         while True:
             line = (await self.reader.readuntil(b"\n")).decode().rstrip("\r\n")
@@ -226,7 +229,6 @@ def _sockets() -> int:
 @pytest.fixture(autouse=True)
 async def nothing_leaks() -> AsyncIterator[None]:
     """Every socket that a test opened is closed when its pools and servers are."""
-    await asyncio.get_running_loop().run_in_executor(None, bool)
     before = _sockets()
     yield
     for _ in range(100):

@@ -34,6 +34,9 @@ corp.example.       300 MX 10 aspmx.l.google.com.
 other.example.      300 MX 10 alt1.aspmx.l.google.com.
 aspmx.l.google.com. 300 A 127.0.0.2
 alt1.aspmx.l.google.com. 300 A 127.0.0.3
+odd.example.        300 MX 5 m\\195x.odd.example.
+odd.example.        300 MX 6 .
+odd.example.        300 MX 10 mx1.two.example.
 alias.example.      300 MX 10 cname.example.
 cname.example.      300 CNAME mx1.two.example.
 """
@@ -111,6 +114,7 @@ async def resolver(zone: Zone):
         ("apex.example", (MailHost("apex.example", 0, ("127.0.0.2",)),)),
         ("six.example", (MailHost("six.example", 0, ("::1",)),)),
         ("bücher.example", (MailHost("mx1.two.example", 10, ("127.0.0.2",)),)),
+        ("odd.example", (MailHost("mx1.two.example", 10, ("127.0.0.2",)),)),
         ("half.example", (MailHost("mx1.two.example", 20, ("127.0.0.2",)),)),
     ],
 )

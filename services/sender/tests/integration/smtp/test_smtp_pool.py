@@ -6,7 +6,6 @@ from collections import Counter
 import pytest
 
 from mailwarren.sender.smtp import (
-    Abandoned,
     Command,
     Envelope,
     Host,
@@ -95,6 +94,15 @@ async def test_a_kept_connection_that_answers_421_is_replaced_without_the_caller
 
     assert len(target.sessions) == len(target.mails) == len(asked) == 3
     assert pool.stats().retried_total == 2
+
+
+async def test_no_other_kept_connection_takes_the_place_of_a_dead_one(server, send, until):
+    target = await server(answers={"MAIL": lambda session: "421 4.4.2 one is enough" if session.mails else "250 ok"})
+    await asyncio.gather(*(send(target) for _ in range(5)))
+    await until(lambda: target.open == 5)
+
+    assert (await send(target)).outcome.code == 250
+    assert target.mails[-1].session == 6
 
 
 async def test_a_fresh_connection_that_answers_421_is_not_tried_again(server, send):
@@ -205,6 +213,9 @@ async def test_a_thousand_senders_to_a_dead_host_all_hear_of_it_after_few_dials(
 
     assert {result.outcome.kind for result in results} == {UnreachableKind.CONNECT}
     assert pool.stats().failed_dials_total <= 20
+    tried = pool.stats().failed_dials_total
+    assert (await send(dead)).outcome.kind is UnreachableKind.CONNECT
+    assert pool.stats().failed_dials_total == tried
 
 
 async def test_a_server_that_allows_fewer_connections_than_we_would_open_gets_all_mail_over_those(server, send):
@@ -218,26 +229,6 @@ async def test_a_server_that_allows_fewer_connections_than_we_would_open_gets_al
 
     assert Counter(result.outcome.code for result in results) == {250: 300}
     assert len(target.sessions) < 300 / 20 + 3 + 20
-
-
-async def test_a_known_failure_is_told_at_once_while_those_who_dial_wait_for_each_other(server, send, until):
-    def greet(session) -> str:
-        return "hang" if session.number == 1 else "421 4.3.2 busy"
-
-    target = await server(answers={"GREETING": greet})
-    dialling = asyncio.create_task(send(target))
-    await until(lambda: target.open == 1)
-    refused = asyncio.create_task(send(target))
-    await until(lambda: len(target.sessions) == 2 and target.open == 1)
-    await asyncio.sleep(0.02)
-
-    told = await send(target)
-
-    assert told.outcome == Reply(421, "busy", "4.3.2", Command.CONNECT)
-    assert len(target.sessions) == 2
-    assert not refused.done()
-    assert {(await task).outcome.kind for task in (dialling,)} == {UnreachableKind.TIMEOUT}
-    assert (await refused).outcome
 
 
 async def test_a_host_name_that_does_not_resolve_is_a_dns_failure(server, send):
@@ -292,8 +283,13 @@ async def test_a_cancelled_sender_leaves_the_line_without_taking_anything_with_i
     assert [mail.recipient for mail in target.mails] == [f"TO:<u{n}@x.example>" for n in (1, 3, 5, 7, 9)]
 
 
-async def test_a_sender_cancelled_while_it_dials_gives_its_slot_to_the_next(server, send, until):
-    target = await server(answers={"GREETING": lambda session: "hang" if session.number == 1 else "220 hello"})
+async def test_a_dial_outlives_the_sender_for_whom_it_was_made(server, send, until):
+    greet = asyncio.Event()
+
+    async def when_told(session) -> None:
+        await greet.wait()
+
+    target = await server(before_greeting=when_told)
     limits = SiteLimits(connections=1)
     first = asyncio.create_task(send(target, limits=limits))
     await until(lambda: target.open == 1)
@@ -301,12 +297,63 @@ async def test_a_sender_cancelled_while_it_dials_gives_its_slot_to_the_next(serv
     await asyncio.sleep(0.02)
 
     first.cancel()
+    await asyncio.sleep(0.02)
+    greet.set()
 
-    async with asyncio.timeout(1):
-        assert (await second).outcome.code == 250
-        await until(lambda: target.open == 1)
+    assert (await second).outcome.code == 250
+    assert len(target.sessions) == 1
     with pytest.raises(asyncio.CancelledError):
         await first
+
+
+async def test_a_connection_that_nobody_waits_for_any_more_rests(server, send, pool, until):
+    target = await server()
+    task = asyncio.create_task(send(target))
+    await until(lambda: pool.stats().sites != ())
+    task.cancel()
+
+    await until(lambda: pool.stats().sites[0].idle == 1)
+    assert (await send(target)).outcome.code == 250
+    assert len(target.sessions) == 1
+
+
+async def test_a_dial_that_hangs_holds_up_no_mail_while_other_connections_serve(server, send, make_pool):
+    async def only_the_first(session) -> None:
+        if session.number > 1:
+            await asyncio.sleep(3600)
+
+    target = await server(before_greeting=only_the_first)
+    pool = make_pool(timeouts=Timeouts(greeting=60.0))
+
+    async with asyncio.timeout(2):
+        results = await asyncio.gather(*(send(target, through=pool) for _ in range(50)))
+
+    assert Counter(result.outcome.code for result in results) == {250: 50}
+    assert pool.stats().sites[0].dialling == 9
+    await pool.close(0.0)
+
+
+async def test_a_server_that_hangs_up_after_ehlo_is_not_dialled_for_ever(nothing_leaks, make_pool):
+    sessions = []
+
+    async def serve(reader, writer):
+        sessions.append(writer)
+        writer.write(b"220 hi\r\n")
+        await reader.readline()
+        writer.write(b"250 hi\r\n")
+        writer.close()
+
+    listening = await asyncio.start_server(serve, "127.0.0.1", 0)
+    site = Site("x", (Host("localhost", listening.sockets[0].getsockname()[1], "127.0.0.1"),))
+    pool = make_pool()
+
+    results = [await pool.send(site, Envelope("", "b@b.example"), DATA, lambda: True) for _ in range(5)]
+
+    assert {result.outcome.kind for result in results} == {UnreachableKind.LOST}
+    assert not any(result.outcome.dot_sent for result in results)
+    assert len(sessions) == 5
+    await pool.close(1.0)
+    listening.close()
 
 
 @pytest.mark.parametrize("lag", [0, 1, 2, 3])
@@ -326,53 +373,6 @@ async def test_a_sender_cancelled_as_it_is_served_hands_on_what_it_got(server, s
     sent = [result for result in results if not isinstance(result, asyncio.CancelledError)]
     assert len(sent) >= 20
     assert {result.outcome.code for result in sent} == {250}
-
-
-async def test_close_finishes_what_is_in_flight_and_turns_the_rest_away(server, send, pool, until):
-    async def slowly(session) -> None:
-        await asyncio.sleep(0.2)
-
-    target = await server(before_data=slowly)
-    limits = SiteLimits(connections=3)
-    tasks = [asyncio.create_task(send(target, limits=limits)) for _ in range(10)]
-    await until(lambda: target.commands.count("DATA") == 3)
-
-    await pool.close(2.0)
-    results = await asyncio.gather(*tasks)
-
-    assert Counter(type(result.outcome) for result in results) == {Reply: 3, Abandoned: 7}
-    assert len(target.mails) == 3
-    assert pool.stats().sites == ()
-    assert (await send(target)).outcome == Abandoned()
-    assert target.commands.count("QUIT") == 3
-
-
-async def test_close_drops_what_outlasts_its_grace_and_says_which_had_their_dot(server, send, pool, until):
-    target = await server(answers={"DOT": "hang", "RCPT": lambda s: "hang" if s.number == 2 else "250 ok"})
-    dotted = asyncio.create_task(send(target))
-    await until(lambda: target.commands[-1:] == ["DATA"])
-    await asyncio.sleep(0.02)
-    begun = asyncio.create_task(send(target))
-    await until(lambda: len(target.sessions) == 2 and target.commands[-1].startswith("RCPT"))
-
-    await pool.close(0.1)
-
-    outcome = (await dotted).outcome
-    assert isinstance(outcome, Unreachable)
-    assert outcome.dot_sent
-    assert (await begun).outcome == Abandoned()
-    await until(lambda: target.open == 0)
-
-
-async def test_close_ends_dials_that_hang(server, send, pool, until):
-    target = await server(answers={"GREETING": "hang"})
-    task = asyncio.create_task(send(target))
-    await until(lambda: target.open == 1)
-
-    await pool.close(0.1)
-
-    assert (await task).outcome == Abandoned()
-    await until(lambda: target.open == 0)
 
 
 async def test_unsolicited_words_on_an_idle_connection_end_it(nothing_leaks, make_pool, until):

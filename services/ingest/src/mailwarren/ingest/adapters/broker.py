@@ -5,8 +5,10 @@ number of them in flight, so that a bulk call cannot starve single mails.
 """
 
 import asyncio
+import itertools
+import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable
 from enum import StrEnum
 from uuid import UUID
 
@@ -17,6 +19,7 @@ from mailwarren.contracts.events import Cancel, Outcomes
 from mailwarren.contracts.parcel import Content, Parcel
 from mailwarren.contracts.routing import partition_key
 from mailwarren.contracts.topology import Topology
+from mailwarren.ingest.domain.parcels import PlannedParcel
 from mailwarren.ingest.domain.refusal import unavailable
 from mailwarren.ingest.metrics import record_publish
 from mailwarren.runtime.amqp import Nacked, NotConnected, Publisher, PublishError, Unknown, Unroutable
@@ -57,29 +60,35 @@ class Broker:
         """A publish would be tried now."""
         return self._publisher.ready
 
-    async def publish(self, parcels: Sequence[Parcel], within: float | None = None) -> list[Said]:
-        """Publish parcels; one word for each, in their order.
+    async def publish(
+        self, planned: Iterable[PlannedParcel], within: float | None = None
+    ) -> list[tuple[PlannedParcel, Said]]:
+        """Publish the parcels of one request; each with what the broker said, in their order.
 
         Args:
-            parcels: of one request.
-            within: seconds after which none is started any more.
+            planned: built while it is iterated, between the publishes, so that no other request waits for all of it.
+            within: seconds after which no publish is started any more.
         """
-        if len(parcels) == 1:
-            return [await self._publish(parcels[0])]
-        said = [Said.NOT_STORED] * len(parcels)
-        turns = iter(enumerate(parcels))
-        deadline = time.monotonic() + within if within is not None else None
-
-        async def work() -> None:
-            for index, parcel in turns:
-                if deadline is not None and time.monotonic() > deadline:
-                    return
-                said[index] = await self._publish(parcel)
-
-        size = max(_size(parcel.content) for parcel in parcels)
-        workers = max(1, min(WINDOW, WINDOW_BYTES // (size + 1), len(parcels)))
-        await asyncio.gather(*(work() for _ in range(workers)))
-        return said
+        items = iter(planned)
+        head = list(itertools.islice(items, 2))
+        if len(head) == 1:
+            return [(head[0], await self._publish(head[0].parcel))]
+        deadline = math.inf if within is None else time.monotonic() + within
+        done: list[tuple[PlannedParcel, Said | asyncio.Task[Said]]] = []
+        window: asyncio.Semaphore | None = None
+        async with asyncio.TaskGroup() as tasks:
+            for item in itertools.chain(head, items):
+                window = window or asyncio.Semaphore(_window(item.parcel.content))
+                await window.acquire()
+                if time.monotonic() > deadline:
+                    window.release()
+                    done.append((item, Said.NOT_STORED))
+                    continue
+                task = tasks.create_task(self._publish(item.parcel))
+                task.add_done_callback(lambda _, window=window: window.release())  # type: ignore[misc]  # bound early
+                done.append((item, task))
+                await asyncio.sleep(0)
+        return [(item, said.result() if isinstance(said, asyncio.Task) else said) for item, said in done]
 
     async def _publish(self, parcel: Parcel) -> Said:
         key = f"{parcel.lane}.{parcel.shard}"
@@ -121,5 +130,6 @@ class Broker:
             raise unavailable("The broker did not confirm the cancellation: try again.") from error
 
 
-def _size(content: Content) -> int:
-    return len(content.html or "") + len(content.text or "")
+def _window(content: Content) -> int:
+    size = len(content.html or "") + len(content.text or "")
+    return max(1, min(WINDOW, WINDOW_BYTES // (size + 1)))

@@ -6,6 +6,7 @@
 import asyncio
 import math
 import time
+from dataclasses import replace
 from typing import cast
 
 import aio_pika
@@ -19,7 +20,7 @@ from mailwarren.contracts.lanes import Lane
 from mailwarren.contracts.shards import SHARDS
 from mailwarren.contracts.topology import Topology
 from mailwarren.ingest.adapters.broker import TOPOLOGY_HINT
-from mailwarren.ingest.domain.admission import BrokerState
+from mailwarren.ingest.domain.admission import BrokerState, near_alarm
 from mailwarren.ingest.metrics import record_depths
 from mailwarren.runtime.amqp import Link
 
@@ -27,8 +28,6 @@ log = structlog.get_logger()
 
 TIMEOUT = 2.0
 ALARM_EVERY = 5.0
-ALARM_SHARE = 0.8
-"""Of the broker's own memory and disk alarms."""
 
 
 class Depths:
@@ -41,7 +40,7 @@ class Depths:
         self._connection: aio_pika.abc.AbstractConnection | None = None
         self._channel: RawChannel | None = None
         self._alarm: str | None = None
-        self._depths: dict[str, float] = {}
+        self._state = BrokerState()
         self._missing: set[str] = set()
         self._send = {(lane, shard): topology.send_queue(lane, shard).name for lane in Lane for shard in SHARDS}
         self._accepted = {lane: topology.accepted_queue(lane).name for lane in Lane}
@@ -54,15 +53,7 @@ class Depths:
     @property
     def state(self) -> BrokerState:
         """The depths as last read, with the link as it is now."""
-        depths = self._depths
-        return BrokerState(
-            up=self._link.up,
-            blocked=self._link.blocked,
-            alarm=self._alarm,
-            send={place: depths[name] for place, name in self._send.items() if name in depths},
-            accepted={lane: depths[name] for lane, name in self._accepted.items() if name in depths},
-            events=sum(depths.get(name, 0) for name in self._events),
-        )
+        return replace(self._state, up=self._link.up, blocked=self._link.blocked, alarm=self._alarm)
 
     async def follow(self) -> None:
         """Read for ever."""
@@ -97,8 +88,13 @@ class Depths:
         missing = {name for name, depth in depths.items() if depth == math.inf}
         if missing - self._missing:
             log.error("ingest.depths.no_queue", queues=sorted(missing), hint=TOPOLOGY_HINT)
-        self._depths, self._missing = depths, missing
-        self._record()
+        self._missing = missing
+        self._state = BrokerState(
+            send={place: depths[name] for place, name in self._send.items()},
+            accepted={lane: depths[name] for lane, name in self._accepted.items()},
+            events=sum(depths[name] for name in self._events),
+        )
+        self._record(depths)
 
     async def _depth(self, name: str) -> float:
         channel = await self._open()
@@ -118,12 +114,12 @@ class Depths:
             self._channel = cast("RawChannel", await channel.get_underlay_channel())
         return self._channel
 
-    def _record(self) -> None:
+    def _record(self, depths: dict[str, float]) -> None:
         lanes = dict.fromkeys((lane.value for lane in Lane), 0.0)
         for (lane, _), name in self._send.items():
-            if self._depths[name] != math.inf:
-                lanes[lane.value] += self._depths[name]
-        others = [self._depths[name] for name in (*self._accepted.values(), *self._events)]
+            if depths[name] != math.inf:
+                lanes[lane.value] += depths[name]
+        others = [depths[name] for name in (*self._accepted.values(), *self._events)]
         record_depths(lanes, sum(depth for depth in others if depth != math.inf), len(self._missing))
 
     async def _look_for_alarm(self, client: httpx.AsyncClient, url: str) -> None:
@@ -138,14 +134,3 @@ class Depths:
         if alarm != self._alarm:
             log.warning("ingest.depths.alarm", alarm=alarm)
         self._alarm = alarm
-
-
-def near_alarm(node: dict[str, object]) -> str | None:
-    """``memory`` or ``disk`` when a node of the management API is at 80 % of that alarm or beyond."""
-    used, limit = node.get("mem_used"), node.get("mem_limit")
-    if isinstance(used, int) and isinstance(limit, int) and limit and used >= limit * ALARM_SHARE:
-        return "memory"
-    free, floor = node.get("disk_free"), node.get("disk_free_limit")
-    if isinstance(free, int) and isinstance(floor, int) and free <= floor / ALARM_SHARE:
-        return "disk"
-    return None

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -14,6 +14,10 @@ log = structlog.get_logger()
 
 LIMIT = 0.3
 """Seconds that mail waits for the list; then it is accepted unchecked."""
+LIMIT_EACH = 0.0001
+"""Seconds more for each address: a bulk call asks for up to 10,000."""
+ALONE = 100
+"""Addresses above which a request has a query of its own, so that nobody else waits for it."""
 PAUSE = 1.0
 """Seconds without a look after a failure, so that an outage does not cost every request the limit."""
 
@@ -29,6 +33,7 @@ WHERE s.expires_at IS NULL OR s.expires_at > now()
 class _Question:
     tenant: UUID
     addresses: list[str]
+    limit: float
     answer: "asyncio.Future[frozenset[str] | None]"
 
 
@@ -42,17 +47,21 @@ class Suppressions:
         self._asking: asyncio.Task[None] | None = None
         self._pause_until = 0.0
 
-    async def among(self, tenant: UUID, addresses: Iterable[str]) -> frozenset[str] | None:
+    async def among(self, tenant: UUID, addresses: Collection[str]) -> frozenset[str] | None:
         """Which of the addresses (lower case) are suppressed, or None when the list could not be read in time."""
         loop = asyncio.get_running_loop()
         if loop.time() < self._pause_until:
             return None
-        question = _Question(tenant, list(addresses), loop.create_future())
-        self._waiting.append(question)
-        if self._asking is None:
-            self._asking = loop.create_task(self._ask(), name="suppressions")
+        limit = self._limit + len(addresses) * LIMIT_EACH
+        question = _Question(tenant, list(addresses), limit, loop.create_future())
         try:
-            return await asyncio.wait_for(question.answer, self._limit)
+            async with asyncio.timeout(limit):
+                if len(addresses) > ALONE:
+                    await self._answer([question])
+                else:
+                    self._waiting.append(question)
+                    self._asking = self._asking or loop.create_task(self._ask(), name="suppressions")
+                return await question.answer
         except TimeoutError:
             return None
 
@@ -69,7 +78,8 @@ class Suppressions:
         addresses = [address for question in batch for address in question.addresses]
         found: dict[UUID, set[str]] | None = None
         try:
-            rows = await self._database.fetch(_SQL, tenants, addresses, within=self._limit)
+            limit = max(question.limit for question in batch)
+            rows = await self._database.fetch(_SQL, tenants, addresses, within=limit)
             found = defaultdict(set)
             for row in rows:
                 found[row["tenant"]].add(row["address"])

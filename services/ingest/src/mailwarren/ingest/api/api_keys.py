@@ -19,6 +19,7 @@ async def create(call: Call) -> Answer:
     """``POST /v1/api-keys``."""
     body = decode(call.body, ApiKeyBody)
     name, domains = check_name(body.name), check_domains(body.domains)
+    call.key.check_grant(domains)
     made = await call.services.keys.create(call.key.tenant, name, body.permission or Permission.FULL, domains)
     log.info("ingest.key.created", key=str(made.id), tenant=str(call.key.tenant), by=str(call.key.id))
     return answer(KeyMade(id=made.id, token=made.token), 201)

@@ -7,7 +7,6 @@ msgspec; FastAPI's own wrapping costs about as much as all of our work on a sing
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass, field
-from http import HTTPStatus
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -119,7 +118,7 @@ class EndpointApp:
         except Refusal as refusal:
             return _refused(refusal)
         except DatabaseDown as error:
-            log.warning("ingest.request.no_database", endpoint=self._endpoint.name, error=str(error))
+            log.debug("ingest.request.no_database", endpoint=self._endpoint.name, error=str(error))
             return _refused(unavailable("The database cannot be reached right now; sending without a key goes on."))
         except ClientGone:
             raise
@@ -144,6 +143,6 @@ def _text(headers: dict[bytes, bytes], name: bytes) -> str | None:
 
 def _refused(refusal: Refusal) -> Answer:
     record_refused(refusal.name.value)
-    if refusal.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        log.warning("ingest.request.refused", name=refusal.name.value, status=refusal.status, reason=refusal.message)
+    # Counted; a line for each would make an outage dearer. What is out says so once, where it is noticed.
+    log.debug("ingest.request.refused", name=refusal.name.value, status=refusal.status)
     return Answer(refusal.status, error_body(refusal), error_headers(refusal))

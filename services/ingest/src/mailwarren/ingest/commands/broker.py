@@ -42,14 +42,14 @@ def apply_topology(url: str, topology: Topology, wait: float) -> str:
     """
     with _connected(url, wait) as connection:
         drift: list[str] = []
+        channel = connection.channel()
         for entity in (*topology.all_exchanges, *topology.all_queues):
             try:
-                entity(connection.default_channel).declare()
+                entity(channel).declare()
             except PreconditionFailed as error:
                 # The broker closed the channel; go on, to name everything that differs at once.
                 drift.append(f"{entity.name}: {error.reply_text}")
-                connection.default_channel.close()
-                connection._default_channel = None  # noqa: SLF001 - kombu opens another on the next use
+                channel = connection.channel()
         if drift:
             raise Failed(
                 "These exist with other arguments, which RabbitMQ cannot change. Drain and delete them, then apply "
@@ -101,7 +101,7 @@ def _connected(url: str, wait: float) -> Iterator[Any]:
     deadline = time.monotonic() + wait
     while True:
         try:
-            connection.connect()
+            connection.ensure_connection(max_retries=1, interval_start=0, reraise_as_library_errors=False)
             break
         except (OSError, AMQPError) as error:
             if time.monotonic() >= deadline:

@@ -1,5 +1,7 @@
 """``mailwarren dead``: the parked messages in ``mail.dead``: look at them, send them back where they came from.
 
+With ``--unrouted`` those of ``mail.unrouted``: mail that came off the ladder with a key that no send queue has.
+
 A look takes the messages and gives them back by closing the connection; their order stays. A replayed parcel is
 marked to be settled and counts as a change of custody: it may have been tried before it was parked, so a sender asks
 the tracker what became of its deliveries before it sends anything.
@@ -24,6 +26,21 @@ from mailwarren.runtime.amqp import Link, Publisher, PublishError
 REASON, FROM, EXCHANGE, KEY = "mw-reason", "mw-from", "mw-exchange", "mw-key"
 _OURS = (REASON, FROM, EXCHANGE, KEY)
 CONNECT_WITHIN = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Shelf:
+    """A queue of parked messages. ``back_to`` is where all of it goes, under each message's key; None: as it says."""
+
+    queue: str
+    back_to: str | None = None
+
+
+def shelf(topology: Topology, *, unrouted: bool) -> Shelf:
+    """``mail.dead``, or ``mail.unrouted``."""
+    if unrouted:
+        return Shelf(topology.unrouted_queue.name, topology.send.name)
+    return Shelf(topology.dead_queue.name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,48 +91,51 @@ class DeadLetter:
         return shown | {"subject": parcel.content.subject, "to": deliveries}
 
 
-async def list_dead(url: str, topology: Topology, limit: int) -> list[dict[str, Any]]:
+async def list_dead(url: str, place: Shelf, limit: int) -> list[dict[str, Any]]:
     """The first ``limit`` dead letters, oldest first.
 
     Raises:
         Failed: no broker, or no such queue.
     """
-    async with _taken(url, topology, limit) as letters:
+    async with _taken(url, place, limit) as letters:
         return [letter.summary() for letter in letters]
 
 
-async def show_dead(url: str, topology: Topology, number: int) -> dict[str, Any]:
+async def show_dead(url: str, place: Shelf, number: int) -> dict[str, Any]:
     """One dead letter.
 
     Raises:
         Failed: there is none of that number.
     """
-    async with _taken(url, topology, number) as letters:
+    async with _taken(url, place, number) as letters:
         return _numbered(letters, number).details()
 
 
-async def replay_dead(url: str, topology: Topology, numbers: Sequence[int] | None) -> str:
+async def replay_dead(url: str, place: Shelf, numbers: Sequence[int] | None) -> str:
     """Publish dead letters where they came from (all of them for None); each is acked when the broker has it again.
 
     Raises:
         Failed: one could not be replayed; it and those after it are still there.
     """
-    async with _taken(url, topology, max(numbers) if numbers else None) as letters, Link(url, "mailwarren-cli") as link:
-        publisher = Publisher(link)
-        await _within(link.wait_up(), "no second connection to the broker")
+    async with _taken(url, place, max(numbers) if numbers else None) as letters:
         chosen = letters if numbers is None else [_numbered(letters, number) for number in sorted(set(numbers))]
-        for done, letter in enumerate(chosen):
-            await _replay(publisher, letter, done)
+        if not chosen:
+            return "there are no dead letters"
+        async with Link(url, "mailwarren-cli") as link:
+            publisher = Publisher(link)
+            await _up(link)
+            for done, letter in enumerate(chosen):
+                await _replay(publisher, letter, done)
     return f"replayed {len(chosen)}"
 
 
-async def purge_dead(url: str, topology: Topology) -> str:
+async def purge_dead(url: str, place: Shelf) -> str:
     """Delete all dead letters.
 
     Raises:
         Failed: no broker, or no such queue.
     """
-    async with _queue(url, topology) as queue:
+    async with _queue(url, place) as queue:
         deleted = await queue.purge()
     return f"deleted {deleted.message_count}"
 
@@ -145,7 +165,9 @@ def _numbered(letters: Sequence[DeadLetter], number: int) -> DeadLetter:
     return letters[number - 1]
 
 
-def _letter(number: int, message: aio_pika.abc.AbstractIncomingMessage) -> DeadLetter:
+def _letter(place: Shelf, number: int, message: aio_pika.abc.AbstractIncomingMessage) -> DeadLetter:
+    if place.back_to is not None:
+        return DeadLetter(number, message, "no queue for its key", place.queue, place.back_to, message.routing_key)
     headers = message.headers
     deaths = headers.get("x-death")
     # The latest death stands first.
@@ -166,19 +188,19 @@ def _letter(number: int, message: aio_pika.abc.AbstractIncomingMessage) -> DeadL
 
 
 @asynccontextmanager
-async def _taken(url: str, topology: Topology, limit: int | None) -> AsyncIterator[list[DeadLetter]]:
-    async with _queue(url, topology) as queue:
+async def _taken(url: str, place: Shelf, limit: int | None) -> AsyncIterator[list[DeadLetter]]:
+    async with _queue(url, place) as queue:
         letters: list[DeadLetter] = []
         while limit is None or len(letters) < limit:
             message = await queue.get(fail=False)
             if message is None:
                 break
-            letters.append(_letter(len(letters) + 1, message))
+            letters.append(_letter(place, len(letters) + 1, message))
         yield letters
 
 
 @asynccontextmanager
-async def _queue(url: str, topology: Topology) -> AsyncIterator[aio_pika.abc.AbstractQueue]:
+async def _queue(url: str, place: Shelf) -> AsyncIterator[aio_pika.abc.AbstractQueue]:
     try:
         connection = await aio_pika.connect(url, timeout=CONNECT_WITHIN)
     except (OSError, AMQPError, TimeoutError) as error:
@@ -186,13 +208,14 @@ async def _queue(url: str, topology: Topology) -> AsyncIterator[aio_pika.abc.Abs
     async with connection:
         channel = await connection.channel()
         try:
-            yield await channel.get_queue(topology.dead_queue.name, ensure=True)
+            yield await channel.get_queue(place.queue, ensure=True)
         except ChannelNotFoundEntity as error:
-            raise Failed(f"there is no queue {topology.dead_queue.name}; run: mailwarren topology apply") from error
+            raise Failed(f"there is no queue {place.queue}; run: mailwarren topology apply") from error
 
 
-async def _within(wait: Any, trouble: str) -> None:
+async def _up(link: Link) -> None:
     try:
-        await asyncio.wait_for(wait, CONNECT_WITHIN)
+        async with asyncio.timeout(CONNECT_WITHIN):
+            await link.wait_up()
     except TimeoutError as error:
-        raise Failed(trouble) from error
+        raise Failed("no second connection to the broker") from error

@@ -9,6 +9,9 @@ from dataclasses import dataclass, field
 
 from mailwarren.contracts.lanes import Lane
 
+ALARM_SHARE = 0.8
+"""Of the broker's own memory and disk alarms, at which it would block every publisher."""
+
 
 @dataclass(frozen=True, slots=True)
 class Marks:
@@ -68,4 +71,15 @@ def _room_at_all(state: BrokerState, marks: Marks) -> Full | None:
     # A missing queue is infinitely deep here and has a reason of its own.
     if marks.tracker < state.tracker < math.inf:
         return Full("tracker_backlog", "Too many results wait to be recorded.")
+    return None
+
+
+def near_alarm(node: dict[str, object]) -> str | None:
+    """``memory`` or ``disk`` when a node of the management API is at 80 % of that alarm or beyond."""
+    used, limit = node.get("mem_used"), node.get("mem_limit")
+    if isinstance(used, int) and isinstance(limit, int) and limit and used >= limit * ALARM_SHARE:
+        return "memory"
+    free, floor = node.get("disk_free"), node.get("disk_free_limit")
+    if isinstance(free, int) and isinstance(floor, int) and free <= floor / ALARM_SHARE:
+        return "disk"
     return None

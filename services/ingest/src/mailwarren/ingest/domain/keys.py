@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from mailwarren.ingest.domain.addresses import InvalidAddress, parse_address
-from mailwarren.ingest.domain.refusal import foreign_domain, invalid, missing
+from mailwarren.ingest.domain.refusal import foreign_domain, foreign_grant, invalid, missing
 from mailwarren.ingest.domain.requests import Permission
 
 MAX_NAME = 50
@@ -31,6 +31,15 @@ class ApiKey:
         """
         if self.domains is not None and domain not in self.domains:
             raise foreign_domain(domain, self.domains)
+
+    def check_grant(self, domains: Sequence[str] | None) -> None:
+        """A key that is limited to domains makes only keys that are limited to some of them.
+
+        Raises:
+            Refusal: 403.
+        """
+        if self.domains is not None and (domains is None or not set(domains) <= set(self.domains)):
+            raise foreign_grant(self.domains)
 
 
 def check_name(name: str) -> str:

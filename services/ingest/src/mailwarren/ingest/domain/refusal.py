@@ -102,6 +102,15 @@ def foreign_domain(domain: str, allowed: tuple[str, ...]) -> Refusal:
     )
 
 
+def foreign_grant(allowed: tuple[str, ...]) -> Refusal:
+    """403: a key would get more than its maker has."""
+    return Refusal(
+        HTTPStatus.FORBIDDEN,
+        Name.VALIDATION,
+        f"This API key can only make keys whose `domains` are some of its own: {', '.join(allowed)}.",
+    )
+
+
 def not_found(message: str) -> Refusal:
     """404."""
     return Refusal(HTTPStatus.NOT_FOUND, Name.NOT_FOUND, message)

@@ -105,7 +105,7 @@ async def _connect(host: Host, site: Site, settings: ClientSettings) -> Connecti
         problem = "connect timed out"
     except ssl.SSLError as error:
         kind, problem = UnreachableKind.TLS, f"TLS handshake: {describe(error)}"
-    except socket.gaierror as error:
+    except (socket.gaierror, UnicodeError) as error:  # UnicodeError: a name that IDNA cannot encode
         kind, problem = UnreachableKind.DNS, describe(error)
     except OSError as error:
         problem = describe(error)

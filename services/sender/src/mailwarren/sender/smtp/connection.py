@@ -28,6 +28,7 @@ class Connection(Wire):
         route: The ``Site.route`` that it may serve.
         capabilities: What the server offers.
         messages: Transactions begun.
+        kept: True when it has been used or has rested, so that the server may have given it up meanwhile.
         turns: Mails it got out of turn since it last served the head of the line (the pool's count).
         data_started: True when the gate of the last transaction has opened.
         dot_at: When the final dot of the last transaction was written (``time.time()``).
@@ -45,6 +46,7 @@ class Connection(Wire):
         "capabilities",
         "data_started",
         "dot_at",
+        "kept",
         "messages",
         "replied_at",
         "route",
@@ -59,6 +61,7 @@ class Connection(Wire):
         self.route = route
         self.capabilities = Capabilities()
         self.messages = 0
+        self.kept = False
         self.turns = 0
         self.data_started = False
         self.dot_at: float | None = None

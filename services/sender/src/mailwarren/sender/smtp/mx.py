@@ -132,7 +132,7 @@ class Resolver:
         exchanges = sorted(_exchange(value) for value in records.values)
         if exchanges == [(0, "")]:
             return NULL_MX, NEGATIVE_HOLD
-        exchanges = [exchange for exchange in exchanges if exchange[1]][:MOST_HOSTS]
+        exchanges = [exchange for exchange in exchanges if _is_name(exchange[1])][:MOST_HOSTS]
         found = await asyncio.gather(*(self._hosts.get(host) for _, host in exchanges))
         return _outcome(exchanges, found, records.ttl, nothing=NO_ADDRESS)
 
@@ -200,6 +200,15 @@ def _outcome(
 def _exchange(record: str) -> tuple[int, str]:
     preference, host = record.split()
     return int(preference), host.rstrip(".").lower()
+
+
+def _is_name(host: str) -> bool:
+    """Whether a zone names a host that can exist, and not its root or some escaped octets."""
+    try:
+        ascii_domain(host)
+    except ValueError:
+        return False
+    return True
 
 
 def _nameserver(text: str) -> dns.nameserver.Nameserver:

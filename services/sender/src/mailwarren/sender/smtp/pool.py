@@ -17,7 +17,6 @@ from mailwarren.sender.smtp.hosts import HostHealth, most_hopeful
 from mailwarren.sender.smtp.result import Abandoned, NoSession, Outcome, Result, Unreachable
 from mailwarren.sender.smtp.site import Site
 from mailwarren.sender.smtp.sitepool import SitePool, SiteStats
-from mailwarren.sender.smtp.waiting import Grant
 
 DIAL_HOLD = 5.0
 """Seconds that no more connections are tried after a server refused one beside those that it has."""
@@ -70,7 +69,6 @@ class Pool:
         self._settings = settings
         self._health = HostHealth(first_hold=host_hold, longest_hold=longest_hold, rng=rng or random.Random())
         self._sites: dict[str, SitePool] = {}
-        self._dials: set[asyncio.Task[Connection | NoSession]] = set()
         self._closing = False
         self._empty = asyncio.Event()
         self._empty.set()
@@ -93,27 +91,35 @@ class Pool:
         if self._closing:
             return Result(Abandoned())
         queue = self._queue(site)
+        asked = time.monotonic()
         connection = queue.take_idle(site.route)
-        started = time.monotonic()
         if connection is None:
-            grant = await queue.acquire(site.route)
-            started = time.monotonic()
-            found = grant if isinstance(grant, Connection) else await self._use(queue, site, grant)
+            found = await queue.acquire(site)
             if not isinstance(found, Connection):
-                return _unsent(found, started)
+                return _unsent(found, asked)
             connection = found
-        kept = connection.messages > 0
+        began = time.monotonic()
+        kept = connection.kept
         outcome = await connection.transact(envelope, data, may_send)
         if kept and _was_dead(connection, outcome):
-            found = await self._fresh(site)
+            self.retried_total += 1
+            queue = self._queue(site)
+            found = await queue.acquire(site, fresh=True)
             if not isinstance(found, Connection):
-                return _unsent(found, started)
-            connection, queue = found, self._queue(site)
+                return _unsent(found, asked)
+            connection, began = found, time.monotonic()
             outcome = await connection.transact(envelope, data, may_send)
-        duration = time.monotonic() - started
-        dot_at, replied_at = connection.dot_at, connection.replied_at
+        result = Result(
+            outcome,
+            connection.label,
+            connection.tls,
+            began - asked,
+            time.monotonic() - began,
+            connection.dot_at,
+            connection.replied_at,
+        )
         queue.release(connection)
-        return Result(outcome, connection.label, connection.tls, duration, dot_at, replied_at)
+        return result
 
     async def close(self, grace: float) -> None:
         """Finish what is in flight within ``grace`` seconds, then drop the rest; returns with every transport closed.
@@ -125,8 +131,6 @@ class Pool:
         for queue in list(self._sites.values()):
             queue.close()
         await self._emptied(grace)
-        for dial in self._dials:
-            dial.cancel()
         for queue in list(self._sites.values()):
             queue.cut()
         await self._emptied(CUT_GRACE)
@@ -146,7 +150,7 @@ class Pool:
     def _queue(self, site: Site) -> SitePool:
         queue = self._sites.get(site.name)
         if queue is None:
-            queue = SitePool(site.name, site.limits, dial_hold=DIAL_HOLD, emptied=self._forget)
+            queue = SitePool(site.name, site.limits, dial=self._dial, dial_hold=DIAL_HOLD, emptied=self._forget)
             self._sites[site.name] = queue
             self._empty.clear()
         elif queue.limits is not site.limits:
@@ -164,47 +168,13 @@ class Pool:
             async with asyncio.timeout(seconds):
                 await self._empty.wait()
 
-    async def _use(self, queue: SitePool, site: Site, grant: Connection | Grant) -> Connection | NoSession | Abandoned:
-        """Turn ``grant`` into a connection; when a dial fails beside others that stand, wait for one of those."""
-        while grant is Grant.DIAL:
-            known = self._health.failure(site.hosts, asyncio.get_running_loop().time())
-            try:
-                found = known or await self._dial(queue, site)
-            except asyncio.CancelledError:
-                queue.dial_ended(site.route, failed=False)
-                raise
-            if isinstance(found, Connection):
-                queue.adopt(found)
-                return found
-            failed = isinstance(found, NoSession)
-            others = queue.dial_ended(site.route, failed=failed)
-            if not (failed and others) or (known is not None and not queue.established(site.route)):
-                return found
-            grant = await queue.acquire(site.route, at_head=True)
-        return grant if isinstance(grant, Connection) else Abandoned()
-
-    async def _fresh(self, site: Site) -> Connection | NoSession | Abandoned:
-        """Get a new connection in place of a kept one that turned out to be dead, before all others in line."""
-        self.retried_total += 1
-        queue = self._queue(site)
-        return await self._use(queue, site, await queue.acquire(site.route, at_head=True, fresh=True))
-
-    async def _dial(self, queue: SitePool, site: Site) -> Connection | NoSession | Abandoned:
-        """Dial in a task of its own, so that closing the pool can end it without cancelling the sender."""
-        dial = asyncio.create_task(self._try_hosts(queue, site))
-        self._dials.add(dial)
-        dial.add_done_callback(self._dials.discard)
-        try:
-            await asyncio.wait((dial,))
-        except asyncio.CancelledError:
-            dial.cancel()
-            dial.add_done_callback(_drop)
-            raise
-        return Abandoned() if dial.cancelled() else dial.result()
-
-    async def _try_hosts(self, queue: SitePool, site: Site) -> Connection | NoSession:
-        failures = []
+    async def _dial(self, queue: SitePool, site: Site) -> Connection | NoSession:
+        """Try the hosts of ``site`` in order; without trying, when all failed a moment ago."""
         now = asyncio.get_running_loop().time()
+        known = self._health.failure(site.hosts, now)
+        if known is not None:
+            return known
+        failures = []
         for host in self._health.order(site.hosts, now):
             opened = await open_session(host, site, self._settings)
             if isinstance(opened, Connection):
@@ -231,16 +201,8 @@ def _was_dead(connection: Connection, outcome: Outcome) -> bool:
     return isinstance(outcome, Unreachable)
 
 
-def _unsent(found: NoSession | Abandoned, started: float) -> Result:
-    duration = time.monotonic() - started
+def _unsent(found: NoSession | Abandoned, asked: float) -> Result:
+    waited = time.monotonic() - asked
     if isinstance(found, Abandoned):
-        return Result(found, duration=duration)
-    return Result(found.failure, found.host, duration=duration)
-
-
-def _drop(dial: "asyncio.Task[Connection | NoSession]") -> None:
-    """The sender that dialled was cancelled; nobody wants the connection."""
-    if not dial.cancelled() and dial.exception() is None:
-        found = dial.result()
-        if isinstance(found, Connection):
-            found.abort()
+        return Result(found, waited=waited)
+    return Result(found.failure, found.host, waited=waited)

@@ -96,7 +96,8 @@ class Result:
         outcome: What decided it.
         host: The host that it was decided at, ``name[address]:port``; empty when none was tried.
         tls: ``TLSv1.3 TLS_AES_256_GCM_SHA384`` or the like; None without TLS.
-        duration: Seconds of connecting and dialogue; waiting for a free connection is not part of it.
+        waited: Seconds until there was a connection, or none to be had; dialling is part of it.
+        duration: Seconds of the dialogue, from MAIL on.
         dot_at: When the final dot was written (``time.time()``), None when it was not.
         replied_at: When the deciding reply came (``time.time()``), None when none came.
     """
@@ -104,6 +105,7 @@ class Result:
     outcome: Outcome
     host: str = ""
     tls: str | None = None
+    waited: float = 0.0
     duration: float = 0.0
     dot_at: float | None = None
     replied_at: float | None = None

@@ -1,21 +1,26 @@
-"""The connections of one site: who gets which, and when one more may be opened."""
+"""The connections of one site: who gets which, and when one more is opened."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 from mailwarren.sender.smtp.connection import Connection
-from mailwarren.sender.smtp.site import Host, SiteLimits
-from mailwarren.sender.smtp.waiting import Grant, Waiter, WaitingLine
+from mailwarren.sender.smtp.result import Abandoned, NoSession
+from mailwarren.sender.smtp.site import Host, Site, SiteLimits
+from mailwarren.sender.smtp.waiting import Found, Waiter, WaitingLine
 
 MOST_TURNS = 10
 """Mails that a connection may carry out of turn, because they are for its own route, while others wait."""
 
+Dial = Callable[["SitePool", Site], Coroutine[Any, Any, Connection | NoSession]]
+"""Opens one connection to one of the site's hosts."""
+
 
 @dataclass(frozen=True, slots=True)
 class SiteStats:
-    """What a site has now: connections (busy, idle or leaving), slots being dialled, senders waiting for one."""
+    """What a site has now: connections (busy, idle or leaving), dials under way, senders waiting."""
 
     name: str
     open: int
@@ -36,28 +41,33 @@ class _Route:
 
 
 class SitePool:
-    """Slots and their use. A slot is taken by a sender that dials, or by a connection until its transport is gone.
+    """Slots, each taken by a dial or by a connection until its transport is gone, and the line of those who wait.
 
-    A dial that fails while the route has other connections is read as the server's own limit: nobody dials that route
-    for ``dial_hold`` seconds, and the sender waits for one of the others.
+    A dial is made because somebody waits, but for nobody in particular: whoever is first in line gets the connection,
+    and whoever waits takes what comes first, a new connection or one that becomes free. A dial that fails while the
+    route has other connections, or dials, is read as the server's own limit: nobody dials that route for
+    ``dial_hold`` seconds, and those who wait go on waiting. When the last dial of a route without connections fails,
+    all who wait for it hear why.
 
     Args:
         name: The site's.
         limits: May be replaced at any time; connections over the limit leave when they become free.
+        dial: Opens a connection.
         dial_hold: Seconds.
         emptied: Called each time that nothing is left here.
     """
 
     def __init__(
-        self, name: str, limits: SiteLimits, *, dial_hold: float, emptied: Callable[["SitePool"], None]
+        self, name: str, limits: SiteLimits, *, dial: Dial, dial_hold: float, emptied: Callable[["SitePool"], None]
     ) -> None:
         self.name = name
         self.limits = limits
+        self._dial = dial
         self._dial_hold = dial_hold
         self._emptied = emptied
         self._loop = asyncio.get_running_loop()
         self._connections: set[Connection] = set()
-        self._dialling = 0
+        self._dials: set[asyncio.Task[Connection | NoSession]] = set()
         self._routes: dict[str, _Route] = {}
         self._line = WaitingLine()
         self._closing = False
@@ -69,69 +79,34 @@ class SitePool:
         having = self._routes.get(route)
         return having.idle.pop() if having is not None and having.idle else None
 
-    async def acquire(self, route: str, *, at_head: bool = False, fresh: bool = False) -> Connection | Grant:
-        """Wait in line for a connection of ``route``, or for a slot to dial; with ``fresh`` only for a slot.
+    async def acquire(self, site: Site, *, fresh: bool = False) -> Found:
+        """Return a connection for ``site``, waiting in line for it; with ``fresh`` one that was never used.
 
-        The slot of a ``Grant.DIAL`` must be given back by ``adopt`` or ``dial_ended``.
+        A connection must be given back by ``release``, whatever became of it.
         """
         if self._closing:
-            return Grant.CLOSED
-        if not fresh and (resting := self.take_idle(route)) is not None:
+            return Abandoned()
+        if not fresh and (resting := self.take_idle(site.route)) is not None:
             return resting
-        waiter = Waiter(route, fresh=fresh)
-        self._line.join(waiter, at_head=at_head)
+        waiter = Waiter(site, fresh=fresh)
+        self._line.join(waiter)
         self._serve_line()
-        if not waiter.future.done() and self._wants_slot(waiter):
-            self._make_room()
         try:
             return await waiter.future
         except asyncio.CancelledError:
             self._line.leave(waiter)
-            self._give_back(waiter)
+            self._take_back(waiter)
             raise
 
     def release(self, connection: Connection) -> None:
         """Its sender is done with ``connection``: hand it on, let it rest, or let it go."""
         if connection.closed:
             return
-        limits = self.limits
-        worn = connection.messages >= limits.messages_per_connection
-        if worn or self._closing or len(self._connections) + self._dialling > limits.connections:
+        connection.kept = True
+        if connection.messages >= self.limits.messages_per_connection:
             connection.quit()
-        elif not self._line:
-            self._rest(connection)
         else:
-            self._hand_on(connection)
-
-    def adopt(self, connection: Connection) -> None:
-        """A dial succeeded: its slot is the connection's until that is gone. The sender that dialled uses it."""
-        self._dialling -= 1
-        self._connections.add(connection)
-        having = self._routes[connection.route]
-        having.dialling -= 1
-        having.established += 1
-        if connection.gone:
-            self._gone(connection)
-        else:
-            connection.on_closed = partial(self._gone, connection)
-
-    def dial_ended(self, route: str, *, failed: bool) -> bool:
-        """A dial came to nothing; True when the route has, or is about to have, other connections to wait for.
-
-        ``failed`` is False for a dial that was given up by us, which says nothing about the server.
-        """
-        having = self._routes[route]
-        self._dialling -= 1
-        having.dialling -= 1
-        others = having.established + having.dialling > 0
-        if others and failed:
-            having.held_until = self._loop.time() + self._dial_hold
-        self._slot_freed(route)
-        return others
-
-    def established(self, route: str) -> bool:
-        """Whether ``route`` has a connection."""
-        return route in self._routes and self._routes[route].established > 0
+            self._place(connection)
 
     def reaches(self, host: Host) -> bool:
         """Whether there is a connection to ``host``."""
@@ -140,11 +115,13 @@ class SitePool:
     # --- closing ---
 
     def close(self) -> None:
-        """Turn away those who wait and let idle connections go; busy ones go when they are released."""
+        """Turn away those who wait, give up dials, let idle connections go; busy ones go when they are released."""
         self._closing = True
         while (waiter := self._line.head) is not None:
             self._line.leave(waiter)
-            waiter.future.set_result(Grant.CLOSED)
+            waiter.future.set_result(Abandoned())
+        for dial in self._dials:
+            dial.cancel()
         for having in self._routes.values():
             while having.idle:
                 having.idle.pop().quit()
@@ -158,64 +135,53 @@ class SitePool:
         """Count."""
         idle = sum(len(having.idle) for having in self._routes.values())
         opened = len(self._connections)
-        return SiteStats(self.name, opened, opened - idle, idle, self._dialling, len(self._line))
+        return SiteStats(self.name, opened, opened - idle, idle, len(self._dials), len(self._line))
 
-    # --- inside ---
+    # --- connections ---
 
-    def _rest(self, connection: Connection) -> None:
-        self._routes[connection.route].idle.append(connection)
-        connection.rest(self.limits.idle)
-
-    def _hand_on(self, connection: Connection) -> None:
-        """Serve the line: its head first, though a connection may stay with its own route for some turns."""
-        head = self._line.head
-        mine = self._line.first_of(connection.route)
-        if head is None or (mine is None and not self._wants_slot(head)):
+    def _place(self, connection: Connection) -> None:
+        """Give a connection to the line: to its head first, though it may stay with its own route for some turns."""
+        slots = len(self._connections) + len(self._dials)
+        if self._closing or (slots > self.limits.connections and self._surplus()):
+            connection.quit()
+            return
+        if not self._line:
             self._rest(connection)
-        elif mine is None or (mine is not head and connection.turns >= MOST_TURNS and self._wants_slot(head)):
+            return
+        head = self._line.head
+        mine = self._first_for(connection)
+        stranded = head is not None and slots == self.limits.connections and self._lacks_dial(head.route)
+        if mine is None and not stranded:
+            self._rest(connection)
+        elif mine is None or (mine is not head and stranded and connection.turns >= MOST_TURNS):
             connection.quit()
         else:
             connection.turns = 0 if mine is head else connection.turns + 1
             self._line.leave(mine)
             mine.future.set_result(connection)
+        self._serve_line()
 
-    def _wants_slot(self, waiter: Waiter) -> bool:
-        """Whether ``waiter`` would dial if it had a slot, or rather waits for a connection of its route."""
-        having = self._routes.get(waiter.route)
-        if waiter.fresh or having is None or having.established + having.dialling == 0:
-            return True
-        return self._loop.time() >= having.held_until
+    def _surplus(self) -> bool:
+        """Whether there are too many even when those that leave are gone."""
+        staying = sum(not connection.closed for connection in self._connections)
+        return staying + len(self._dials) > self.limits.connections
 
-    def _serve_line(self) -> None:
-        """Give free slots to those in line who want one, in order."""
-        while self._line and len(self._connections) + self._dialling < self.limits.connections:
-            waiter = self._line.head
-            if waiter is None or not self._wants_slot(waiter):
-                waiter = next(filter(self._wants_slot, self._line.heads()), None)
-            if waiter is None:
-                return
-            self._line.leave(waiter)
-            if not waiter.future.done():
-                self._dialling += 1
-                self._routes.setdefault(waiter.route, _Route()).dialling += 1
-                waiter.future.set_result(Grant.DIAL)
+    def _first_for(self, connection: Connection) -> Waiter | None:
+        needy = None if connection.kept else self._line.first_of(connection.route, fresh=True)
+        return needy or self._line.first_of(connection.route, fresh=False)
 
-    def _make_room(self) -> None:
-        """Let go of a connection that rests for another route."""
-        for having in self._routes.values():
-            if having.idle:
-                having.idle.pop(0).quit()
-                return
+    def _rest(self, connection: Connection) -> None:
+        connection.kept = True
+        self._routes[connection.route].idle.append(connection)
+        connection.rest(self.limits.idle)
 
-    def _give_back(self, waiter: Waiter) -> None:
+    def _take_back(self, waiter: Waiter) -> None:
         """Its sender was cancelled between being served and taking note of it."""
-        if not waiter.future.done() or waiter.future.cancelled():
-            return
-        given = waiter.future.result()
-        if isinstance(given, Connection):
-            self.release(given)
-        elif given is Grant.DIAL:
-            self.dial_ended(waiter.route, failed=False)
+        future = waiter.future
+        if future.done() and not future.cancelled() and future.exception() is None:
+            found = future.result()
+            if isinstance(found, Connection) and not found.closed:
+                self._place(found)
 
     def _gone(self, connection: Connection) -> None:
         """A connection's transport is closed."""
@@ -225,6 +191,90 @@ class SitePool:
         if connection in having.idle:
             having.idle.remove(connection)
         self._slot_freed(connection.route)
+
+    # --- dials ---
+
+    def _serve_line(self) -> None:
+        """Dial for those to whom no connection is on its way, in order of the line, as far as there are slots."""
+        while (waiter := self._next_to_dial_for()) is not None:
+            if len(self._connections) + len(self._dials) >= self.limits.connections:
+                self._make_room(waiter.route)
+                return
+            route = waiter.route
+            self._routes.setdefault(route, _Route()).dialling += 1
+            dial = self._loop.create_task(self._dial(self, waiter.site))
+            self._dials.add(dial)
+            dial.add_done_callback(partial(self._dialled, route))
+
+    def _next_to_dial_for(self) -> Waiter | None:
+        head = self._line.head
+        if head is None or self._lacks_dial(head.route):
+            return head
+        return next((waiter for waiter in self._line.heads() if self._lacks_dial(waiter.route)), None)
+
+    def _lacks_dial(self, route: str) -> bool:
+        """Whether one more connection of ``route`` should be opened for those who wait for it."""
+        having = self._routes.get(route)
+        if having is None:
+            return True
+        fresh = self._line.count(route, fresh=True)
+        if having.dialling >= fresh + self._line.count(route, fresh=False):
+            return False
+        alone = having.established + having.dialling == 0
+        return alone or having.dialling < fresh or self._loop.time() >= having.held_until
+
+    def _make_room(self, route: str) -> None:
+        """Let go of a connection that rests for another route."""
+        for other, having in self._routes.items():
+            if having.idle and other != route:
+                having.idle.pop(0).quit()
+                return
+
+    def _dialled(self, route: str, dial: "asyncio.Task[Connection | NoSession]") -> None:
+        self._dials.discard(dial)
+        having = self._routes[route]
+        having.dialling -= 1
+        if dial.cancelled():
+            self._slot_freed(route)
+            return
+        error = dial.exception()
+        found = error or dial.result()
+        if isinstance(found, Connection):
+            self._adopt(found)
+            return
+        # Who needed a fresh connection has waited for nothing else.
+        self._tell(route, found, fresh=True)
+        if having.established + having.dialling > 0:
+            having.held_until = self._loop.time() + self._dial_hold
+        else:
+            self._tell(route, found, fresh=False)
+        self._slot_freed(route)
+
+    def _tell(self, route: str, news: NoSession | BaseException, *, fresh: bool) -> None:
+        """End the waiting for ``route``; an exception is a bug of ours, better raised there than waited out."""
+        while (waiter := self._line.first_of(route, fresh=fresh)) is not None:
+            self._line.leave(waiter)
+            if isinstance(news, NoSession):
+                waiter.future.set_result(news)
+            else:
+                waiter.future.set_exception(news)
+
+    def _adopt(self, connection: Connection) -> None:
+        self._connections.add(connection)
+        self._routes[connection.route].established += 1
+        if not connection.closed:
+            connection.on_closed = partial(self._gone, connection)
+            self._place(connection)
+            return
+        # Lost in this moment. Somebody must hear of it, or we would dial such a server for ever.
+        waiter = self._first_for(connection)
+        if waiter is not None:
+            self._line.leave(waiter)
+            waiter.future.set_result(connection)
+        if connection.gone:
+            self._gone(connection)
+        else:
+            connection.on_closed = partial(self._gone, connection)
 
     def _slot_freed(self, route: str) -> None:
         self._serve_line()

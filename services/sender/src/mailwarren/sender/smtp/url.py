@@ -1,8 +1,10 @@
 """The address of a smarthost as one line of configuration."""
 
+import ipaddress
 from dataclasses import dataclass
 from urllib.parse import parse_qsl, unquote, urlsplit
 
+from mailwarren.sender.smtp.domains import ascii_domain
 from mailwarren.sender.smtp.site import Auth, TlsMode
 
 _PORTS = {"smtp": 25, "smtp+starttls": 587, "smtps": 465}
@@ -49,6 +51,8 @@ def parse_smtp_url(text: str) -> SmtpUrl:
         raise ValueError(_SHAPE)
     if parts.path not in {"", "/"} or parts.fragment:
         raise ValueError(f"an SMTP URL has no path and no fragment; {_ENCODE}")
+    if not _is_host(host):
+        raise ValueError("the host of an SMTP URL is a host name or an IP address, [in brackets] for IPv6")
     if port == 0:
         raise ValueError("port 0 is no SMTP server's")
     options = _options(parts.query, parts.scheme)
@@ -58,6 +62,17 @@ def parse_smtp_url(text: str) -> SmtpUrl:
         tls = TlsMode.VERIFY if options.get("verify", "yes") == "yes" else TlsMode.REQUIRED
     auth = _auth(parts.username, parts.password, plaintext=options.get("auth") == "plaintext")
     return SmtpUrl(host, port or _PORTS[parts.scheme], tls, parts.scheme == "smtps", auth)
+
+
+def _is_host(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        try:
+            ascii_domain(host)
+        except ValueError:
+            return False
+    return True
 
 
 def _options(query: str, scheme: str) -> dict[str, str]:

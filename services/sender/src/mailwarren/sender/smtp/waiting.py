@@ -2,49 +2,46 @@
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Iterable
-from enum import Enum, auto
 
 from mailwarren.sender.smtp.connection import Connection
+from mailwarren.sender.smtp.result import Abandoned, NoSession
+from mailwarren.sender.smtp.site import Site
 
-
-class Grant(Enum):
-    """What a waiting sender is told instead of being handed a connection."""
-
-    DIAL = auto()
-    """A slot is yours: open a connection."""
-    CLOSED = auto()
-    """The pool is closing."""
+Found = Connection | NoSession | Abandoned
+"""What waiting comes to: a connection, none to be had, or the pool was closed."""
 
 
 class Waiter:
     """One sender in line; compares by identity.
 
     Attributes:
-        route: The ``Site.route`` it needs.
-        fresh: True when only a new connection will do.
-        future: What it was given.
+        site: Where its mail goes; ``site.route`` is what it waits for.
+        fresh: True when only a connection that was never used will do.
+        future: What it gets.
     """
 
-    __slots__ = ("fresh", "future", "route")
+    __slots__ = ("fresh", "future", "route", "site")
 
-    def __init__(self, route: str, *, fresh: bool) -> None:
-        self.route = route
+    def __init__(self, site: Site, *, fresh: bool) -> None:
+        self.site = site
+        self.route = site.route
         self.fresh = fresh
-        self.future: asyncio.Future[Connection | Grant] = asyncio.get_running_loop().create_future()
+        self.future: asyncio.Future[Found] = asyncio.get_running_loop().create_future()
 
 
-_NOBODY: OrderedDict[Waiter, None] = OrderedDict()
+Waiters = OrderedDict[Waiter, None]
+
+_NOBODY: Waiters = OrderedDict()
 
 
 class WaitingLine:
-    """Waiters in order of arrival. Joining, leaving and taking the first, of all or of a route, cost O(1)."""
+    """Waiters in order of arrival. Joining, leaving and looking up the first, of all or of a route, cost O(1)."""
 
     __slots__ = ("_all", "_by_need")
 
     def __init__(self) -> None:
-        self._all: OrderedDict[Waiter, None] = OrderedDict()
-        self._by_need: dict[tuple[str, bool], OrderedDict[Waiter, None]] = {}
+        self._all: Waiters = OrderedDict()
+        self._by_need: dict[tuple[str, bool], Waiters] = {}
 
     def __len__(self) -> int:
         """How many wait."""
@@ -55,21 +52,24 @@ class WaitingLine:
         """Who is first in line."""
         return self._first(self._all)
 
-    def heads(self) -> Iterable[Waiter]:
-        """Who is first of each route; some may have been cancelled."""
-        return [next(iter(waiters)) for waiters in self._by_need.values()]
+    def heads(self) -> list[Waiter]:
+        """Who is first of each route."""
+        return [waiter for waiters in list(self._by_need.values()) if (waiter := self._first(waiters)) is not None]
 
-    def first_of(self, route: str) -> Waiter | None:
-        """Who is first of those that a kept connection of ``route`` can serve."""
-        return self._first(self._by_need.get((route, False), _NOBODY))
+    def first_of(self, route: str, *, fresh: bool) -> Waiter | None:
+        """Who is first of those of ``route`` that need a fresh connection, or of those that do not."""
+        return self._first(self._by_need.get((route, fresh), _NOBODY))
 
-    def join(self, waiter: Waiter, *, at_head: bool) -> None:
-        """Put ``waiter`` at the end, or in front of everybody when it has waited before."""
+    def count(self, route: str, *, fresh: bool) -> int:
+        """How many of ``route`` need a fresh connection, or do not."""
+        return len(self._by_need.get((route, fresh), _NOBODY))
+
+    def join(self, waiter: Waiter) -> None:
+        """Put ``waiter`` at the end; one that needs a fresh connection has had its turn and goes to the head."""
         same_need = self._by_need.setdefault((waiter.route, waiter.fresh), OrderedDict())
         self._all[waiter] = same_need[waiter] = None
-        if at_head:
+        if waiter.fresh:
             self._all.move_to_end(waiter, last=False)
-            same_need.move_to_end(waiter, last=False)
 
     def leave(self, waiter: Waiter) -> None:
         """Take ``waiter`` out, wherever it stands; nothing happens when it has left already."""
@@ -81,7 +81,7 @@ class WaitingLine:
             if not same_need:
                 del self._by_need[need]
 
-    def _first(self, waiters: OrderedDict[Waiter, None]) -> Waiter | None:
+    def _first(self, waiters: Waiters) -> Waiter | None:
         """The first that still waits; those whose task was cancelled a moment ago leave here."""
         while (waiter := next(iter(waiters), None)) is not None and waiter.future.done():
             self.leave(waiter)

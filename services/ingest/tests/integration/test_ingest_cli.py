@@ -1,0 +1,237 @@
+"""The `mailwarren` command against real servers: what it prints, and its exit status."""
+
+import json
+
+import pytest
+import structlog
+
+from mailwarren.contracts.codec import decode_parcel, encode_parcel, parcel_headers
+from mailwarren.contracts.lanes import Lane
+from mailwarren.contracts.parcel import Syntax
+from mailwarren.contracts.testing import a_parcel
+from mailwarren.contracts.topology import Topology
+from mailwarren.devstack.broker_names import delete_prefixed
+from mailwarren.ingest.cli import main
+
+
+@pytest.fixture
+def run(place, monkeypatch, capsys):
+    monkeypatch.setenv("MAILWARREN_AMQP_URL", place.amqp_url)
+    monkeypatch.setenv("MAILWARREN_DATABASE_URL", place.database_url)
+    monkeypatch.setenv("MAILWARREN_AMQP_PREFIX", place.prefix)
+    monkeypatch.setenv("MAILWARREN_RETRY_SCALE", "0.01")
+
+    def call(*arguments):
+        capsys.readouterr()
+        status = main(arguments)
+        printed = capsys.readouterr()
+        return status, printed.out, printed.err
+
+    yield call
+    structlog.reset_defaults()
+
+
+def lines(output):
+    return [json.loads(line) for line in output.splitlines()]
+
+
+def test_topology_apply_may_be_repeated_and_names_what_differs(run, place, queues):
+    assert run("topology", "apply")[0] == 0
+    queue = queues.topology.send_queue(Lane.BULK, "yahoo")
+    queues.channel.queue_delete(queue.name)
+    queues.channel.queue_declare(queue.name, durable=True, auto_delete=False, arguments={"x-queue-type": "classic"})
+    status, _, error = run("topology", "apply")
+    assert status == 1
+    assert queue.name in error
+    assert "inequivalent" in error
+    queues.channel.queue_delete(queue.name)
+    assert run("topology", "apply")[0] == 0
+
+
+def test_without_a_broker_the_reason_is_said(run, monkeypatch):
+    monkeypatch.setenv("MAILWARREN_AMQP_URL", "amqp://user:secret@127.0.0.1:1/x")
+    for command in (["topology", "apply", "--wait", "0"], ["queues", "--wait", "0"], ["dead", "list"]):
+        status, _, error = run(*command)
+        assert status == 1
+        assert "no broker" in error
+        assert "secret" not in error
+
+
+def test_wrong_settings_are_named_without_their_value(run, monkeypatch):
+    monkeypatch.setenv("MAILWARREN_DATABASE_URL", "mysql://user:secret@x/y")
+    status, _, error = run("migrate")
+    assert status == 1
+    assert "database_url" in error
+    assert "secret" not in error
+
+
+def test_queues_shows_depths(run, client, queues, mail):
+    client.post("/emails", json=mail | {"to": "bob@gmail.com"})
+    name = queues.topology.send_queue(Lane.NORMAL, "google").name
+    depths = {item["name"]: item["messages"] for item in lines(run("queues", "--json")[1])}
+    assert depths[name] == 1
+    assert len(depths) == len(queues.topology.all_queues)
+    assert name in run("queues")[1]
+
+
+def test_topology_show_prints_what_apply_declares(run):
+    shown = lines(run("topology", "show")[1])
+    assert sum("queue" in item for item in shown) == len(Topology(retry_scale=0.01).all_queues)
+
+
+def test_a_bootstrapped_key_works_and_a_given_token_is_installed_once(run, server, place, queues, mail, monkeypatch):
+    assert run("migrate")[0] == 0
+    first = lines(run("keys", "bootstrap", "--name", "one", "--domain", "sender.test")[1])[-1]
+    with server.client(first["token"]) as client:
+        assert client.post("/emails", json=mail).status_code == 200
+        assert client.post("/emails", json=mail | {"from": "a@other.test"}).status_code == 403
+        assert client.get("/api-keys").json()["data"][0]["id"] == first["id"]
+    monkeypatch.setenv("BOOT", "mw_" + "a1B2" * 8)
+    given = [lines(run("keys", "bootstrap", "--name", "two", "--token-env", "BOOT")[1])[-1] for _ in range(2)]
+    assert given[0] == given[1]
+    assert len(place.sql("SELECT id FROM tenants")) == 1
+    monkeypatch.setenv("BOOT", "short")
+    assert run("keys", "bootstrap", "--name", "two", "--token-env", "BOOT")[0] == 1
+    assert run("keys", "bootstrap", "--name", "", "--wait", "0")[0] == 1
+
+
+def test_send_posts_a_mail(run, server, caller, queues, monkeypatch):
+    arguments = ("send", "--from", "ada@sender.test", "--to", "bob@example.test", "--priority", "high")
+    status, _, error = run(*arguments)
+    assert (status, "MAILWARREN_API_URL" in error) == (1, True)
+    monkeypatch.setenv("MAILWARREN_API_URL", server.url)
+    monkeypatch.setenv("MAILWARREN_API_KEY", caller.token)
+    email_id = lines(run(*arguments)[1])[0]["id"]
+    [parcel] = queues.parcels()
+    assert (str(parcel.deliveries[0].email_id), parcel.lane) == (email_id, Lane.HIGH)
+    assert parcel.content.syntax is Syntax.LITERAL
+    assert "`to`" in run("send", "--from", "ada@sender.test", "--to", "bob")[2]
+    monkeypatch.setenv("MAILWARREN_API_URL", "http://127.0.0.1:1/v1")
+    assert run(*arguments)[0] == 1
+
+
+class Dead:
+    """Puts messages into mail.dead as senders and the broker do."""
+
+    def __init__(self, queues):
+        self.queues = queues
+        self.channel = queues.channel
+
+    def parked(self, body, headers, key="normal.google", **why):
+        message = self.channel.prepare_message(body, content_type="application/json", content_encoding="utf-8",
+                                               headers=headers | why)  # fmt: skip
+        self.channel.basic_publish(message, self.queues.topology.dead.name, key)
+
+    def depth(self):
+        return self.channel.queue_declare(self.queues.topology.dead_queue.name, passive=True).message_count
+
+
+def reason(place, key="normal.google"):
+    return {
+        "mw-reason": "KeyError: 'x'", "mw-from": f"{place.prefix}send.{key}",
+        "mw-exchange": f"{place.prefix}mail.accept", "mw-key": key,
+    }  # fmt: skip
+
+
+def test_dead_letters_are_listed_shown_and_replayed_to_be_settled(run, place, queues, wait_until):
+    dead = Dead(queues)
+    parcels = [
+        a_parcel(to=("bob@gmail.com",), shard="google"),
+        a_parcel(to=("carol@gmail.com",), shard="google", turn=4),
+    ]
+    for parcel in parcels:
+        dead.parked(encode_parcel(parcel), parcel_headers(parcel), **reason(place))
+    wait_until(lambda: dead.depth() == 2)
+    listed = lines(run("dead", "list")[1])
+    assert [item["parcel"] for item in listed] == [str(parcel.id) for parcel in parcels]
+    assert listed[0]["reason"] == "KeyError: 'x'"
+    assert listed[0]["replay_to"] == f"{place.prefix}mail.accept normal.google"
+    assert "bob@gmail.com" not in json.dumps(listed)
+    wait_until(lambda: dead.depth() == 2)
+    assert lines(run("dead", "show", "2")[1])[0]["to"][0]["to"] == "carol@gmail.com"
+    assert run("dead", "show", "3")[0] == 1
+    wait_until(lambda: dead.depth() == 2)
+    assert run("dead", "replay", "2")[:2] == (0, "replayed 1\n")
+    [message] = queues.take(queues.topology.send_queue(Lane.NORMAL, "google").name)
+    again = decode_parcel(message.body.encode(), message.headers)
+    assert (again.id, again.settle, again.turn) == (parcels[1].id, True, 5)
+    assert not {name for name in message.headers if name.startswith("mw-")} - {"mw-version", "mw-type"}
+    assert len(queues.recorded()) == 1
+    wait_until(lambda: dead.depth() == 1)
+    assert run("dead", "replay", "--all")[0] == 0
+    wait_until(lambda: dead.depth() == 0)
+    assert run("dead", "replay", "--all")[1] == "there are no dead letters\n"
+
+
+def test_what_cannot_be_read_is_shown_and_replayed_as_it_was(run, place, queues, wait_until):
+    dead = Dead(queues)
+    dead.parked(b'{"not": "a parcel"}', {"mw-type": "parcel"}, **reason(place))
+    wait_until(lambda: dead.depth() == 1)
+    assert lines(run("dead", "show", "1")[1])[0]["body"] == '{"not": "a parcel"}'
+    assert run("dead", "replay", "1")[0] == 0
+    [message] = queues.take(queues.topology.send_queue(Lane.NORMAL, "google").name)
+    assert message.body == '{"not": "a parcel"}'
+
+
+def test_what_the_broker_dead_lettered_goes_back_by_its_x_death(run, queues, wait_until):
+    parcel = a_parcel(to=("bob@gmail.com",), shard="google")
+    death = {
+        "x-death": [
+            {"queue": "send", "reason": "delivery_limit", "exchange": queues.topology.send.name,
+             "routing-keys": ["normal.google.40ms.3"], "count": 1},
+        ],
+        "x-first-death-queue": "send",
+    }  # fmt: skip
+    dead = Dead(queues)
+    dead.parked(encode_parcel(parcel), parcel_headers(parcel) | death)
+    wait_until(lambda: dead.depth() == 1)
+    assert lines(run("dead", "list")[1])[0]["reason"] == "delivery_limit"
+    assert run("dead", "replay", "1")[0] == 0
+    [message] = queues.take(queues.topology.send_queue(Lane.NORMAL, "google").name)
+    assert "x-death" not in message.headers
+    assert queues.recorded() == []
+
+
+def test_unrouted_mail_goes_back_to_the_send_queues_under_its_key(run, queues, wait_until):
+    parcel = a_parcel(to=("bob@gmail.com",), shard="google")
+    queue = queues.topology.send_queue(Lane.NORMAL, "google")
+    key = "normal.google.40ms.3"
+    queues.channel.queue_unbind(queue.name, queues.topology.send.name, "normal.google.#")
+    message = queues.channel.prepare_message(encode_parcel(parcel), headers=parcel_headers(parcel))
+    queues.channel.basic_publish(message, queues.topology.send.name, key)
+    wait_until(lambda: len(lines(run("dead", "--unrouted", "list")[1])) == 1)
+    listed = lines(run("dead", "--unrouted", "list")[1])
+    assert listed[0]["replay_to"] == f"{queues.topology.send.name} {key}"
+    queue(queues.channel).declare()
+    wait_until(lambda: run("dead", "--unrouted", "replay", "--all")[1] == "replayed 1\n")
+    [again] = queues.parcels(queue.name)
+    assert (again.id, again.settle) == (parcel.id, True)
+    assert run("dead", "--unrouted", "list")[1] == ""
+
+
+def test_a_replay_that_nobody_takes_leaves_the_message(run, place, queues, wait_until):
+    dead = Dead(queues)
+    parcel = a_parcel()
+    dead.parked(encode_parcel(parcel), parcel_headers(parcel), **reason(place, "normal.nowhere"))
+    wait_until(lambda: dead.depth() == 1)
+    status, _, error = run("dead", "replay", "1")
+    assert (status, "was not taken" in error) == (1, True)
+    wait_until(lambda: dead.depth() == 1)
+    dead.parked(encode_parcel(parcel), parcel_headers(parcel))
+    wait_until(lambda: dead.depth() == 2)
+    assert "does not say where" in run("dead", "replay", "2")[2]
+    assert run("dead", "purge", "--yes")[1] == "deleted 2\n"
+
+
+def test_wrong_arguments_are_status_2(run):
+    for arguments in (["dead", "purge"], ["dead", "replay"], ["dead", "show", "0"], ["nothing"], []):
+        with pytest.raises(SystemExit) as ended:
+            main(arguments)
+        assert ended.value.code == 2
+
+
+def test_dead_letters_of_a_broker_without_topology(run, place, monkeypatch):
+    monkeypatch.setenv("MAILWARREN_AMQP_PREFIX", "nothing-here.")
+    status, _, error = run("dead", "list")
+    assert (status, "topology apply" in error) == (1, True)
+    delete_prefixed(place.amqp_url, "nothing-here.")

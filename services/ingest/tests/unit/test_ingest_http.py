@@ -1,0 +1,105 @@
+"""Reading bodies with a limit, and the OpenAPI document."""
+
+import json
+
+import pytest
+
+from mailwarren.ingest.api.body import PATIENCE, ClientGone, read_body
+from mailwarren.ingest.api.docs import openapi
+from mailwarren.ingest.api.table import ENDPOINTS
+from mailwarren.ingest.domain.refusal import Refusal
+from mailwarren.ingest.domain.requests import Permission
+
+LIMIT = 100
+
+
+def client(*chunks, gone=False):
+    """An ASGI receive that counts what was read."""
+    messages = [{"type": "http.request", "body": chunk, "more_body": True} for chunk in chunks]
+    messages.append({"type": "http.disconnect"} if gone else {"type": "http.request", "body": b"", "more_body": False})
+
+    async def receive():
+        receive.read += 1
+        return messages.pop(0)
+
+    receive.read = 0
+    return receive
+
+
+@pytest.mark.parametrize("chunks", [[], [b"x" * LIMIT], [b"x" * 60, b"y" * 40], [b"x"] * LIMIT])
+async def test_a_body_up_to_the_limit_is_read(chunks):
+    assert await read_body(client(*chunks), None, LIMIT) == b"".join(chunks)
+
+
+async def test_a_little_too_much_is_heard_out():
+    receive = client(b"x" * LIMIT, b"y", b"z")
+    with pytest.raises(Refusal) as caught:
+        await read_body(receive, str(LIMIT + 2), LIMIT)
+    assert (caught.value.status, caught.value.name, receive.read) == (413, "payload_too_large", 4)
+
+
+async def test_an_announced_flood_is_not_read_at_all():
+    receive = client(b"x")
+    with pytest.raises(Refusal):
+        await read_body(receive, str(LIMIT * PATIENCE + 1), LIMIT)
+    assert receive.read == 0
+
+
+async def test_a_silent_flood_is_cut_off():
+    receive = client(*[b"x" * LIMIT] * 1000)
+    with pytest.raises(Refusal):
+        await read_body(receive, None, LIMIT)
+    assert receive.read == PATIENCE + 1
+
+
+async def test_a_client_that_goes_away_and_one_that_cannot_count():
+    with pytest.raises(ClientGone):
+        await read_body(client(b"x", gone=True), "5", LIMIT)
+    with pytest.raises(Refusal, match="Content-Length"):
+        await read_body(client(), "x", LIMIT)
+
+
+@pytest.fixture(scope="module")
+def document():
+    return json.loads(json.dumps(openapi(ENDPOINTS, "1")))
+
+
+def test_every_endpoint_is_described_with_its_body_and_answers(document):
+    for endpoint in ENDPOINTS:
+        operation = document["paths"][endpoint.path][endpoint.method.lower()]
+        assert ("requestBody" in operation) == (endpoint.request is not None)
+        answer = operation["responses"][str(endpoint.status)]["content"]["application/json"]["schema"]
+        assert answer["$ref"].rpartition("/")[2] in document["components"]["schemas"]
+        assert "401" in operation["responses"]
+    assert sum(len(methods) for methods in document["paths"].values()) == len(ENDPOINTS)
+
+
+def test_references_lead_somewhere(document):
+    def references(value):
+        if isinstance(value, dict):
+            for key, inner in value.items():
+                if key == "$ref":
+                    yield inner
+                else:
+                    yield from references(inner)
+        elif isinstance(value, list):
+            for inner in value:
+                yield from references(inner)
+
+    names = {reference.rpartition("/")[2] for reference in references(document)}
+    assert {"EmailBody", "BulkBody", "RecipientBody", "ErrorBody", "EmailFull"} <= names
+    assert names <= set(document["components"]["schemas"])
+
+
+def test_the_schema_of_an_email_has_the_wires_names(document):
+    schema = document["components"]["schemas"]["EmailBody"]
+    assert set(schema["required"]) == {"from", "to", "subject"}
+    assert schema["additionalProperties"] is False
+    assert "Not supported yet" in schema["properties"]["scheduled_at"]["description"]
+    error = document["components"]["schemas"]["ErrorBody"]
+    assert error["required"] == ["statusCode", "name", "message"]
+
+
+def test_a_sending_key_may_send_and_nothing_else():
+    allowed = {endpoint.name for endpoint in ENDPOINTS if endpoint.permission is Permission.SENDING}
+    assert allowed == {"send", "send_batch", "send_bulk"}
