@@ -103,9 +103,10 @@ class Link:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        if self._task:
+        # More than once: a cancel that meets a refused connection inside the client library can be lost.
+        while self._task is not None and not self._task.done():
             self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await asyncio.wait([self._task], timeout=0.5)
         await self._drop()
 
     async def _keep(self) -> None:
