@@ -174,3 +174,14 @@ async def test_a_consumer_that_the_broker_cancels_is_set_up_again(rabbitmq, even
     async with link:
         await eventually(lambda: link.epoch == 2 and link.up)
     assert len(queues) == 2
+
+
+async def test_leaving_ends_the_link_at_whatever_moment_of_connecting_it_comes() -> None:
+    """A cancel that meets a refused connection can be lost inside the client library."""
+
+    async def leave_after(seconds: float) -> None:
+        async with Link("amqp://x:y@127.0.0.1:9/", "test"):
+            await asyncio.sleep(seconds)
+
+    async with asyncio.timeout(15):
+        await asyncio.gather(*(leave_after(0.9 * number / 300) for number in range(300)))

@@ -36,8 +36,6 @@ from mailwarren.runtime.shutdown import stop_on_signals
 
 log = structlog.get_logger()
 
-LINK_END = 2.0
-
 
 @dataclass(frozen=True, slots=True)
 class Api:
@@ -75,7 +73,7 @@ async def running_api(settings: Settings) -> AsyncIterator[Api]:
     health.add("keys", lambda: keys.loaded)
     health.add("broker", lambda: link.epoch > 0)
     services = Services(submit, broker, keys, Reads(database, settings.read_wait), health, settings.max_body)
-    async with database, _ended_for_sure(link):
+    async with database, link:
         tasks = _follow(keys.follow(), depths.follow(), unconfirmed.follow(), claims.clean())
         try:
             yield Api(make_app(services), health, keys, depths, unconfirmed)
@@ -95,21 +93,6 @@ def _follow(*coroutines: Coroutine[Any, Any, None]) -> list[asyncio.Task[None]]:
     for task in tasks:
         task.add_done_callback(ended)
     return tasks
-
-
-@contextlib.asynccontextmanager
-async def _ended_for_sure(link: Link) -> AsyncIterator[None]:
-    # A cancel that meets a refused connection is lost inside of aiormq, and the link would connect for ever.
-    await link.__aenter__()
-    try:
-        yield
-    finally:
-        ended = False
-        while not ended:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(LINK_END):
-                    await link.__aexit__()
-                ended = True
 
 
 async def _end(tasks: list[asyncio.Task[None]]) -> None:
