@@ -3,11 +3,15 @@
 from prometheus_client import Counter, Gauge, Histogram
 
 from mailwarren.contracts.events import Event, Kind
+from mailwarren.contracts.routing import domain_of
+from mailwarren.contracts.shards import shard_of
 
 _LATENCY = (0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 30, 60, 300, 900, 3600, 14400)
 
 _attempts = Counter(
-    "mailwarren_sender_attempts_total", "Attempts by what they led to", ["lane", "site", "result", "bounce_class"]
+    "mailwarren_sender_attempts_total",
+    "Attempts by what they led to",
+    ["lane", "shard", "provider", "result", "bounce_class"],
 )
 _accept_to_delivered = Histogram(
     "mailwarren_sender_accept_to_delivered_seconds",
@@ -41,7 +45,7 @@ _connections = Gauge("mailwarren_sender_smtp_connections", "Open SMTP connection
 _connections_opened = Gauge("mailwarren_sender_smtp_connections_opened", "SMTP connections opened so far")
 _epoch = Gauge("mailwarren_sender_epoch", "Broker connections of the consumer so far")
 
-# Sites beyond this many share one label value: a direct-to-MX sender meets any number of them.
+# All other sites share one label value: a direct-to-MX sender meets any number of them.
 _KNOWN_SITES = frozenset({"google", "microsoft", "yahoo", "apple", "smarthost"})
 
 
@@ -50,8 +54,9 @@ def record_event(event: Event) -> None:
     tried = event.tried
     if tried is None:
         return
-    site = tried.site if tried.site in _KNOWN_SITES else "other"
-    _attempts.labels(event.lane, site, event.kind, tried.bounce_class or "none").inc()
+    provider = tried.site if tried.site in _KNOWN_SITES else "other"
+    shard = shard_of(domain_of(event.to))
+    _attempts.labels(event.lane, shard, provider, event.kind, tried.bounce_class or "none").inc()
     _attempt_seconds.labels(event.lane).observe(tried.duration)
     if event.accepted_at is None:
         return

@@ -51,3 +51,21 @@ async def test_close_ends_dials_that_hang(server, send, pool, until):
 
     assert (await task).outcome == Abandoned()
     await until(lambda: target.open == 0)
+
+
+async def test_a_mail_whose_kept_connection_dies_while_the_pool_closes_is_not_dialled_for(server, send, pool, until):
+    target = await server()
+    await send(target)
+    target.answers["MAIL"] = "hang"
+    task = asyncio.create_task(send(target))
+    await until(lambda: target.commands[-1].startswith("MAIL") and len(target.mails) == 1)
+    closing = asyncio.create_task(pool.close(5.0))
+    await asyncio.sleep(0.02)
+
+    await target.stop()
+
+    assert (await task).outcome == Abandoned()
+    async with asyncio.timeout(1):
+        await closing
+    assert len(target.sessions) == 1
+    assert pool.stats().retried_total == 0

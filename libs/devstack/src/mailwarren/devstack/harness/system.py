@@ -239,6 +239,10 @@ class System:
                 raise TimeoutError("the ledger could not be read")
             time.sleep(0.5)
 
+    def metrics_url(self, name: str) -> str:
+        """Where a service shows its metrics."""
+        return self._ready[name].replace("/readyz", "/metrics")
+
     def logs(self) -> str:
         """The ends of all logs, for a failing test."""
         return "\n".join(f"--- {name}\n{service.tail()}" for name, service in self.services.items())

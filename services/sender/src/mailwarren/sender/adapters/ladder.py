@@ -4,13 +4,14 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import aio_pika
 import structlog
 
 from mailwarren.contracts.codec import encode_parcel, parcel_headers
 from mailwarren.contracts.parcel import Parcel, Wait
 from mailwarren.contracts.routing import ladder_key
 from mailwarren.contracts.topology import Topology
-from mailwarren.runtime.amqp import Publisher, PublishError
+from mailwarren.runtime.amqp import Link, Publisher, PublishError
 from mailwarren.sender import metrics
 
 log = structlog.get_logger()
@@ -30,9 +31,21 @@ class Stale(Exception):
 class LadderWriter:
     """Publishes to ``mail.defer`` and ``mail.dead``, again and again while the parcel is ours."""
 
-    def __init__(self, publisher: Publisher, topology: Topology) -> None:
+    def __init__(self, link: Link, publisher: Publisher, topology: Topology) -> None:
         self._publisher = publisher
         self._topology = topology
+        link.on_up(self._check_rungs)
+
+    async def _check_rungs(self, connection: aio_pika.abc.AbstractConnection) -> None:
+        """Fail the connect when a rung is missing, as it is when ``topology apply`` ran for another time scale.
+
+        The event partition would still take the deferral, so the publish would be confirmed, and nothing would bring
+        the parcel back: ``mandatory`` cannot notice.
+        """
+        channel = await connection.channel(publisher_confirms=False)
+        for queue in self._topology.rung_queues:
+            await channel.declare_queue(queue.name, passive=True)
+        await channel.close()
 
     async def put(self, parcel: Parcel, wait: float, owned: Owned) -> None:
         """Put a parcel on the rung for ``wait`` seconds; a deferral reaches its event partition as well.

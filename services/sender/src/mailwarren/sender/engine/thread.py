@@ -79,7 +79,7 @@ class EngineThread:
             slots = asyncio.Semaphore(settings.in_flight)
             deliverer = Deliverer(
                 outcomes=outcomes,
-                ladder_writer=LadderWriter(publisher, topology),
+                ladder_writer=LadderWriter(link, publisher, topology),
                 control=control,
                 settler=Settler(asker, topology.ladder, self._patience, self._handover.connected_for),
                 transmitter=Transmitter(routes=build_routes(settings), pool=pool, outcomes=outcomes),
@@ -109,6 +109,9 @@ class EngineThread:
             since_beat += GAUGES_EVERY
             if since_beat >= BEAT_EVERY:
                 self._heartbeat.beat("engine")
+                if not self._handover.connected:
+                    # Without a broker the consumer's loop does not turn; a restart would not help it.
+                    self._heartbeat.beat("consumer")
                 since_beat = 0.0
             await asyncio.sleep(GAUGES_EVERY)
 

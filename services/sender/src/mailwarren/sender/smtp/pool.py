@@ -102,6 +102,8 @@ class Pool:
         kept = connection.kept
         outcome = await connection.transact(envelope, data, may_send)
         if kept and _was_dead(connection, outcome):
+            if self._closing:
+                return _unsent(Abandoned(), asked)
             self.retried_total += 1
             queue = self._queue(site)
             found = await queue.acquire(site, fresh=True)
