@@ -7,6 +7,7 @@ from typing import Any
 
 import structlog
 from fastapi import FastAPI
+from fastapi_offline import FastAPIOffline
 from starlette.exceptions import HTTPException
 from starlette.routing import Route
 
@@ -26,7 +27,14 @@ _GIVEN = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 
 def make_app(services: Services) -> "RequestIds":
     """The application that uvicorn serves."""
-    app = _App(title="Mailwarren", redoc_url=None, exception_handlers={HTTPException: on_http_exception})
+    # The documentation page's script comes with us: a cluster, or a machine that tries the demo, may have no way out.
+    app = FastAPIOffline(
+        title="Mailwarren",
+        redoc_url=None,
+        static_url="/docs-static",
+        exception_handlers={HTTPException: on_http_exception},
+    )
+    app.openapi = _openapi  # type: ignore[method-assign]  # FastAPI's documented way to replace it
     # In front of FastAPI's own routes: the router tries them in order, and the first is the hottest.
     app.router.routes[:0] = [
         Route(endpoint.path, EndpointApp(endpoint, services), methods=[endpoint.method]) for endpoint in ENDPOINTS
@@ -35,10 +43,9 @@ def make_app(services: Services) -> "RequestIds":
     return RequestIds(app)
 
 
-class _App(FastAPI):
-    def openapi(self) -> dict[str, Any]:
-        """The document of our table, instead of FastAPI's of its own kind of routes."""
-        return openapi(ENDPOINTS, version("mailwarren-ingest"))
+def _openapi() -> dict[str, Any]:
+    """The document of our table, instead of FastAPI's of its own kind of routes."""
+    return openapi(ENDPOINTS, version("mailwarren-ingest"))
 
 
 class RequestIds:
