@@ -122,8 +122,9 @@ class Parcel(msgspec.Struct, frozen=True, omit_defaults=True):
     """1 to 50 deliveries that share a content, and where they stand. Times are Unix seconds.
 
     ``attempt`` numbers the try to be made next, from 1. ``not_before`` is when it is due. ``settle`` asks for a
-    question to the tracker before anything is sent (a repeated keyed call). ``turn`` counts the changes of custody
-    that are not new attempts, so that the tracker can tell the newer holder of a parcel from a copy of it.
+    question to the tracker before anything is sent (a keyed call, of which there may be two copies). ``turn`` counts
+    the changes of custody that are not new attempts, so that the tracker can tell the newer holder of a parcel from a
+    copy of it.
     ``asked_at`` is when the first unanswered question of this attempt was put.
     """
 

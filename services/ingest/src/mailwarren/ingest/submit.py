@@ -137,7 +137,9 @@ class Submit:
         claim = await self._claim(submission.caller.tenant, submission.keyed)
         if isinstance(claim, Replay):
             return Answered(claim.status, claim.answer, replayed=True)
-        work = _work(submission, claim.base, settle=claim.repeated)
+        # Also the first copy of a keyed call is settled: a repeat may be on its way to another sender while this one
+        # is being sent, and only a claim keeps the two from sending both.
+        work = _work(submission, claim.base, settle=True)
         try:
             outcome = await self._run(work)
             answered = answer(outcome)

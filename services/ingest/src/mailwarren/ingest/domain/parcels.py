@@ -18,7 +18,7 @@ class Plan:
     """What all parcels of a request have in common.
 
     ``base`` is the id whose partition everything of the request goes through. ``request_id`` is set for bulk calls
-    only. ``settle`` marks a repeated keyed call.
+    only. ``settle`` marks a keyed call.
     """
 
     tenant: UUID
