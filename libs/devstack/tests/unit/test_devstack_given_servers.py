@@ -41,3 +41,11 @@ def test_another_database_keeps_the_options() -> None:
     assert with_database("postgresql+asyncpg://u:p@h:1/a?sslmode=require", "b") == (
         "postgresql+asyncpg://u:p@h:1/b?sslmode=require"
     )
+
+
+def test_a_password_that_is_part_of_a_word_in_our_file_is_still_the_users(tmp_path: Path) -> None:
+    memory = tmp_path / "rabbitmq" / "broker.json"
+    memory.parent.mkdir()
+    memory.write_text('{"user": "mailwarren", "password": "0a1b2c3d", "amqp": 25916}')
+    url = "amqp://mail:mail@127.0.0.1:45672/mailwarren"
+    assert Given.from_environment(LocalDir(tmp_path), {"MAILWARREN_AMQP_URL": url}).amqp_url == url

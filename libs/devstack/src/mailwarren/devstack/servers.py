@@ -1,7 +1,8 @@
 """The broker and the database of a stack: private ones under the supervisor, or those that the user gave."""
 
+import json
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -34,13 +35,19 @@ class Given:
         def read(name: str, memory: Path) -> str | None:
             url = environ.get(name) or None
             password = urlsplit(url).password if url else None
-            ours = password is not None and memory.exists() and password in memory.read_text()
+            ours = password is not None and memory.exists() and password in _values(memory)
             return None if ours else url
 
         return cls(
             read(AMQP_URL, local.path / "rabbitmq" / "broker.json"),
             read(DATABASE_URL, local.path / "postgres" / "account.json"),
         )
+
+
+def _values(memory: Path) -> Collection[object]:
+    # Whole values: a password of the user's may well be a part of some word in the file.
+    kept: dict[str, object] = json.loads(memory.read_text())
+    return list(kept.values())
 
 
 def private_rabbitmq(home: Path, *, log: Path | None = None) -> RabbitMQ | DockerRabbitMQ:
