@@ -202,6 +202,7 @@ CASES = (
     Case("marker.log.v1", Marker(nonce=ASKER), codec.decode_control),
 )
 cases = pytest.mark.parametrize("case", CASES, ids=lambda case: case.file)
+written = pytest.mark.parametrize("case", [one for one in CASES if not one.decode_only], ids=lambda case: case.file)
 
 
 def golden(case: Case) -> tuple[dict[str, Any], bytes]:
@@ -216,10 +217,8 @@ def test_a_golden_message_is_still_read(case: Case) -> None:
     assert case.value == case.decode(body, headers)
 
 
-@cases
+@written
 def test_a_value_is_still_written_as_its_golden_message(case: Case) -> None:
-    if case.decode_only:
-        pytest.skip("of an older version")
     headers, body = golden(case)
     assert body == case.encode(case.value)
     assert headers == case.headers(case.value)
