@@ -1,6 +1,7 @@
 """The Dockerfile builds every member and starts each service as the one-machine system does."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -104,3 +105,9 @@ def test_the_build_takes_what_the_lock_says_and_one_service_only(instructions) -
 def test_each_service_is_a_package(root, service: str) -> None:
     (project,) = [*root.glob(f"services/{service}/pyproject.toml"), *root.glob(f"loadtest/{service}/pyproject.toml")]
     assert f'name = "mailwarren-{service}"' in project.read_text()
+
+
+def test_uv_is_the_one_that_bootstrap_fetches(root, instructions) -> None:
+    said = re.search(r'^UV_VERSION = "(.+)"$', (root / "bin/bootstrap_steps/uv_tool.py").read_text(), re.MULTILINE)
+    assert said
+    assert re.findall(r"\buv==(\S+)", " ".join(instructions)) == [said[1]]

@@ -4,7 +4,6 @@ import secrets
 import shutil
 import signal
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,13 +13,12 @@ from mailwarren.devstack.databases import can_query, create_database, with_datab
 from mailwarren.devstack.errors import DevstackError
 from mailwarren.devstack.ports import free_ports, is_free
 from mailwarren.devstack.postgres_files import PostgresFiles, place, remove
-from mailwarren.devstack.process import LocalProcess, ProcessSpec, log_tail
+from mailwarren.devstack.private_server import PrivateServer
+from mailwarren.devstack.process import ProcessSpec
 from mailwarren.devstack.state import write_json
 
 USER = "mailwarren"
 DATABASE = "mailwarren"
-START_SECONDS = 60.0
-_POLL_SECONDS = 0.02
 _SETTINGS = {
     "listen_addresses": "127.0.0.1",
     "unix_socket_directories": "",  # TCP only: a socket's path may have 107 bytes, and a clone's path is anybody's
@@ -38,7 +36,7 @@ class Account(msgspec.Struct):
     port: int
 
 
-class Postgres:
+class Postgres(PrivateServer):
     """One server and its data.
 
     Args:
@@ -47,13 +45,15 @@ class Postgres:
         durable: False saves every wait for the disk, and a crash of the machine may cost the data.
     """
 
+    NAME = "postgres"
+    TITLE = "Postgres"
+    START_SECONDS = 60.0
+
     def __init__(self, home: Path, *, log: Path | None = None, durable: bool = True) -> None:
-        self.home = home
-        self.log = log or home / "postgres.log"
+        super().__init__(home, log=log)
         self.durable = durable
         self._account: Account | None = None
         self._files: PostgresFiles | None = None
-        self._server: LocalProcess | None = None
 
     @property
     def account(self) -> Account:
@@ -76,16 +76,6 @@ class Postgres:
     def _server_url(self) -> str:
         return with_database(self.database_url, "postgres")
 
-    @property
-    def pid(self) -> int | None:
-        """The postmaster, when this object started it and it runs."""
-        return self._server.pid if self._server and self._server.is_running() else None
-
-    @property
-    def pids(self) -> list[int]:
-        """All processes that this object started and that run."""
-        return [] if self.pid is None else [self.pid]
-
     def prepare(self) -> None:
         """Makes the data directory if there is none. The port stays the same for this object, and while it is free.
 
@@ -103,14 +93,14 @@ class Postgres:
         if self._account != known:
             write_json(path, self._account)
 
-    def spec(self) -> ProcessSpec:
+    def specs(self) -> tuple[ProcessSpec]:
         """The server in the foreground. Call ``prepare`` first."""
         if self._files is None:
             raise DevstackError("the private Postgres has not been prepared yet")
         settings = _SETTINGS | ({} if self.durable else _FAST_BUT_FRAGILE)
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
-        return ProcessSpec(
-            name="postgres",
+        server = ProcessSpec(
+            name=self.NAME,
             argv=(
                 str(self._files.programs / "postgres"),
                 *("-D", str(self._files.data), "-p", str(self.account.port)),
@@ -125,17 +115,7 @@ class Postgres:
             death_signal="INT",
             stage=0,
         )
-
-    def start(self, *, wait: bool = True) -> None:
-        """Starts the server; returns when it takes queries, or at once without ``wait``.
-
-        Raises:
-            DevstackError: it ended instead, or took longer than ``START_SECONDS``.
-        """
-        self.prepare()
-        self._server = LocalProcess(self.spec())
-        if wait:
-            self.wait_ready(self._server.is_running)
+        return (server,)
 
     def wait_ready(self, is_running: Callable[[], bool]) -> None:
         """Returns when the server takes queries and the database exists.
@@ -143,33 +123,17 @@ class Postgres:
         Raises:
             DevstackError: it ended instead, or took longer than ``START_SECONDS``.
         """
-        deadline = time.monotonic() + START_SECONDS
-        while not self.is_up():
-            ended = not is_running()
-            if ended or time.monotonic() > deadline:
-                said = "ended while starting" if ended else f"did not start within {START_SECONDS:.0f} s"
-                raise DevstackError(f"Postgres {said}. The end of {self.log}:\n{log_tail(self.log)}")
-            time.sleep(_POLL_SECONDS)
+        super().wait_ready(is_running)
         create_database(self._server_url, DATABASE)
 
     def is_up(self) -> bool:
         """Whether the server takes queries."""
         return can_query(self._server_url)
 
-    def stop(self) -> None:
-        """Stops the server in an orderly way ("fast"). Its data stays."""
-        if self._server:
-            self._server.stop()
-
     def kill(self) -> None:
         """Stops it as a crash would ("immediate"): the next start recovers from the write-ahead log."""
-        if self._server:
-            self._server.kill(signal.SIGQUIT)
-
-    def restart(self) -> None:
-        """Stops and starts, on the same port."""
-        self.stop()
-        self.start()
+        for process in self._processes.values():
+            process.kill(signal.SIGQUIT)
 
     def remove(self) -> None:
         """Kills it and deletes the data."""

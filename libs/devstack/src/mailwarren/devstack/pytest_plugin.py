@@ -22,6 +22,7 @@ from mailwarren.devstack.broker_names import delete_prefixed
 from mailwarren.devstack.databases import create_database, drop_database, with_database
 from mailwarren.devstack.leftovers import Scratch, remove_leftovers
 from mailwarren.devstack.postgres import Postgres
+from mailwarren.devstack.private_server import PrivateServer
 from mailwarren.devstack.rabbitmq import RabbitMQ
 from mailwarren.devstack.rabbitmq_docker import DockerRabbitMQ
 from mailwarren.devstack.servers import Given, private_rabbitmq
@@ -127,7 +128,7 @@ def own_postgres(devstack_scratch: Scratch) -> Iterator[Postgres]:
         server.remove()
 
 
-def _start(server: RabbitMQ | DockerRabbitMQ | Postgres, scratch: Scratch, name: str) -> None:
+def _start(server: PrivateServer, scratch: Scratch, name: str) -> None:
     server.start()
     for pid in server.pids:
         scratch.record(pid, name)

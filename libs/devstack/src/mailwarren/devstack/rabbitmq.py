@@ -9,8 +9,6 @@ import secrets
 import shutil
 import signal
 import socket
-import time
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -18,15 +16,14 @@ import msgspec
 
 from mailwarren.devstack.errors import DevstackError
 from mailwarren.devstack.ports import free_ports, is_free
-from mailwarren.devstack.process import LocalProcess, ProcessSpec, log_tail
+from mailwarren.devstack.private_server import PrivateServer
+from mailwarren.devstack.process import ProcessSpec
 from mailwarren.devstack.rabbitmq_install import PLUGINS, Installation, find_installation, link_plugins
 from mailwarren.devstack.state import write_json, write_private
 
 VHOST = "mailwarren"
-START_SECONDS = 120.0
 _PROTOCOL_HEADER = b"AMQP\x00\x00\x09\x01"
 _NODE = "mailwarren@localhost"
-_POLL_SECONDS = 0.02
 _ERL_ARGS = (
     *("-noinput", "-s", "rabbit", "boot", "-boot", "start_sasl", "+W", "w", "+B", "i"),
     *("+MBas", "ageffcbf", "+MHas", "ageffcbf", "+MBlmbcs", "512", "+MHlmbcs", "512", "+MMmcs", "30"),
@@ -70,7 +67,7 @@ class Broker(msgspec.Struct):
         return (self.amqp, self.management, self.prometheus, self.distribution, self.epmd)
 
 
-class RabbitMQ:
+class RabbitMQ(PrivateServer):
     """One node and its data.
 
     Args:
@@ -82,16 +79,17 @@ class RabbitMQ:
         DevstackError: there is no RabbitMQ.
     """
 
+    NAME = "rabbitmq"
+    TITLE = "RabbitMQ"
+    START_SECONDS = 120.0
+
     def __init__(self, home: Path, *, log: Path | None = None, installation: Installation | None = None) -> None:
+        super().__init__(home, log=log)
         found = installation or find_installation()
         if found is None:
             raise DevstackError("RabbitMQ is not installed: run bin/bootstrap, which installs it or says how.")
         self.installation = found
-        self.home = home
-        self.log = log or home / "rabbitmq.log"
         self._broker: Broker | None = None
-        self._epmd: LocalProcess | None = None
-        self._node: LocalProcess | None = None
 
     @property
     def broker(self) -> Broker:
@@ -115,16 +113,6 @@ class RabbitMQ:
         """The management API, with credentials: ``http://user:password@127.0.0.1:port``."""
         broker = self.broker
         return f"http://{broker.user}:{broker.password}@127.0.0.1:{broker.management}"
-
-    @property
-    def pid(self) -> int | None:
-        """The Erlang VM, when this object started it and it runs."""
-        return self._node.pid if self._node and self._node.is_running() else None
-
-    @property
-    def pids(self) -> list[int]:
-        """All processes that this object started and that run."""
-        return [process.pid for process in (self._epmd, self._node) if process and process.is_running()]
 
     def prepare(self) -> None:
         """Writes the node's files. Ports stay the same for this object, and for the next one while they are free."""
@@ -150,7 +138,7 @@ class RabbitMQ:
             log=str(self.log),
         )
         node = ProcessSpec(
-            name="rabbitmq",
+            name=self.NAME,
             argv=(_program("erl"), "-pa", "", *_ERL_ARGS),
             env=self._environment(),
             stop_seconds=30,
@@ -160,44 +148,13 @@ class RabbitMQ:
         )
         return epmd, node
 
-    def start(self, *, wait: bool = True) -> None:
-        """Starts the node; returns when it accepts connections, or at once without ``wait``.
-
-        Raises:
-            DevstackError: it ended instead, or took longer than ``START_SECONDS``.
-        """
-        self.prepare()
-        epmd, node = self.specs()
-        if self._epmd is None or not self._epmd.is_running():
-            self._epmd = LocalProcess(epmd)
-        self._node = LocalProcess(node)
-        if wait:
-            self.wait_ready(self._node.is_running)
-
-    def wait_ready(self, is_running: Callable[[], bool]) -> None:
-        """Returns when the node accepts connections.
-
-        Raises:
-            DevstackError: it ended instead, or took longer than ``START_SECONDS``.
-        """
-        deadline = time.monotonic() + START_SECONDS
-        while not self.is_up():
-            ended = not is_running()
-            if ended or time.monotonic() > deadline:
-                said = "ended while starting" if ended else f"did not start within {START_SECONDS:.0f} s"
-                raise DevstackError(f"RabbitMQ {said}. The end of {self.log}:\n{log_tail(self.log)}")
-            time.sleep(_POLL_SECONDS)
-
     def is_up(self) -> bool:
         """Whether the node answers an AMQP handshake: it opens its listeners last."""
         return answers_amqp(self.broker.amqp)
 
     def stop(self) -> None:
         """Stops the node in an orderly way, and its port mapper. Its data stays."""
-        if self._node:
-            self._node.stop()
-        if self._epmd:
-            self._epmd.stop()
+        super().stop()
         self._kill_stray_epmd()
 
     def kill(self) -> None:
@@ -206,13 +163,8 @@ class RabbitMQ:
         A quorum queue that was declared less than a second ago does not survive this on RabbitMQ 3.10: it comes back
         with its messages but never elects a leader (ra flushes its table of queues every half second).
         """
-        if self._node:
-            self._node.kill(signal.SIGKILL)
-
-    def restart(self) -> None:
-        """Stops and starts, on the same ports."""
-        self.stop()
-        self.start()
+        if self.NAME in self._processes:
+            self._processes[self.NAME].kill(signal.SIGKILL)
 
     def remove(self) -> None:
         """Kills what runs and deletes the data."""

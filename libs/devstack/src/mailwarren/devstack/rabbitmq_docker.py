@@ -7,22 +7,19 @@ import os
 import secrets
 import shutil
 import subprocess
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 
 from mailwarren.devstack.errors import DevstackError
 from mailwarren.devstack.ports import free_ports
-from mailwarren.devstack.process import LocalProcess, ProcessSpec, log_tail
+from mailwarren.devstack.private_server import PrivateServer
+from mailwarren.devstack.process import ProcessSpec
 from mailwarren.devstack.rabbitmq import VHOST, answers_amqp
 from mailwarren.devstack.state import write_json
 
 IMAGE_VARIABLE = "MAILWARREN_RABBITMQ_IMAGE"
 _IMAGE = "rabbitmq:4.1-management"
-_START_SECONDS = 300.0  # the first start pulls the image
-_POLL_SECONDS = 0.1
 
 
 def docker_answers() -> bool:
@@ -45,14 +42,17 @@ class Container(msgspec.Struct):
     management: int
 
 
-class DockerRabbitMQ:
+class DockerRabbitMQ(PrivateServer):
     """One container with the same face as :class:``~mailwarren.devstack.rabbitmq.RabbitMQ``."""
 
+    NAME = "rabbitmq"
+    TITLE = "RabbitMQ in Docker"
+    START_SECONDS = 300.0  # the first start pulls the image
+    POLL_SECONDS = 0.1
+
     def __init__(self, home: Path, *, log: Path | None = None) -> None:
-        self.home = home
-        self.log = log or home / "rabbitmq.log"
+        super().__init__(home, log=log)
         self._container: Container | None = None
-        self._attached: LocalProcess | None = None
 
     @property
     def container(self) -> Container:
@@ -72,11 +72,6 @@ class DockerRabbitMQ:
         """The management API, with credentials."""
         made = self.container
         return f"http://{made.user}:{made.password}@127.0.0.1:{made.management}"
-
-    @property
-    def pids(self) -> list[int]:
-        """The client that is attached to the container."""
-        return [self._attached.pid] if self._attached and self._attached.is_running() else []
 
     def prepare(self) -> None:
         """Creates the container, unless an earlier run did.
@@ -106,7 +101,7 @@ class DockerRabbitMQ:
         """``docker start --attach`` in the foreground: it hands signals on and ends with the container."""
         return (
             ProcessSpec(
-                name="rabbitmq",
+                name=self.NAME,
                 argv=("docker", "start", "--attach", self.container.name),
                 cwd=str(self.home),
                 log=str(self.log),
@@ -116,25 +111,6 @@ class DockerRabbitMQ:
             ),
         )
 
-    def start(self, *, wait: bool = True) -> None:
-        """Starts the container; returns when the broker accepts connections."""
-        self.prepare()
-        self._attached = LocalProcess(self.specs()[0])
-        if wait:
-            self.wait_ready(self._attached.is_running)
-
-    def wait_ready(self, is_running: Callable[[], bool]) -> None:
-        """Returns when the broker accepts connections.
-
-        Raises:
-            DevstackError: the container ended, or took too long.
-        """
-        deadline = time.monotonic() + _START_SECONDS
-        while not self.is_up():
-            if not is_running() or time.monotonic() > deadline:
-                raise DevstackError(f"RabbitMQ did not start in Docker. The end of its log:\n{log_tail(self.log)}")
-            time.sleep(_POLL_SECONDS)
-
     def is_up(self) -> bool:
         """Whether the broker answers an AMQP handshake."""
         return answers_amqp(self.container.amqp)
@@ -142,19 +118,12 @@ class DockerRabbitMQ:
     def stop(self) -> None:
         """Stops the container; its data stays."""
         self._docker("stop")
-        if self._attached:
-            self._attached.stop()
+        super().stop()
 
     def kill(self) -> None:
         """SIGKILL to the broker."""
         self._docker("kill")
-        if self._attached:
-            self._attached.stop()
-
-    def restart(self) -> None:
-        """Stops and starts, on the same ports."""
-        self.stop()
-        self.start()
+        super().stop()
 
     def remove(self) -> None:
         """Deletes the container and its data."""
@@ -162,8 +131,7 @@ class DockerRabbitMQ:
             return
         self.prepare()
         self._docker("rm", "--force", "--volumes")
-        if self._attached:
-            self._attached.stop()
+        super().stop()
         shutil.rmtree(self.home, ignore_errors=True)
 
     def _docker(self, *command: str) -> None:

@@ -113,7 +113,7 @@ class Database:
         """Has the supervisor start it; does not wait."""
         if self._private:
             self._private.prepare()
-            supervisor.ask(Add((self._private.spec(),)))
+            supervisor.ask(Add(self._private.specs()))
 
     def wait(self, supervisor: Supervisor) -> None:
         """Returns when it takes queries.

@@ -139,7 +139,9 @@ class Stack:
         broker = Broker(self.local, given.amqp_url, os.environ.get("MAILWARREN_MANAGEMENT_URL"))
         database = Database(self.local, given.database_url)
         self._start_supervisor()
-        with step("Starting RabbitMQ and Postgres, with topology, schema and key"):
+        private = [name for name, url in (("RabbitMQ", given.amqp_url), ("Postgres", given.database_url)) if not url]
+        start = f"Starting {' and '.join(private)}" if private else "Preparing the given servers"
+        with step(f"{start}, with topology, schema and key"):
             broker.launch(self.supervisor)
             database.launch(self.supervisor)
             at = system.choose_addresses(
