@@ -1,5 +1,7 @@
 """A private RabbitMQ starts, stops, dies and comes back with what it had confirmed."""
 
+import os
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +18,7 @@ from mailwarren.devstack.rabbitmq import RabbitMQ
 from mailwarren.devstack.state import ProcessRecord
 
 pytestmark = pytest.mark.broker
+QUORUM = {"x-queue-type": "quorum"}
 
 
 @pytest.fixture(scope="module")
@@ -29,13 +32,23 @@ def node(devstack_scratch: Scratch) -> Iterator[RabbitMQ]:
     server.remove()
 
 
-def _publish(url: str, queue: str, count: int) -> None:
+def _publish(url: str, queue: str, count: int, *, declare: bool = True) -> None:
     with Connection(url, transport_options={"confirm_publish": True}) as connection:
         channel = connection.default_channel
-        channel.queue_declare(queue, durable=True, auto_delete=False, arguments={"x-queue-type": "quorum"})
+        if declare:
+            channel.queue_declare(queue, durable=True, auto_delete=False, arguments=QUORUM)
         producer = connection.Producer()
         for number in range(count):
             producer.publish(str(number), routing_key=queue, delivery_mode=2)
+
+
+def _ra(node: RabbitMQ, function: str, queue: str) -> None:
+    """Stops or starts the leader of a quorum queue, asked by a second Erlang node with the same cookie."""
+    server = f"{{mailwarren_{queue}, mailwarren@localhost}}"
+    script = f"ok = rpc:call(mailwarren@localhost, ra, {function}, [quorum_queues, {server}]), halt()."
+    argv = ["erl", "-noinput", "-sname", "probe@localhost", "-eval", script]
+    environ = os.environ | (node.specs()[1].env or {})
+    subprocess.run(argv, env=environ, check=True, capture_output=True, timeout=30)
 
 
 def _drain(url: str, queue: str) -> list[str]:
@@ -128,6 +141,26 @@ def test_what_was_confirmed_survives_a_kill(node: RabbitMQ) -> None:
     node.start()
 
     assert _drain(node.amqp_url, "killed") == [str(number) for number in range(20)]
+
+
+def test_dead_letters_for_a_queue_without_a_leader_are_sent_again_soon(node: RabbitMQ) -> None:
+    """As right after a crash, when a rung's leader is there before its target's: by default it takes 180 s."""
+    dead = {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": "target"}
+    safe = {"x-dead-letter-strategy": "at-least-once", "x-overflow": "reject-publish", "x-message-ttl": 1000}
+    with Connection(node.amqp_url) as connection:
+        channel = connection.default_channel
+        for name, arguments in {"target": {}, "rung": dead | safe}.items():
+            channel.queue_declare(name, durable=True, auto_delete=False, arguments=arguments | QUORUM)
+    _publish(node.amqp_url, "rung", 5, declare=False)
+    _ra(node, "stop_server", "target")
+    time.sleep(2)
+    begin = time.monotonic()
+    _ra(node, "restart_server", "target")
+    found: list[str] = []
+    while len(found) < 5 and time.monotonic() - begin < 40:
+        time.sleep(0.2)
+        found += _drain(node.amqp_url, "target")
+    assert sorted(found) == [str(number) for number in range(5)]
 
 
 def test_secrets_are_readable_by_their_owner_only(node: RabbitMQ) -> None:

@@ -15,7 +15,7 @@ from mailwarren.devstack.errors import DevstackError
 from mailwarren.devstack.ports import free_ports
 from mailwarren.devstack.private_server import PrivateServer
 from mailwarren.devstack.process import ProcessSpec
-from mailwarren.devstack.rabbitmq import VHOST, answers_amqp
+from mailwarren.devstack.rabbitmq import DEAD_LETTER_CONFIRM_MS, VHOST, answers_amqp
 from mailwarren.devstack.state import write_json
 
 IMAGE_VARIABLE = "MAILWARREN_RABBITMQ_IMAGE"
@@ -90,6 +90,8 @@ class DockerRabbitMQ(PrivateServer):
         environment = {"USER": made.user, "PASS": made.password, "VHOST": VHOST}
         argv = ["docker", "create", "--name", made.name, "--hostname", "mailwarren"]
         argv += [part for key, value in environment.items() for part in ("--env", f"RABBITMQ_DEFAULT_{key}={value}")]
+        erlang = f"-rabbit dead_letter_worker_publisher_confirm_timeout {DEAD_LETTER_CONFIRM_MS}"
+        argv += ["--env", f"RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS={erlang}"]
         argv += ["--publish", f"127.0.0.1:{amqp}:5672", "--publish", f"127.0.0.1:{management}:15672"]
         result = subprocess.run([*argv, _image()], capture_output=True, text=True, check=False)
         if result.returncode != 0:
