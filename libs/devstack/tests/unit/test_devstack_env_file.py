@@ -33,7 +33,7 @@ def test_the_file_has_the_lines_that_the_design_names(tmp_path: Path) -> None:
         "MAILWARREN_AMQP_URL": AT.amqp_url,
         "MAILWARREN_DATABASE_URL": AT.database_url,
         "RESEND_API_URL": "http://127.0.0.1:20003/v1",
-        "RESEND_BASE_URL": "http://127.0.0.1:20003/v1",
+        "RESEND_BASE_URL": "http://127.0.0.1:20003/v1/",
         "RESEND_API_KEY": "re_key",
     }
     assert all(line.startswith("export ") for line in local.env.read_text().splitlines())

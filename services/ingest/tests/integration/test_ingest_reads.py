@@ -190,6 +190,22 @@ def test_what_has_ended_cannot_be_canceled(ledger, client, states):
     assert states[0] in answer.json()["message"]
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"scheduled_at":"2100-01-01T00:00:00Z"}',  # resend-node 6.38.0
+        b'{"id":"49a3999c-0ce1-4ea6-ab68-afcd6dc2e794","scheduled_at":"2100-01-01T00:00:00Z"}\n',  # resend-go
+        b"{}",  # resend-rust without a time
+    ],
+)
+def test_an_email_cannot_be_rescheduled_and_the_answer_says_so(ledger, client, body):
+    headers = {"Content-Type": "application/json"}
+    answer = client.patch(f"/emails/{ledger.email('accepted')}", content=body, headers=headers)
+    assert (answer.status_code, answer.json()["name"]) == (422, "validation_error")
+    assert "`scheduled_at` field is not supported yet" in answer.json()["message"]
+    assert client.patch(f"/emails/{new_id()}", content=body, headers=headers).status_code == 404
+
+
 def test_a_row_that_we_cannot_show_is_a_500_with_the_request_id(ledger, client):
     email_id = ledger.email("delivered", tags="7")
     answer = client.get(f"/emails/{email_id}", headers={"x-request-id": "mine-1"})

@@ -185,7 +185,7 @@ def test_an_unknown_path_and_a_wrong_method_have_the_error_form(client):
 
 def test_a_body_over_the_limit_is_refused_and_heard_out(client, server):
     answer = client.post("/emails", content=b"x" * (server.max_body + 1))
-    assert (answer.status_code, answer.json()["name"]) == (413, "payload_too_large")
+    assert (answer.status_code, answer.json()["name"]) == (413, "validation_error")
 
 
 def test_an_announced_huge_body_is_refused_before_it_is_sent(server, caller):
@@ -196,7 +196,7 @@ def test_an_announced_huge_body_is_refused_before_it_is_sent(server, caller):
     connection.putheader("Content-Length", str(10**10))
     connection.endheaders()
     answer = connection.getresponse()
-    assert (answer.status, json.loads(answer.read())["name"]) == (413, "payload_too_large")
+    assert (answer.status, json.loads(answer.read())["name"]) == (413, "validation_error")
     connection.close()
 
 

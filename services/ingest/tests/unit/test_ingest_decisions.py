@@ -131,6 +131,8 @@ class TestAdmission:
 class TestCursor:
     def test_what_a_query_asks_for(self):
         assert parse_page({}) == Page(20)
+        assert parse_page({}, default=None) == Page(None)
+        assert parse_page({"limit": "5"}, default=None) == Page(5)
         assert parse_page({"limit": "100", "after": str(UUID(int=1))}) == Page(100, after=UUID(int=1))
 
     @pytest.mark.parametrize(
@@ -145,6 +147,11 @@ class TestCursor:
         with pytest.raises(Refusal) as caught:
             parse_page(query)
         assert (caught.value.status, caught.value.name) == (422, "invalid_parameter")
+
+    def test_a_page_without_a_limit_has_everything(self):
+        assert Page(None).fetch is None
+        assert Page(None).cut(range(300)) == (list(range(300)), False)
+        assert Page(None, before=UUID(int=1)).cut([1, 2]) == ([2, 1], False)
 
     @given(st.lists(st.tuples(st.integers(0, 5), st.integers()), unique=True), st.integers(1, 5))
     def test_pages_show_every_row_once_in_both_directions(self, keys, limit):
@@ -188,9 +195,9 @@ class TestLastEvent:
             (["delivered", "accepted"], "queued"),
             (["delivered", "parked"], "queued"),
             (["delivered", "canceled"], "canceled"),
-            (["delivered", "unconfirmed"], "delivered"),
-            (["unconfirmed"], None),
-            ([], None),
+            (["delivered", "unconfirmed"], "queued"),
+            (["unconfirmed"], "queued"),
+            ([], "queued"),
         ],
     )
     def test_trouble_first_then_what_is_open_then_the_good_ends(self, states, word):

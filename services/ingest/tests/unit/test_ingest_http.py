@@ -6,8 +6,10 @@ import pytest
 
 from mailwarren.ingest.api.body import PATIENCE, ClientGone, read_body
 from mailwarren.ingest.api.docs import openapi
+from mailwarren.ingest.api.errors import error_body
+from mailwarren.ingest.api.paths import canonical
 from mailwarren.ingest.api.table import ENDPOINTS
-from mailwarren.ingest.domain.refusal import Refusal
+from mailwarren.ingest.domain.refusal import Name, Refusal, unavailable
 from mailwarren.ingest.domain.requests import Permission
 
 LIMIT = 100
@@ -68,6 +70,9 @@ def test_every_endpoint_is_described_with_its_body_and_answers(document):
     for endpoint in ENDPOINTS:
         operation = document["paths"][endpoint.path][endpoint.method.lower()]
         assert ("requestBody" in operation) == (endpoint.request is not None)
+        if endpoint.answer is None:
+            assert all(status.startswith(("4", "5")) for status in operation["responses"])
+            continue
         answer = operation["responses"][str(endpoint.status)]["content"]["application/json"]["schema"]
         assert answer["$ref"].rpartition("/")[2] in document["components"]["schemas"]
         assert "401" in operation["responses"]
@@ -98,6 +103,44 @@ def test_the_schema_of_an_email_has_the_wires_names(document):
     assert "Not supported yet" in schema["properties"]["scheduled_at"]["description"]
     error = document["components"]["schemas"]["ErrorBody"]
     assert error["required"] == ["statusCode", "name", "message"]
+
+
+PUBLIC_NAMES = {
+    "application_error", "concurrent_idempotent_requests", "internal_server_error", "invalid_api_key",
+    "invalid_idempotency_key", "invalid_idempotent_request", "invalid_parameter", "method_not_allowed",
+    "missing_api_key", "missing_required_field", "not_found", "restricted_api_key", "validation_error",
+}  # fmt: skip
+"""Those of the public API's error names that we have a use for: resend-node's union type, resend-php's list."""
+
+
+def test_an_error_has_a_name_that_every_sdk_takes_for_an_error():
+    assert {name.wire for name in Name} == PUBLIC_NAMES
+    body = json.loads(error_body(unavailable("Too full.")))
+    assert body == {"statusCode": 503, "name": "internal_server_error", "message": "Too full."}
+
+
+@pytest.mark.parametrize(
+    ("asked", "meant"),
+    [
+        ("/v1/emails", "/v1/emails"),
+        ("/emails", "/v1/emails"),
+        ("//emails", "/v1/emails"),
+        ("/v1//emails", "/v1/emails"),
+        ("//v1///emails//batch", "/v1/emails/batch"),
+        ("/emails/1/cancel", "/v1/emails/1/cancel"),
+        ("/api-keys/1", "/v1/api-keys/1"),
+        ("//healthz", "/healthz"),
+        ("/docs", "/docs"),
+        ("/emails-docs", "/emails-docs"),
+        ("/v1emails", "/v1emails"),
+        ("/v2/emails", "/v2/emails"),
+        ("/v1", "/v1"),
+        ("/", "/"),
+        ("", ""),
+    ],
+)
+def test_an_endpoint_has_one_path_however_a_base_url_was_joined_to_it(asked, meant):
+    assert canonical(asked) == meant
 
 
 def test_a_sending_key_may_send_and_nothing_else():

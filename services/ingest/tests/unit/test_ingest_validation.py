@@ -51,6 +51,12 @@ def test_null_means_absent_also_for_what_is_not_supported():
     assert email(cc=None, html=None, scheduled_at=None, attachments=None, tags=None, headers=None)
 
 
+def test_an_empty_list_means_absent_also_for_what_is_not_supported():
+    # As Laravel's transport over resend-php sends it with each mail; PHP's empty map is a list.
+    found = email(cc=[], bcc=[], reply_to=[], headers=[], tags=[], attachments=[])
+    assert (found.content.headers, found.content.cc, found.content.tags) == ({}, (), ())
+
+
 def test_an_empty_text_beside_html_is_no_text():
     content = email(html="<b>x</b>", text="").content
     assert (content.html, content.text) == ("<b>x</b>", None)
@@ -111,6 +117,9 @@ def test_content_is_bounded_in_bytes():
         (b'{"from":"a","tags":[{"name":"x","y":1}]}', "validation_error", "Unknown `tags[0].y` field"),
         (b'{"nope":1}', "validation_error", "Unknown `nope` field"),
         (b'{"topic_id":"1"}', "validation_error", "The `topic_id` field is not supported yet"),
+        (b'{"attachments":[{}]}', "validation_error", "The `attachments` field is not supported yet"),
+        (b'{"attachments":{}}', "validation_error", "Invalid `attachments` field"),
+        (b'{"headers":["X-A: b"]}', "validation_error", "Invalid `headers` field: expected `object`, got `array`."),
         (b"7", "validation_error", "Invalid request body: expected `object`, got `int`."),
         (b'{"priority":"x"}', "validation_error", "Invalid `priority` field: invalid enum value 'x'."),
     ],

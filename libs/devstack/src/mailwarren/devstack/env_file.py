@@ -17,7 +17,7 @@ def variables(at: Addresses, api_key: str) -> dict[str, str]:
         "MAILWARREN_AMQP_URL": at.amqp_url,
         "MAILWARREN_DATABASE_URL": at.database_url,
         "RESEND_API_URL": at.api_url,
-        "RESEND_BASE_URL": at.api_url,
+        "RESEND_BASE_URL": f"{at.api_url}/",  # resend-ruby appends paths to it as they are
         "RESEND_API_KEY": api_key,
     }
 

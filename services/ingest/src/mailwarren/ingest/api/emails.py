@@ -67,6 +67,15 @@ async def read_timeline(call: Call) -> Answer:
     return answer(Timeline(id=UUID(str(row["id"])), data=timeline(deliveries, events)))
 
 
+async def update(call: Call) -> Answer:
+    """``PATCH /v1/emails/{id}``: the public API moves a scheduled email with it, and here none is scheduled."""
+    await _row(call)
+    raise invalid(
+        "The `scheduled_at` field is not supported yet: an email is sent at once and its time cannot be changed. "
+        "It can be canceled as long as it has not ended."
+    )
+
+
 async def cancel(call: Call) -> Answer:
     """``POST /v1/emails/{id}/cancel``."""
     row = await _row(call)

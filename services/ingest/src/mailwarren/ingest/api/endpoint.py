@@ -67,7 +67,10 @@ Handler = Callable[[Call], Awaitable[Answer]]
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """One method of one path. ``request`` and ``answer`` are msgspec types; ``errors`` the statuses to document."""
+    """One method of one path. ``request`` and ``answer`` are msgspec types; ``errors`` the statuses to document.
+
+    ``answer`` is None where every call is refused.
+    """
 
     name: str
     method: str

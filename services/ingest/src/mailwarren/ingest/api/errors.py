@@ -22,7 +22,7 @@ class ErrorBody(msgspec.Struct, kw_only=True, rename={"status_code": "statusCode
 
 def error_body(refusal: Refusal) -> bytes:
     """The JSON of a refusal."""
-    return msgspec.json.encode(ErrorBody(status_code=refusal.status, name=refusal.name.value, message=refusal.message))
+    return msgspec.json.encode(ErrorBody(status_code=refusal.status, name=refusal.name.wire, message=refusal.message))
 
 
 def error_headers(refusal: Refusal) -> Headers:

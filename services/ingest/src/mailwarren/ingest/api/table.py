@@ -101,6 +101,16 @@ ENDPOINTS = (
         **_READING,
     ),
     Endpoint(
+        "update_email",
+        method="PATCH",
+        path="/v1/emails/{id}",
+        summary="Change when an email is sent: not supported yet",
+        handler=emails.update,
+        answer=None,
+        description="Always refused with an error that says so: this version schedules nothing.",
+        errors=(401, 403, 404, 422, 503),
+    ),
+    Endpoint(
         "cancel_email",
         method="POST",
         path="/v1/emails/{id}/cancel",
@@ -128,7 +138,7 @@ ENDPOINTS = (
     Endpoint(
         "list_keys",
         path="/v1/api-keys",
-        summary="List API keys",
+        summary="List API keys, newest first",
         handler=api_keys.read_list,
         answer=KeyList,
         query=PAGE,

@@ -19,16 +19,16 @@ _KNOWN = frozenset({"limit", "after", "before"})
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """What was asked for; at most one of ``after`` and ``before``."""
+    """What was asked for; at most one of ``after`` and ``before``. A ``limit`` of None: everything there is."""
 
-    limit: int = DEFAULT_LIMIT
+    limit: int | None = DEFAULT_LIMIT
     after: UUID | None = None
     before: UUID | None = None
 
     @property
-    def fetch(self) -> int:
-        """Rows to read: one more than shown tells whether there are more."""
-        return self.limit + 1
+    def fetch(self) -> int | None:
+        """Rows to read, for SQL's LIMIT: one more than shown tells whether there are more."""
+        return None if self.limit is None else self.limit + 1
 
     def cut(self, rows: Sequence[T]) -> tuple[list[T], bool]:
         """The page of the rows read, newest first, and whether there are more in its direction.
@@ -36,11 +36,16 @@ class Page:
         ``rows`` are in reading order: newest first, but oldest first for ``before``, which reads upwards.
         """
         shown = list(rows[: self.limit])
-        return (shown[::-1] if self.before else shown), len(rows) > self.limit
+        return (shown[::-1] if self.before else shown), len(rows) > len(shown)
 
 
-def parse_page(query: Mapping[str, str]) -> Page:
+def parse_page(query: Mapping[str, str], default: int | None = DEFAULT_LIMIT) -> Page:
     """The page that a query string asks for.
+
+    Args:
+        query: the parameters.
+        default: the limit of a query without one; None for lists that the public API answers whole then, because they
+            are older than its pages and so are SDKs that cannot ask for a page.
 
     Raises:
         Refusal: 422 naming the parameter.
@@ -52,7 +57,7 @@ def parse_page(query: Mapping[str, str]) -> Page:
     if "after" in query and "before" in query:
         raise invalid_parameter("`after` and `before` cannot be used together.")
     return Page(
-        limit=_limit(query.get("limit")),
+        limit=_limit(query["limit"]) if "limit" in query else default,
         after=_cursor(query, "after"),
         before=_cursor(query, "before"),
     )
@@ -67,12 +72,12 @@ def parse_id(text: str, name: str = "id") -> UUID:
     try:
         return UUID(text)
     except ValueError as error:
-        raise invalid_parameter(f"The `{name}` parameter must be a UUID.") from error
+        # A path like /emails/metrics, of an endpoint that this version does not have, ends here too.
+        other = ", nor is it an endpoint here" if name == "id" else ""
+        raise invalid_parameter(f"The `{name}` parameter must be a UUID; `{text[:80]}` is none{other}.") from error
 
 
-def _limit(text: str | None) -> int:
-    if text is None:
-        return DEFAULT_LIMIT
+def _limit(text: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) <= 3 and 1 <= int(text) <= MAX_LIMIT):  # noqa: PLR2004
         raise invalid_parameter(f"The `limit` parameter is a number from 1 to {MAX_LIMIT}.")
     return int(text)

@@ -68,7 +68,9 @@ def _explain(text: str, where: str) -> Refusal:
         return missing(f"Missing `{inside}{found[1]}` field.")
     if found := _UNKNOWN.search(what):
         return invalid(f"Unknown `{inside}{found[1]}` field: it has no meaning here. Remove it.")
-    if what.startswith("Expected `null`"):
+    if what.startswith("Expected `array` of length <= 0"):
+        return invalid(f"Invalid `{field}` field: expected `object`, got `array`.")
+    if what.startswith(("Expected `null`", "Expected `array` of length 0")):
         return invalid(f"The `{field}` field is not supported yet. Remove it.")
     if not field:
         return invalid(f"Invalid request body: {_lower(what)}.")

@@ -12,7 +12,7 @@ RETRY_AFTER = 2
 
 
 class Name(StrEnum):
-    """The ``name`` of an error body. SDKs choose their exception class by it, so the words are fixed."""
+    """Why a request is refused: what is counted, and nearly always the ``name`` of the error body (:attr:`wire`)."""
 
     VALIDATION = "validation_error"
     MISSING_FIELD = "missing_required_field"
@@ -28,6 +28,18 @@ class Name(StrEnum):
     CONCURRENT_IDEMPOTENT = "concurrent_idempotent_requests"
     UNAVAILABLE = "service_unavailable"
     APPLICATION = "application_error"
+
+    @property
+    def wire(self) -> str:
+        """The ``name`` of the error body, out of the public API's closed list.
+
+        SDKs choose their exception by it and know that list only: resend-php takes an answer with any other name for
+        a success, whatever its status, and resend-dotnet cannot read it.
+        """
+        return _WIRE.get(self, self.value)
+
+
+_WIRE = {Name.TOO_LARGE: "validation_error", Name.UNAVAILABLE: "internal_server_error"}
 
 
 class Refusal(Exception):

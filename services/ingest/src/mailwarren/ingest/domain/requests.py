@@ -16,6 +16,13 @@ from mailwarren.contracts.lanes import Lane
 from mailwarren.contracts.parcel import OnUnknown
 
 NotYet = Annotated[None, Meta(description="Not supported yet: anything but null is refused with 422.")]
+NoneYet = (
+    Annotated[tuple[()], Meta(description="Not supported yet: anything but an empty list or null is refused with 422.")]
+    | None
+)
+Headers = dict[str, str] | Annotated[list[str], Meta(max_length=0)]
+"""Names and values. PHP writes an empty map as ``[]``, and Laravel's transport sends one with each mail that has no
+headers of its own, beside ``attachments: []``."""
 Addresses = str | list[str]
 Moment = Annotated[datetime, Meta(tz=True, description="ISO 8601 with a time zone, in the future.")]
 
@@ -45,10 +52,10 @@ class Options(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     reply_to: Addresses | None = None
     html: str | None = None
     text: str | None = None
-    headers: dict[str, str] | None = None
+    headers: Headers | None = None
     tags: list[TagBody] | None = None
     scheduled_at: NotYet = None
-    attachments: NotYet = None
+    attachments: NoneYet = None
     template: NotYet = None
     topic_id: NotYet = None
 

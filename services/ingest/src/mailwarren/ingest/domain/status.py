@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 from mailwarren.store.states import State
 
-LAST_EVENT: dict[State, str | None] = {
+LAST_EVENT: dict[State, str] = {
     State.BOUNCED: "bounced",
     State.FAILED: "failed",
     State.EXPIRED: "failed",
@@ -17,14 +17,16 @@ LAST_EVENT: dict[State, str | None] = {
     State.HELD: "queued",
     State.PARKED: "queued",
     State.ACCEPTED: "queued",
+    State.UNCONFIRMED: "queued",
     State.CANCELED: "canceled",
     State.DELIVERED: "delivered",
-    State.UNCONFIRMED: None,
 }
-"""The word of each state (DESIGN §1), in order of precedence: the first state that any delivery has gives the word."""
+"""The word of each state (DESIGN §1), in order of precedence: the first state that any delivery has gives the word.
+
+The SDKs know no word for "perhaps": some of their types are closed and refuse a whole list for one null in it."""
 
 
-def last_event(states: Iterable[str]) -> str | None:
-    """The word for an email whose deliveries have these states; None when nothing certain is known of it."""
+def last_event(states: Iterable[str]) -> str:
+    """The word for an email whose deliveries have these states; ``queued`` while none is known."""
     present = set(states)
-    return next((word for state, word in LAST_EVENT.items() if state in present), None)
+    return next((word for state, word in LAST_EVENT.items() if state in present), "queued")

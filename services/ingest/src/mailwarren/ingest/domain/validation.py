@@ -84,7 +84,7 @@ def check_content(
         cc=_texts(cc),
         bcc=_texts(bcc),
         reply_to=_texts(reply_to),
-        headers=check_headers(body.headers) if body.headers else {},
+        headers=check_headers(body.headers) if isinstance(body.headers, dict) else {},
         tags=check_tags(body.tags or ()),
         syntax=syntax,
     )
