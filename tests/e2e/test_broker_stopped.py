@@ -18,8 +18,10 @@ AWAY = 20.0
 
 def test_calls_get_503_and_everything_accepted_is_delivered(system_with_own_broker: System, own_rabbitmq: Any) -> None:
     system = system_with_own_broker
-    system.start_all(senders=2)
+    # Few parcels in hand: a sender that forgets to ack after the outage comes to a halt at once.
+    system.start_all(senders=2, sender_env={"MAILWARREN_PREFETCH": "2"})
     assert system.sink
+    system.sink.play({"domains": ["e1*.test"], "dot_latency_ms": 1500})
     promises: list[Promise] = []
     answers: list[tuple[float, int, str | None]] = []
     stop = threading.Event()
@@ -63,3 +65,4 @@ def test_calls_get_503_and_everything_accepted_is_delivered(system_with_own_brok
     print(f"{len(promises)} single and {len(bulk)} bulk mails promised, {len(found.doubled)} doubled")
     # The senders lived on and knew what they had sent: only a dot that nobody answered may come again.
     assert unexcused([promise for promise, _ in found.doubled], system.sink.records()) == []
+    assert system.left_in_broker() == {}

@@ -24,3 +24,4 @@ def test_every_retry_still_happens_once(system_with_own_broker: System, own_rabb
     assert found.balanced, str(found)
     print(f"{len(found.doubled)} doubled")
     assert unexcused([promise for promise, _ in found.doubled], system.sink.records()) == []
+    assert system.left_in_broker() == {}

@@ -41,3 +41,4 @@ def test_unkeyed_mail_flows_and_the_ledger_agrees_afterwards(
     found = system.settle(promises, timeout=60)
     assert found.balanced, str(found)
     assert not found.doubled
+    assert system.left_in_broker() == {}

@@ -22,6 +22,7 @@ def test_nothing_is_lost_and_only_unanswered_mail_is_doubled(system: System, del
     doubled = [promise for promise, _ in found.doubled]
     print(f"killed with {delivered_before} delivered: {len(doubled)} doubled")
     assert unexcused(doubled, system.sink.records(), [killed_at]) == []
+    assert system.left_in_broker() == {}
 
 
 def test_senders_killed_again_and_again_still_lose_nothing(system: System) -> None:
@@ -39,3 +40,4 @@ def test_senders_killed_again_and_again_still_lose_nothing(system: System) -> No
     doubled = [promise for promise, _ in found.doubled]
     print(f"{len(doubled)} doubled by four kills")
     assert unexcused(doubled, system.sink.records(), kills) == []
+    assert system.left_in_broker() == {}

@@ -16,9 +16,9 @@ from mailwarren.contracts.parcel import Delivery, OnUnknown, Parcel, Wait
 from mailwarren.contracts.reply import Reply
 from mailwarren.contracts.testing import a_delivery, a_parcel, an_attempt
 from mailwarren.sender.adapters.ladder import Stale
-from mailwarren.sender.deliver import Deliverer, Finish, Incoming
+from mailwarren.sender.deliver import ALONE_AFTER, Deliverer, Finish, Incoming
 from mailwarren.sender.settle import Settled
-from mailwarren.sender.transmit import Tried
+from mailwarren.sender.transmit import Permit, Tried, Withdrawn
 
 LADDER = Ladder(0.01)
 
@@ -33,6 +33,7 @@ class Ports:
         self.tried: Callable[[Parcel, Delivery], Tried] = lambda parcel, one: Tried(
             one, Kind.DELIVERED, an_attempt(parcel.attempt)
         )
+        self.before_data: Callable[[], None] = lambda: None
         self.deliverer = Deliverer(
             outcomes=self,  # type: ignore[arg-type]
             ladder_writer=self,  # type: ignore[arg-type]
@@ -52,8 +53,8 @@ class Ports:
             raise Stale
         self.happened.append(("ladder", (parcel, wait)))
 
-    async def put_unread(self, body: bytes, headers: Any, send_key: str, owned: Any) -> None:
-        self.happened.append(("unread", (body, send_key)))
+    async def put_unread(self, body: bytes, headers: Any, *, queue: str, owned: Any) -> None:
+        self.happened.append(("unread", (body, queue)))
 
     async def park(self, body: bytes, headers: Any, *, queue: str, key: str, reason: str, owned: Any) -> None:
         self.happened.append(("park", (body, headers, reason)))
@@ -68,10 +69,14 @@ class Ports:
         self.happened.append(("settle", count))
         return self.settled(parcel, deliveries)
 
-    async def transmit(self, parcel: Parcel, delivery: Delivery, owned: Callable[[], bool]) -> Tried:
+    async def transmit(self, parcel: Parcel, delivery: Delivery, permit: Permit) -> Tried:
         await asyncio.sleep(0)
-        if not owned():
+        await permit.begin()
+        self.before_data()
+        if not permit.owned():
             raise Stale
+        if not permit.wanted():
+            raise Withdrawn
         self.happened.append(("transmit", delivery.to))
         return self.tried(parcel, delivery)
 
@@ -123,12 +128,6 @@ async def test_what_may_have_been_tried_is_settled_first(ports: Ports, parcel: P
     assert ports.names() == ["settle", "transmit", "delivered"]
 
 
-async def test_a_replayed_dead_letter_is_settled_first(ports: Ports) -> None:
-    parcel = a_parcel()
-    await ports.deliverer.finish(incoming(parcel, headers={**parcel_headers(parcel), "mw-replayed": "1"}))
-    assert ports.names()[0] == "settle"
-
-
 async def test_settled_parcels_send_only_what_is_untouched(ports: Ports) -> None:
     ports.settled = lambda _, deliveries: Settled([deliveries[1]])
     assert await ports.deliverer.finish(incoming(a_parcel(to=("a@x.test", "b@x.test"), attempt=2))) is Finish.ACK
@@ -155,6 +154,19 @@ async def test_a_cancelled_email_is_reported_and_not_sent(ports: Ports) -> None:
     ports.canceled = {parcel.deliveries[0].email_id}
     assert await ports.deliverer.finish(incoming(parcel)) is Finish.ACK
     assert ports.names() == ["canceled"]
+
+
+async def test_a_mail_cancelled_while_it_waits_for_a_connection_is_not_sent(ports: Ports) -> None:
+    parcel = a_parcel()
+    ports.before_data = lambda: ports.canceled.add(parcel.deliveries[0].email_id)
+    assert await ports.deliverer.finish(incoming(parcel)) is Finish.ACK
+    assert ports.names() == ["canceled"]
+
+
+async def test_a_mail_that_expires_while_it_waits_for_a_connection_is_not_sent(ports: Ports) -> None:
+    ports.before_data = lambda: time.sleep(0.06)
+    assert await ports.deliverer.finish(incoming(a_parcel(expires_at=time.time() + 0.05))) is Finish.ACK
+    assert ports.names() == ["expired"]
 
 
 async def test_an_expired_mail_is_reported_and_not_sent(ports: Ports) -> None:
@@ -207,7 +219,7 @@ async def test_a_newer_version_waits_for_a_sender_that_knows_it(ports: Ports) ->
     message = incoming(a_parcel())
     message.headers = message.headers | {"mw-version": 2}
     assert await ports.deliverer.finish(message) is Finish.ACK
-    assert ports.of("unread") == [(message.body, "normal.h1")]
+    assert ports.of("unread") == [(message.body, "send.normal.h1")]
 
 
 async def test_our_own_bug_parks_one_delivery_and_spares_its_neighbours(ports: Ports) -> None:
@@ -252,7 +264,7 @@ async def test_what_this_process_finished_is_not_sent_again_after_a_lost_ack(por
 async def test_what_this_process_is_still_sending_is_waited_for(ports: Ports) -> None:
     parcel, gate = a_parcel(), asyncio.Event()
 
-    async def slow(_parcel: Parcel, one: Delivery, _owned: Any) -> Tried:
+    async def slow(_parcel: Parcel, one: Delivery, _permit: Permit) -> Tried:
         ports.happened.append(("transmit", one.to))
         await gate.wait()
         return Tried(one, Kind.DELIVERED, an_attempt())
@@ -267,6 +279,74 @@ async def test_what_this_process_is_still_sending_is_waited_for(ports: Ports) ->
     assert await first is Finish.ACK
     assert await second is Finish.ACK
     assert ports.names() == ["transmit", "delivered"]
+
+
+@pytest.mark.parametrize("copies", [2, 3])
+async def test_copies_at_one_sender_do_not_ask_side_by_side(ports: Ports, copies: int) -> None:
+    """They ask as one asker, so all would be told to send."""
+    parcel, answer = a_parcel(to=("a@x.test", "b@x.test"), settle=True), asyncio.Event()
+
+    async def slow(_parcel: Parcel, deliveries: list[Delivery], _count: int, _owned: Any) -> Settled:
+        ports.happened.append(("settle", len(deliveries)))
+        await answer.wait()
+        return Settled(list(deliveries))
+
+    ports.settle = slow  # type: ignore[method-assign]
+    tasks = [asyncio.create_task(ports.deliverer.finish(incoming(parcel))) for _ in range(copies)]
+    await asyncio.sleep(0.01)
+    answer.set()
+    assert await asyncio.gather(*tasks) == [Finish.ACK] * copies
+    assert ports.names().count("settle") == 1
+    assert sorted(ports.of("transmit")) == ["a@x.test", "b@x.test"]
+
+
+async def test_a_copy_that_met_another_is_settled_when_that_one_did_not_finish(ports: Ports) -> None:
+    parcel, mine = a_parcel(), [True]
+
+    def lose() -> None:
+        mine[0] = False
+
+    ports.before_data = lose
+    first = asyncio.create_task(ports.deliverer.finish(incoming(parcel, owned=lambda: mine[0])))
+    second = asyncio.create_task(ports.deliverer.finish(incoming(parcel)))
+    assert await first is Finish.STALE
+    assert await second is Finish.ACK
+    assert ports.names() == ["settle", "transmit", "delivered"]
+
+
+async def test_the_mails_of_a_parcel_that_came_again_and_again_go_one_by_one(ports: Ports) -> None:
+    """One of them may be what kills senders: those before it have their outcome, in another order each time."""
+    parcel = a_parcel(to=tuple(f"u{n}@x.test" for n in range(8)))
+    orders = []
+    for count in range(ALONE_AFTER - 1, ALONE_AFTER + 2):
+        again = Ports()
+        message = incoming(parcel, headers=parcel_headers(parcel) | {"x-delivery-count": count})
+        assert await again.deliverer.finish(message) is Finish.ACK
+        assert sorted(again.of("transmit")) == [one.to for one in parcel.deliveries]
+        names = again.names()[1:]
+        assert (names == ["transmit", "delivered"] * 8) is (count >= ALONE_AFTER)
+        orders.append(tuple(again.of("transmit")))
+    assert len(set(orders)) == 3
+
+
+async def test_open_parcels_are_bounded_in_bytes(ports: Ports, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mailwarren.sender.deliver.OPEN_BYTES", 3 * len(encode_parcel(a_parcel())))
+    deliverer = Ports().deliverer
+    open_now, most, gate = [0], [0], asyncio.Event()
+
+    async def slow(_parcel: Parcel, one: Delivery, _permit: Permit) -> Tried:
+        open_now[0] += 1
+        most[0] = max(most[0], open_now[0])
+        await gate.wait()
+        open_now[0] -= 1
+        return Tried(one, Kind.DELIVERED, an_attempt())
+
+    deliverer._transmitter.transmit = slow
+    tasks = [asyncio.create_task(deliverer.finish(incoming(a_parcel(id=new_id())))) for _ in range(9)]
+    await asyncio.sleep(0.02)
+    gate.set()
+    assert await asyncio.gather(*tasks) == [Finish.ACK] * 9
+    assert 1 <= most[0] <= 3
 
 
 async def test_a_stopping_process_hands_back_what_it_has_not_begun(ports: Ports) -> None:

@@ -7,13 +7,11 @@ deferral is on the ladder before the parcel is acked, and nothing writes mail da
 import asyncio
 import time
 import traceback
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
 from random import Random
 from typing import Any
-from uuid import UUID
 
 import structlog
 from msgspec.structs import replace
@@ -27,17 +25,20 @@ from mailwarren.sender import metrics
 from mailwarren.sender.adapters.control_log import ControlLog
 from mailwarren.sender.adapters.ladder import LadderWriter, Stale
 from mailwarren.sender.adapters.outcomes import OutcomeWriter
+from mailwarren.sender.copies import Copies
 from mailwarren.sender.domain.retry import POLICIES, deadline, plan_retry
 from mailwarren.sender.events import make_event
+from mailwarren.sender.room import Room
 from mailwarren.sender.settle import Settler
-from mailwarren.sender.transmit import Transmitter, Tried
+from mailwarren.sender.transmit import Permit, Transmitter, Tried, Withdrawn
 
 log = structlog.get_logger()
 
-REPLAYED_HEADER = "mw-replayed"
-"""Set when a person puts a dead letter back: part of it may have been sent."""
-REMEMBERED = 20_000
-"""Finished attempts that this process remembers, against redelivery after a lost connection."""
+OPEN_BYTES = 16 * 2**20
+"""Bodies of the parcels that are open at once; the others of the prefetch wait as they came."""
+ALONE_AFTER = 3
+"""Deliveries of the same message by the broker after which its mails are sent one by one, in another order each time:
+one of them may kill senders, and takes only those along that come after it."""
 
 
 class Finish(Enum):
@@ -94,17 +95,25 @@ class Deliverer:
         self._transmitter = transmitter
         self._ladder = ladder
         self._slots = slots
-        self._running: dict[tuple[UUID, int], asyncio.Future[None]] = {}
-        self._finished: OrderedDict[tuple[UUID, int], None] = OrderedDict()
+        self._room = Room(OPEN_BYTES)
+        self._copies = Copies()
 
     async def finish(self, incoming: Incoming) -> Finish:
         """Do all that the parcel needs now; whatever comes back is safe to do at once."""
+        async with self._room.hold(len(incoming.body)):
+            return await self._finish(incoming)
+
+    async def _finish(self, incoming: Incoming) -> Finish:
         if incoming.stopping():
             return Finish.REQUEUE
+        if not incoming.owned():
+            return Finish.STALE
         try:
             parcel = decode_parcel(incoming.body, incoming.headers)
         except NewerVersion:
-            await self._ladder_writer.put_unread(incoming.body, incoming.headers, incoming.key, incoming.owned)
+            await self._ladder_writer.put_unread(
+                incoming.body, incoming.headers, queue=incoming.queue, owned=incoming.owned
+            )
             return Finish.ACK
         except Undecodable as error:
             return await self._park(incoming, "undecodable", f"undecodable: {error}")
@@ -140,31 +149,31 @@ class Deliverer:
             return Finish.ACK
         await self._control.wait_read()
         deliveries = [one for one in parcel.deliveries if not one.suppressed]
-        deliveries = await self._without_ours(parcel, deliveries)
-        if self._may_have_been_tried(parcel, incoming) and deliveries:
-            settled = await self._settler.settle(parcel, deliveries, incoming.count, incoming.owned)
-            if settled.put_back is not None:
-                await self._ladder_writer.put(settled.put_back, settled.wait, incoming.owned)
-            await asyncio.gather(*(self._report(parcel, event) for event in settled.events))
-            deliveries = settled.untouched
-        return await self._deliver(parcel, deliveries, incoming)
+        met = await self._copies.wait_free([(one.id, parcel.attempt) for one in deliveries])
+        deliveries = [one for one in deliveries if not self._copies.finished((one.id, parcel.attempt))]
+        with self._copies.reserve([(one.id, parcel.attempt) for one in deliveries]):
+            if deliveries and (met or self._may_have_been_tried(parcel, incoming)):
+                deliveries = await self._settle(parcel, deliveries, incoming)
+            return await self._deliver(parcel, deliveries, incoming)
+
+    async def _settle(self, parcel: Parcel, deliveries: list[Delivery], incoming: Incoming) -> list[Delivery]:
+        """Do what the tracker's answers ask for; returns what is to be sent."""
+        settled = await self._settler.settle(parcel, deliveries, incoming.count, incoming.owned)
+        if settled.put_back is not None:
+            await self._ladder_writer.put(settled.put_back, settled.wait, incoming.owned)
+        await asyncio.gather(*(self._report(parcel, event) for event in settled.events))
+        return settled.untouched
 
     @staticmethod
     def _may_have_been_tried(parcel: Parcel, incoming: Incoming) -> bool:
-        replayed = REPLAYED_HEADER in incoming.headers
-        return incoming.count > 0 or parcel.attempt > 1 or parcel.settle or parcel.turn > 0 or replayed
-
-    async def _without_ours(self, parcel: Parcel, deliveries: list[Delivery]) -> list[Delivery]:
-        """Leave out what this very process has finished, or is finishing from before a lost connection."""
-        mine = [self._running.get((one.id, parcel.attempt)) for one in deliveries]
-        running = [future for future in mine if future is not None]
-        if running:
-            await asyncio.wait(running)
-        return [one for one in deliveries if (one.id, parcel.attempt) not in self._finished]
+        return incoming.count > 0 or parcel.attempt > 1 or parcel.settle or parcel.turn > 0
 
     async def _deliver(self, parcel: Parcel, deliveries: list[Delivery], incoming: Incoming) -> Finish:
         tasks: list[asyncio.Task[Tried | None]] = []
         handed_back = False
+        alone = incoming.count >= ALONE_AFTER
+        if alone:
+            Random(f"{parcel.id}{incoming.count}").shuffle(deliveries)
         for delivery in deliveries:
             await self._slots.acquire()
             if not incoming.owned() or incoming.stopping():
@@ -172,6 +181,8 @@ class Deliverer:
                 handed_back = True
                 break
             tasks.append(asyncio.create_task(self._deliver_one(parcel, delivery, incoming)))
+            if alone:
+                await asyncio.wait(tasks[-1:])
         # All are awaited, also when one finds the parcel stale: what is past its final dot is finished and reported.
         ended = await asyncio.gather(*tasks, return_exceptions=True)
         for one in ended:
@@ -186,14 +197,14 @@ class Deliverer:
 
     async def _deliver_one(self, parcel: Parcel, delivery: Delivery, incoming: Incoming) -> Tried | None:
         """One delivery to its end or its deferral; returns what is to be put on the ladder."""
-        key = (delivery.id, parcel.attempt)
-        running = self._running[key] = asyncio.get_running_loop().create_future()
         try:
             event = self._settled_without_trying(parcel, delivery)
-            if event is None:
-                if parcel.on_unknown is not OnUnknown.RESEND:
-                    await self._report(parcel, make_event(parcel, delivery, Kind.STARTED))
-                tried = await self._transmit(parcel, delivery, incoming)
+            while event is None:
+                try:
+                    tried = await self._transmit(parcel, delivery, incoming)
+                except Withdrawn:
+                    event = self._settled_without_trying(parcel, delivery)
+                    continue
                 if tried is None:
                     return None
                 if tried.kind is Kind.DEFERRED:
@@ -202,17 +213,22 @@ class Deliverer:
                     parcel, delivery, tried.kind, tried=tried.attempt, reason=tried.reason, suppress=tried.suppress
                 )
             await self._report(parcel, event)
-            self._remember(key)
+            self._copies.finish((delivery.id, parcel.attempt))
         finally:
             self._slots.release()
-            del self._running[key]
-            running.set_result(None)
         return None
 
     async def _transmit(self, parcel: Parcel, delivery: Delivery, incoming: Incoming) -> Tried | None:
+        async def begin() -> None:
+            if parcel.on_unknown is not OnUnknown.RESEND:
+                await self._report(parcel, make_event(parcel, delivery, Kind.STARTED))
+
+        def wanted() -> bool:
+            return not self._control.is_canceled(delivery.email_id) and time.time() < self._deadline(parcel)
+
         try:
-            return await self._transmitter.transmit(parcel, delivery, incoming.owned)
-        except Stale:
+            return await self._transmitter.transmit(parcel, delivery, Permit(incoming.owned, wanted, begin))
+        except (Stale, Withdrawn):
             raise
         except Exception as error:
             # Ours, not the recipient's: this delivery waits for a person, its neighbours go on.
@@ -268,7 +284,7 @@ class Deliverer:
             )
             await self._ladder_writer.put(again, wait, incoming.owned)
             for delivery in deliveries:
-                self._remember((delivery.id, parcel.attempt))
+                self._copies.finish((delivery.id, parcel.attempt))
                 metrics.record_event(make_event(parcel, delivery, Kind.DEFERRED, tried=delivery.last))
 
     def _wait_after(self, parcel: Parcel, tried: Tried) -> float | None:
@@ -294,11 +310,6 @@ class Deliverer:
 
     async def _report(self, parcel: Parcel, event: Event) -> None:
         await self._outcomes.report(parcel.partition, event)
-
-    def _remember(self, key: tuple[UUID, int]) -> None:
-        self._finished[key] = None
-        if len(self._finished) > REMEMBERED:
-            self._finished.popitem(last=False)
 
     def _deadline(self, parcel: Parcel) -> float:
         return deadline(POLICIES[parcel.lane], parcel.accepted_at, parcel.expires_at, self._ladder.scale)

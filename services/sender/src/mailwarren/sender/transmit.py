@@ -2,9 +2,10 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from email.utils import parseaddr
+from functools import lru_cache
 from typing import assert_never
 
 import structlog
@@ -48,6 +49,29 @@ class Tried:
     retry_in: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Permit:
+    """What a try has to ask on its way."""
+
+    owned: Callable[[], bool]
+    """The parcel is still ours."""
+    wanted: Callable[[], bool]
+    """Nobody has canceled the mail and its time has not run out."""
+    begin: Callable[[], Awaitable[None]]
+    """To be awaited when a connection is in hand, before the server hears of the mail."""
+
+    def check(self) -> None:
+        """Raise :class:`Stale` or :class:`Withdrawn` when the mail may not be sent."""
+        if not self.owned():
+            raise Stale
+        if not self.wanted():
+            raise Withdrawn
+
+
+class Withdrawn(Exception):
+    """Nothing was sent, because the mail is not wanted any more."""
+
+
 class Transmitter:
     """Finds the site, builds the bytes and sends them, if the parcel is still ours when the data is due."""
 
@@ -56,29 +80,45 @@ class Transmitter:
         self._pool = pool
         self._outcomes = outcomes
 
-    async def transmit(self, parcel: Parcel, delivery: Delivery, owned: Callable[[], bool]) -> Tried:
+    async def transmit(self, parcel: Parcel, delivery: Delivery, permit: Permit) -> Tried:
         """One attempt.
+
+        The mail is built when a connection is in hand: those that wait for one cost next to no memory.
 
         Raises:
             Stale: the parcel stopped being ours before mail data was written.
+            Withdrawn: the mail stopped being wanted before that.
         """
-        try:
+
+        async def make_data() -> bytes:
+            permit.check()  # it may have waited long for its connection
             data = prepare_data(build_mail(parcel.content, delivery, parcel.accepted_at))
-            envelope = Envelope(parseaddr(parcel.content.sender)[1], delivery.to)
-        except (TemplateProblem, Unbuildable, ValueError) as error:
-            return Tried(delivery, Kind.FAILED, reason=f"the mail could not be built: {error}")
+            await permit.begin()
+            return data
+
+        def may_send() -> bool:
+            return permit.owned() and permit.wanted() and self._outcomes.may_send()
+
         site = await self._routes.site_for(domain_of(delivery.to))
         if isinstance(site, DnsFailure):
             return _without_site(parcel, delivery, site)
         while True:
             await self._outcomes.clear()
-            result = await self._pool.send(site, envelope, data, lambda: owned() and self._outcomes.may_send())
+            try:
+                envelope = Envelope(_envelope_sender(parcel.content.sender), delivery.to)
+                result = await self._pool.send(site, envelope, make_data, may_send)
+            except (TemplateProblem, Unbuildable, ValueError) as error:
+                return Tried(delivery, Kind.FAILED, reason=f"the mail could not be built: {error}")
             if not isinstance(result.outcome, Abandoned):
                 return _read(parcel, delivery, site.name, result)
-            if not owned():
-                raise Stale
+            permit.check()
             # The gate closed for a moment (too many unconfirmed outcomes), or the pool closes for good.
             await asyncio.sleep(GATE_PAUSE)
+
+
+@lru_cache(maxsize=256)
+def _envelope_sender(mailbox: str) -> str:
+    return parseaddr(mailbox)[1]
 
 
 def _without_site(parcel: Parcel, delivery: Delivery, failure: DnsFailure) -> Tried:

@@ -8,6 +8,8 @@ from mailwarren.contracts.events import Kind
 from mailwarren.contracts.reply import Command, Reply
 from mailwarren.sender.domain.classify import RULES, read_reply, retry_hint
 
+RCPT = Command.RCPT
+
 
 @pytest.mark.parametrize(
     ("reply", "kind", "bounce_class", "suppress"),
@@ -30,6 +32,33 @@ from mailwarren.sender.domain.classify import RULES, read_reply, retry_hint
         (Reply(421, "closing", "4.3.2", Command.MAIL), Kind.DEFERRED, "no_answer", False),
         (Reply(599, "the moon is wrong", None), Kind.FAILED, "unknown", False),
         (Reply(499, "the moon is wrong", None), Kind.DEFERRED, "transient", False),
+        # Postfix, Sendmail and Exim about the sender, in the words that they have for recipients.
+        (
+            Reply(550, "<g@s.test>: Sender address rejected: User unknown in virtual mailbox table", "5.1.0", RCPT),
+            Kind.BOUNCED,
+            "invalid_sender",
+            False,
+        ),
+        (
+            Reply(550, "<g@s.test>: Sender address rejected: undeliverable address: unknown user", "5.1.7", RCPT),
+            Kind.BOUNCED,
+            "invalid_sender",
+            False,
+        ),
+        (
+            Reply(553, "<g@s.test>... Domain of sender address g@s.test does not exist", "5.1.8", Command.MAIL),
+            Kind.BOUNCED,
+            "invalid_sender",
+            False,
+        ),
+        (Reply(550, "Unrouteable address Sender verify failed", None, RCPT), Kind.BOUNCED, "invalid_sender", False),
+        (Reply(550, "No such user here", "5.1.1", Command.MAIL), Kind.FAILED, "unknown", False),
+        (Reply(550, "Reverse DNS for your address not found", None, RCPT), Kind.BOUNCED, "auth_failed", False),
+        # About us, whoever the mail is for.
+        (Reply(554, "<x[127.0.0.1]>: Client host rejected: denied", "5.7.1", RCPT), Kind.DEFERRED, "ip_blocked", False),
+        (Reply(504, "<x>: Helo command rejected: not FQDN", "5.5.2", RCPT), Kind.DEFERRED, "ip_blocked", False),
+        (Reply(530, "Error: authentication Required", None, Command.MAIL), Kind.DEFERRED, "bad_connection", False),
+        (Reply(530, "Must issue a STARTTLS command first", "5.7.0", Command.MAIL), Kind.DEFERRED, "policy", False),
     ],
 )
 def test_replies_of_the_field(reply: Reply, kind: Kind, bounce_class: str | None, suppress: bool) -> None:
@@ -54,6 +83,30 @@ def test_only_a_named_rule_bounces_or_suppresses(code: int, text: str, command: 
     reading = read_reply(Reply(code, text, None, command), attempt)
     if reading.kind is Kind.BOUNCED or reading.suppress:
         assert any(rule.bounce_class == reading.bounce_class for rule in RULES)
+
+
+@pytest.mark.parametrize("code", [530, 534, 535, 538])
+def test_no_attempt_is_the_last_for_want_of_a_login(code: int) -> None:
+    reply = Reply(code, "5.5.1 STARTTLS first", "5.5.1", Command.MAIL)
+    assert read_reply(reply, 9).kind is Kind.DEFERRED
+
+
+@pytest.mark.parametrize("text", ["user unknown", "no such mailbox", "recipient not found", "go away"])
+@pytest.mark.parametrize("enhanced", ["5.1.1", "5.2.1", "5.1.10", None])
+def test_an_answer_to_mail_never_suppresses_the_recipient(text: str, enhanced: str | None) -> None:
+    assert not read_reply(Reply(550, text, enhanced, Command.MAIL), 1).suppress
+
+
+@pytest.mark.parametrize(
+    ("text", "enhanced"),
+    [
+        ("Sender's domain does not resolve", "5.1.2"),
+        ("Address rejected: sender account ada@sender.test unknown", "5.1.0"),
+        ("User unknown; sender was not told", "5.1.1"),
+    ],
+)
+def test_a_refusal_that_mentions_the_sender_suppresses_nobody(text: str, enhanced: str) -> None:
+    assert not read_reply(Reply(550, text, enhanced, Command.RCPT), 1).suppress
 
 
 @pytest.mark.parametrize("rule", [rule for rule in RULES if not rule.suppress], ids=lambda rule: rule.bounce_class)

@@ -112,6 +112,21 @@ def test_any_body_survives_its_encoding(text: str) -> None:
     assert max(map(len, raw.split(b"\r\n"))) <= 998
 
 
+@pytest.mark.parametrize(("length", "encoding"), [(900, "7bit"), (901, "quoted-printable"), (998, "quoted-printable")])
+def test_a_line_that_servers_would_break_is_not_sent_as_it_is(length: int, encoding: str) -> None:
+    # Sendmail breaks at 990 octets, Haraka at 992.
+    assert encode_body("short\n" + "z" * length)[0] == encoding
+
+
+@pytest.mark.parametrize("value", ["y" * 1200, "a word and " + "y" * 1200, "bell \x07", "esc \x1b[0m", "del \x7f"])
+def test_what_no_header_may_hold_as_it_is_goes_encoded(value: str) -> None:
+    content = a_content(syntax=Syntax.TEMPLATE, subject="{{ v }}")
+    delivery = a_delivery(variables={"v": value})
+    raw = build_mail(content, delivery, ACCEPTED)
+    assert not set(raw.partition(b"\r\n\r\n")[0]) & set(b"\x07\x1b\x7f")
+    assert str(read(content, delivery)["Subject"]) == value
+
+
 def test_a_template_is_filled_and_escaped_in_html_only() -> None:
     content = a_content(
         syntax=Syntax.TEMPLATE, subject="Hi {{ name }}", text="{{ name }}", html="<p>{{ name }} {{{city|there}}}</p>"

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailwarren.sender.smtp import Command, Envelope, Refused
+from mailwarren.sender.smtp import Command, Envelope, Refused, Reply
 from mailwarren.sender.smtp.capabilities import Capabilities
-from mailwarren.sender.smtp.dialogue import Step, Transaction, check_sendable, mail_parameters
+from mailwarren.sender.smtp.dialogue import Step, Transaction, check_sendable, mail_parameters, used_up
 from mailwarren.sender.smtp.replies import RawReply
 
 ENVELOPE = Envelope("a@x.example", "b@y.example")
@@ -88,6 +88,34 @@ def test_an_envelope_that_was_taken_in_part_needs_a_reset_before_the_next(codes)
 
     assert step is Step.DONE
     assert transaction.unfinished
+
+
+@pytest.mark.parametrize("code", [451, 550])
+def test_a_refused_message_needs_a_reset_before_the_next(code):
+    transaction = Transaction(ENVELOPE, b"", pipelined=False, reset=False)
+
+    for each in (250, 250, 354, code):
+        step = transaction.advance(RawReply(each, (b"",)))
+
+    assert step is Step.DONE
+    assert transaction.unfinished
+
+
+@pytest.mark.parametrize(
+    ("reply", "expected"),
+    [
+        (Reply(421, "bye", None, Command.MAIL), True),
+        (Reply(503, "nested MAIL", "5.5.1", Command.MAIL), True),
+        (Reply(452, "too many recipients", "4.5.3", Command.MAIL), True),
+        (Reply(452, "too many recipients", "4.5.3", Command.RCPT), False),
+        (Reply(451, "too many mails in one connection", None, Command.MAIL), True),
+        (Reply(451, "too many connections", None, Command.MAIL), False),
+        (Reply(550, "not in this session", None, Command.MAIL), False),
+        (Reply(450, "too much mail", "4.7.1", Command.MAIL), False),
+    ],
+)
+def test_which_answers_to_mail_are_about_the_connection(reply, expected):
+    assert used_up(reply) == expected
 
 
 def test_parameters_are_given_only_when_offered_and_needed():

@@ -35,6 +35,10 @@ class SinkWitness:
         answer = self._client.post("/script", json={"personas": list(personas), **script})
         answer.raise_for_status()
 
+    def forget(self) -> None:
+        """Delete all records and start the counters anew."""
+        self._client.delete("/messages").raise_for_status()
+
     def stats(self) -> dict[str, Any]:
         """The counters."""
         found: dict[str, Any] = self._client.get("/stats").raise_for_status().json()

@@ -239,6 +239,26 @@ class System:
                 raise TimeoutError("the ledger could not be read")
             time.sleep(0.5)
 
+    def left_in_broker(self, timeout: float = 20.0) -> dict[str, int]:
+        """The fourth count: messages in our queues after all senders have ended in order; empty is as it should be.
+
+        A sender that ends gives back what it holds, so nothing hides behind a consumer. The tracker has to run.
+
+        Raises:
+            ServiceDied: a sender did not end by itself.
+        """
+        for name, service in self.services.items():
+            if name.startswith(("sender", "heir", "later")) and service.alive:
+                service.stop()
+        end = time.monotonic() + timeout
+        while True:
+            listed = [json.loads(line) for line in self.command("mailwarren", "queues", "--json").splitlines()]
+            left = {row["name"]: int(row["messages"]) for row in listed if row["messages"]}
+            left = {name: count for name, count in left.items() if not name.endswith("mail.control.log")}
+            if not left or time.monotonic() > end:
+                return left
+            time.sleep(0.3)
+
     def metrics_url(self, name: str) -> str:
         """Where a service shows its metrics."""
         return self._ready[name].replace("/readyz", "/metrics")

@@ -59,7 +59,7 @@ class ControlLog:
         start = "first" if self._offset is None else self._offset + 1
         self._marker = new_id()
         await queue.consume(self._on_entry, arguments={"x-stream-offset": start})
-        self._marking = asyncio.create_task(self._mark(connection, self._marker))
+        await self._mark(connection, self._marker)
 
     async def _mark(self, connection: aio_pika.abc.AbstractConnection, nonce: UUID) -> None:
         channel = await connection.channel(publisher_confirms=True)

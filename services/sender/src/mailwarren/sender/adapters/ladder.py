@@ -8,8 +8,10 @@ import aio_pika
 import structlog
 
 from mailwarren.contracts.codec import encode_parcel, parcel_headers
+from mailwarren.contracts.lanes import Lane
 from mailwarren.contracts.parcel import Parcel, Wait
 from mailwarren.contracts.routing import ladder_key
+from mailwarren.contracts.shards import SHARDS
 from mailwarren.contracts.topology import Topology
 from mailwarren.runtime.amqp import Link, Publisher, PublishError
 from mailwarren.sender import metrics
@@ -34,6 +36,7 @@ class LadderWriter:
     def __init__(self, link: Link, publisher: Publisher, topology: Topology) -> None:
         self._publisher = publisher
         self._topology = topology
+        self._places = {topology.send_queue(lane, shard).name: (lane, shard) for lane in Lane for shard in SHARDS}
         link.on_up(self._check_rungs)
 
     async def _check_rungs(self, connection: aio_pika.abc.AbstractConnection) -> None:
@@ -60,16 +63,16 @@ class LadderWriter:
         await _insist(lambda: self._publisher.publish(self._topology.defer.name, key, body, headers), owned)
         metrics.record_ladder(parcel.lane, parcel.wait or "none")
 
-    async def put_unread(self, body: bytes, headers: dict[str, Any], send_key: str, owned: Owned) -> None:
-        """Put bytes that only a newer sender can read back on the ladder, as they are.
+    async def put_unread(self, body: bytes, headers: dict[str, Any], *, queue: str, owned: Owned) -> None:
+        """Put bytes that only a newer sender can read back on the ladder, as they are, for the queue they came from.
 
         Raises:
             Stale: as :meth:`put`.
         """
-        lane, _, rest = send_key.partition(".")
+        lane, shard = self._places[queue]
         ladder = self._topology.ladder
         rung = ladder.next_rung(NEWER_WAIT * ladder.scale) or ladder.names[0]
-        key = ladder_key(lane, rest.partition(".")[0], rung, None)
+        key = ladder_key(lane, shard, rung, None)
         await _insist(lambda: self._publisher.publish(self._topology.defer.name, key, body, headers), owned)
         metrics.record_ladder(lane, Wait.NEWER)
 

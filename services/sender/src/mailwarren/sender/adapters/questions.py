@@ -26,14 +26,18 @@ class Asker:
         self._exchange = topology.events.name
         self._timeout = timeout
         self._me = new_id()
-        self._reply_to = topology.name(f"answers.{self._me.hex}")
+        self._topology = topology
+        self._reply_to = ""
         self._open: dict[UUID, asyncio.Future[tuple[Verdict, ...]]] = {}
         link.on_up(self._listen)
 
     async def _listen(self, connection: aio_pika.abc.AbstractConnection) -> None:
         channel = await self._link.consumer_channel(connection)
-        queue = await channel.declare_queue(self._reply_to, exclusive=True, auto_delete=True)
+        # A new name each time: the broker may hold the old connection, and its exclusive queue, for a while yet.
+        name = self._topology.name(f"answers.{new_id().hex}")
+        queue = await channel.declare_queue(name, exclusive=True, auto_delete=True)
         await queue.consume(self._on_answer, no_ack=True)
+        self._reply_to = name
 
     async def _on_answer(self, message: aio_pika.abc.AbstractIncomingMessage) -> None:
         try:

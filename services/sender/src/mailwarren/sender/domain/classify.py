@@ -17,6 +17,9 @@ LONGEST_HINT = 3600.0
 
 _OF_THE_SESSION = frozenset({Command.CONNECT, Command.EHLO, Command.STARTTLS, Command.AUTH})
 
+_WANTS_LOGIN = frozenset({530, 534, 535, 538})
+"""AUTH or STARTTLS first, in answer to whatever command (RFC 4954 §6, RFC 3207 §4)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Reading:
@@ -54,6 +57,16 @@ RULES: tuple[Rule, ...] = (
         "rate_limited", Kind.DEFERRED, text=r"too many (connections|messages)|rate limit|throttl|temporarily deferred"
     ),
     Rule("rate_limited", Kind.DEFERRED, enhanced=r"[45]\.7\.28|4\.7\.32"),
+    # Postfix says such things of us at RCPT.
+    Rule("ip_blocked", Kind.DEFERRED, text=r"(client host|helo command) rejected"),
+    # These are worded like a refusal of the recipient: "Sender address rejected: User unknown in …" (Postfix),
+    # "Domain of sender address … does not exist" (Sendmail).
+    Rule(
+        "invalid_sender",
+        Kind.BOUNCED,
+        text=r"\bsender (address|domain|verify|verification|callout)\b|\b(unknown|invalid) sender\b",
+    ),
+    Rule("auth_failed", Kind.BOUNCED, text=r"\breverse dns\b|\brdns\b|\bptr\b"),
     Rule(
         "invalid_recipient",
         Kind.BOUNCED,
@@ -83,11 +96,11 @@ def read_reply(reply: Reply, attempt: int) -> Reading:  # noqa: PLR0911 - one li
     """The outcome of ``attempt`` (from 1), from the reply that decided it."""
     if reply.positive:
         return Reading(Kind.DELIVERED)
-    rule = next((rule for rule in RULES if rule.fits(reply)), None)
+    rule = next((rule for rule in RULES if rule.fits(reply) and not _of_another(rule, reply)), None)
     name = rule.bounce_class if rule else None
     if reply.transient:
         return Reading(Kind.DEFERRED, name or "transient", retry_in=retry_hint(reply.text))
-    if reply.command in _OF_THE_SESSION:
+    if reply.command in _OF_THE_SESSION or reply.code in _WANTS_LOGIN:
         # A server that refuses the connection or our login says nothing about this recipient.
         return Reading(Kind.DEFERRED, name or "bad_connection", retry_in=retry_hint(reply.text))
     if re.match(r"5\.[56]\.", reply.enhanced or "") and name is None:
@@ -97,7 +110,17 @@ def read_reply(reply: Reply, attempt: int) -> Reading:  # noqa: PLR0911 - one li
         return Reading(Kind.DEFERRED, "protocol_error")
     if rule is None:
         return Reading(Kind.FAILED, "unknown")
-    return Reading(rule.permanent, name, suppress=rule.suppress and rule.permanent is Kind.BOUNCED)
+    return Reading(rule.permanent, name, suppress=_suppresses(rule, reply))
+
+
+def _suppresses(rule: Rule, reply: Reply) -> bool:
+    # Whoever mentions the sender may have meant the sender: suppressing is not worth a guess.
+    return rule.suppress and rule.permanent is Kind.BOUNCED and not re.search(r"\bsender\b", reply.text, re.IGNORECASE)
+
+
+def _of_another(rule: Rule, reply: Reply) -> bool:
+    """What answers MAIL is about the sender: the recipient has not been named yet."""
+    return rule.suppress and reply.command is Command.MAIL
 
 
 _HINT = re.compile(

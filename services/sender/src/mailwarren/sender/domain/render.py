@@ -16,9 +16,13 @@ from functools import lru_cache
 from mailwarren.contracts.parcel import Content, Delivery, Role, Syntax
 from mailwarren.contracts.template import render
 
-MAX_LINE = 998
+LONGEST_LINE = 998
 """Octets in a line without its CRLF (RFC 5322 §2.1.1)."""
+LONGEST_PLAIN_LINE = 900
+"""The same for a body that is sent as it is: servers break lines before 998, in the middle of a word: Sendmail at 990,
+Haraka at 992."""
 _FOLD = 76
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _SPECIALS = re.compile(r'[()<>@,:;".\[\]\\]')
 
 
@@ -101,11 +105,13 @@ def _mailbox_list(mailboxes: tuple[str, ...]) -> str:
 
 
 def _unstructured(value: str, name: str) -> str:
-    if value.isascii():
-        if len(name) + 2 + len(value) <= _FOLD:
-            return value
-        return Header(value, header_name=name, maxlinelen=_FOLD).encode(linesep="\r\n") if " " in value else value
-    return _encoded(value, len(name) + 2)
+    used = len(name) + 2
+    longest_word = max(map(len, value.split(" ")))
+    if not value.isascii() or _CONTROL.search(value) or used + longest_word > LONGEST_LINE:
+        return _encoded(value, used)
+    if used + len(value) <= _FOLD or " " not in value:
+        return value
+    return Header(value, header_name=name, maxlinelen=_FOLD).encode(linesep="\r\n")
 
 
 def _encoded(value: str, used: int) -> str:
@@ -129,12 +135,12 @@ def _part(subtype: str, text: str) -> bytes:
 def encode_body(text: str) -> tuple[str, bytes]:
     """The transfer encoding and the encoded body: as it is where that is allowed, else whichever is shorter.
 
-    7bit needs ASCII and lines of at most 998 octets (RFC 2045 §2.7). 8bit is never used: not every next hop takes it.
+    7bit needs ASCII and short lines (RFC 2045 §2.7). 8bit is never used: not every next hop takes it.
     """
     data = text.replace("\r\n", "\n").replace("\r", "\n").encode()
     if not data.endswith(b"\n"):
         data += b"\n"
-    if data.isascii() and max(map(len, data.split(b"\n"))) <= MAX_LINE and b"\0" not in data:
+    if data.isascii() and max(map(len, data.split(b"\n"))) <= LONGEST_PLAIN_LINE and b"\0" not in data:
         return "7bit", data.replace(b"\n", b"\r\n")
     high = sum(1 for byte in data if byte > 126) if len(data) < 4096 else _sampled_high(data)  # noqa: PLR2004
     if high * 6 < len(data):

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import structlog
 from celery import Celery, Task, signals
 
 from mailwarren.contracts.codec import TASK
@@ -12,6 +13,8 @@ from mailwarren.sender.engine.consumer import Drain
 from mailwarren.sender.engine.handover import Handover
 from mailwarren.sender.engine.thread import EngineThread
 from mailwarren.sender.settings import SenderSettings
+
+log = structlog.get_logger()
 
 
 def build_app(settings: SenderSettings) -> Celery:
@@ -44,7 +47,12 @@ def build_app(settings: SenderSettings) -> Celery:
     def start(**_: Any) -> None:
         # Celery sets up logging after this signal; the engine's first lines should look like all others.
         logs()
-        engine.start()
+        try:
+            engine.start()
+        except Exception as error:
+            # Celery swallows a handler's exception and would go on to take mail that nobody sends.
+            log.critical("sender.start.failed", error=f"{type(error).__name__}: {error}")
+            raise SystemExit(1) from error
 
     def stop(**_: Any) -> None:
         engine.stop()

@@ -66,17 +66,22 @@ class Drain(bootsteps.StartStopStep):
         end = time.monotonic() + c.app.drain_grace
         while handover.open and time.monotonic() < end:
             handover.flush()
-            self._pump(c)
+            if handover.connected and not self._pump(c):
+                # The broker gives the rest to somebody else: only what is past its final dot is finished here.
+                handover.lost()
+            if not handover.connected:
+                time.sleep(0.05)
         handover.flush()
         log.info("sender.drained", extra={"left": handover.open})
 
     @staticmethod
-    def _pump(c: Any) -> None:
-        # Keeps the heartbeat going and notices a lost connection while the last deliveries end.
+    def _pump(c: Any) -> bool:
+        """Keeps the heartbeat going while the last deliveries end; False when the connection is lost."""
         try:
             c.connection.drain_events(timeout=0.05)
             c.connection.heartbeat_check()
         except TimeoutError:
             pass
         except Exception:  # noqa: BLE001 - any kind of connection trouble means the same here
-            time.sleep(0.05)
+            return False
+        return True

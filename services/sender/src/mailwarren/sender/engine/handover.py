@@ -34,10 +34,13 @@ class Handover:
         self._over: list[tuple[_Held, Incoming]] = []
         self._back: list[tuple[_Held, Finish]] = []
         self._consumer: Any = None
+        self._flush_due = False
+        """The consumer has been asked to flush and has not done so yet."""
         self._loop: asyncio.AbstractEventLoop | None = None
         self._work: Work | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._connected_at = 0.0
+        self._queues: dict[str | None, str] = {}
         self.epoch = 0
         self.open = 0
         """Messages taken over and not yet acked or handed back."""
@@ -79,9 +82,10 @@ class Handover:
             finish = Finish.REQUEUE
         with self._lock:
             self._back.append((held, finish))
-            wake = len(self._back) == 1
-        consumer = self._consumer
-        if wake and consumer is not None:
+            consumer = self._consumer
+            wake = consumer is not None and not self._flush_due
+            self._flush_due = self._flush_due or wake
+        if wake:
             consumer.call_soon(self.flush)
 
     # The consumer's thread
@@ -89,16 +93,22 @@ class Handover:
     def attach(self, consumer: Any) -> None:
         """A broker connection is up: a new epoch."""
         with self._lock:
-            self.epoch += 1
-            self._consumer = consumer
+            self._begin_epoch(consumer)
             self._connected_at = time.monotonic()
         metrics.record_epoch(self.epoch)
 
     def lost(self) -> None:
         """The broker connection is gone: everything from it is stale from this moment."""
         with self._lock:
-            self.epoch += 1
-            self._consumer = None
+            self._begin_epoch(None)
+
+    def _begin_epoch(self, consumer: Any) -> None:
+        """With the lock held. What has come back belongs to an older epoch, and so does a flush that is still due."""
+        self.epoch += 1
+        self._consumer = consumer
+        self._flush_due = False
+        self.open -= len(self._back)
+        self._back.clear()
 
     def submit(self, message: Any) -> None:
         """Hand a message over to the loop."""
@@ -108,7 +118,7 @@ class Handover:
         incoming = Incoming(
             body=body.encode("utf-8", "surrogateescape") if isinstance(body, str) else bytes(body),
             headers=message.headers or {},
-            queue=str(info.get("queue") or ""),
+            queue=self._queue_of(info.get("consumer_tag")),
             key=str(info.get("routing_key") or ""),
             redelivered=bool(info.get("redelivered")),
             owned=lambda: self.epoch == epoch,
@@ -121,10 +131,18 @@ class Handover:
         if wake and self._loop is not None:
             self._loop.call_soon_threadsafe(self._take)
 
+    def _queue_of(self, tag: str | None) -> str:
+        """The queue of a delivery: AMQP says only which consumer it is for."""
+        if tag not in self._queues and self._consumer is not None and self._consumer.task_consumer is not None:
+            tags = self._consumer.task_consumer._active_tags  # noqa: SLF001 - kombu shows them nowhere else
+            self._queues = {consumer_tag: queue for queue, consumer_tag in tags.items()}
+        return self._queues.get(tag, "")
+
     def flush(self) -> None:
         """Ack and hand back what the loop has finished with."""
         with self._lock:
             back, self._back = self._back, []
+            self._flush_due = False
             self.open -= len(back)
             consumer, epoch = self._consumer, self.epoch
         if consumer is None:

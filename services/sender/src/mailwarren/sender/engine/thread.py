@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import socket
 import threading
 from concurrent.futures import Future
@@ -62,9 +63,12 @@ class EngineThread:
         try:
             self._loop.run_until_complete(self._serve())
         except Exception as error:
-            log.exception("sender.engine.died")
             if not self._started.done():
                 self._started.set_exception(error)
+                return
+            log.exception("sender.engine.died")
+            # The consumer would go on taking mail. What is not acked, the broker gives to another sender.
+            os._exit(1)
 
     async def _serve(self) -> None:
         settings, topology = self._settings, self._topology

@@ -18,8 +18,9 @@ bad URL, name server or limit), raised when the thing is built; whatever the cal
 drops the connection in use.
 
 **Who retries**: nobody in here, but for two cases that cannot send a mail twice and that the caller never sees. A kept
-connection that proves dead (or answers 421 to MAIL) before any message data is replaced by a fresh one, once; and
-where no session comes about the site's other hosts are tried in MX order. Hosts that failed are skipped for seconds.
+connection that proves dead or used up (421, 503 or a session limit in answer to MAIL) before any message data is
+replaced by a fresh one, once; and where no session comes about the site's other hosts are tried in MX order. Hosts that
+failed are skipped for seconds.
 All else, above all a connection lost after the final dot, is the caller's to retry.
 
 **Message data** is written only after the gate said yes, in wire form made once by ``prepare_data``.

@@ -4,7 +4,7 @@ import asyncio
 import base64
 import socket
 import ssl
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from mailwarren.contracts.reply import Command
 from mailwarren.sender.smtp.capabilities import Capabilities, parse_capabilities
@@ -52,7 +52,8 @@ class ClientSettings:
 async def open_session(host: Host, site: Site, settings: ClientSettings) -> Connection | NoSession:
     """Return a connection to ``host`` that is ready for its first transaction, or why there is none.
 
-    With opportunistic TLS a failed handshake is followed by one more connection, in plain text.
+    With opportunistic TLS a failed handshake, or a server that is lost between STARTTLS and its first words under TLS
+    (TLS 1.3 refuses a client that late), is followed by one more connection, in plain text.
     Cancelling it leaves nothing open.
     """
     opened = await _open(host, site, site.tls, settings)
@@ -73,7 +74,7 @@ async def _open(host: Host, site: Site, mode: TlsMode, settings: ClientSettings)
     try:
         await _greet(connection, settings)
         if not site.implicit_tls and mode is not TlsMode.OFF:
-            await _secure(connection, mode, settings)
+            await _secured(connection, mode, settings)
         if site.auth is not None:
             await _authenticate(connection, site.auth)
     except SessionFailedError as error:
@@ -130,6 +131,17 @@ async def _hello(connection: Connection, helo_name: str) -> Capabilities:
         reply = await connection.ask(b"HELO " + name, Command.EHLO)
     _require(connection, reply, Command.EHLO)
     return Capabilities()
+
+
+async def _secured(connection: Connection, mode: TlsMode, settings: ClientSettings) -> None:
+    """``_secure``; a server that goes silent or away over it has trouble with TLS, not with us."""
+    try:
+        await _secure(connection, mode, settings)
+    except SessionFailedError as error:
+        failure = error.failure
+        if isinstance(failure, Unreachable) and failure.kind in {UnreachableKind.LOST, UnreachableKind.TIMEOUT}:
+            raise SessionFailedError(replace(failure, kind=UnreachableKind.TLS)) from error
+        raise
 
 
 async def _secure(connection: Connection, mode: TlsMode, settings: ClientSettings) -> None:

@@ -6,7 +6,14 @@ from collections.abc import Callable
 
 from mailwarren.contracts.reply import Command, Reply
 from mailwarren.sender.smtp.capabilities import Capabilities
-from mailwarren.sender.smtp.dialogue import Step, Transaction, check_sendable, mail_parameters, message_size
+from mailwarren.sender.smtp.dialogue import (
+    Step,
+    Transaction,
+    check_sendable,
+    mail_parameters,
+    message_size,
+    shuts_out,
+)
 from mailwarren.sender.smtp.envelope import Envelope
 from mailwarren.sender.smtp.replies import RawReply, to_reply
 from mailwarren.sender.smtp.result import Abandoned, Failure, Outcome, Unreachable, UnreachableKind
@@ -28,6 +35,7 @@ class Connection(Wire):
         route: The ``Site.route`` that it may serve.
         capabilities: What the server offers.
         messages: Transactions begun.
+        shut: True when the server takes no more mail on it.
         kept: True when it has been used or has rested, so that the server may have given it up meanwhile.
         turns: Mails it got out of turn since it last served the head of the line (the pool's count).
         data_started: True when the gate of the last transaction has opened.
@@ -50,6 +58,7 @@ class Connection(Wire):
         "messages",
         "replied_at",
         "route",
+        "shut",
         "turns",
     )
 
@@ -62,6 +71,7 @@ class Connection(Wire):
         self.capabilities = Capabilities()
         self.messages = 0
         self.kept = False
+        self.shut = False
         self.turns = 0
         self.data_started = False
         self.dot_at: float | None = None
@@ -220,6 +230,7 @@ class Connection(Wire):
         """End the transaction and give ``outcome`` to the task that waits for it."""
         if isinstance(outcome, Reply):
             self.replied_at = time.time()
+            self.shut = shuts_out(outcome)
         self._transaction = None
         self._unwritten = None
         self._data = b""

@@ -4,6 +4,7 @@ The connection feeds it replies and does what each ``Step`` says; the outcome is
 ``DROP``. With PIPELINING the envelope goes out as one group ``MAIL, RCPT, DATA``, without it command by command.
 """
 
+import re
 from enum import Enum, auto
 
 from mailwarren.contracts.reply import Command, Reply
@@ -14,6 +15,11 @@ from mailwarren.sender.smtp.result import Refused
 
 SERVICE_CLOSING = 421
 """The server ends the connection after this reply, to whatever command (RFC 5321 §3.8)."""
+
+_BAD_SEQUENCE = 503
+_NOT_ACCEPTING = "4.3.2"
+_TOO_MANY = re.compile(r"[45]\.5\.3")
+_OF_THIS_SESSION = re.compile(r"\b(this|one|per|each|the same) (smtp )?(session|connection)\b", re.IGNORECASE)
 
 _INTERMEDIATE = 300
 _REFUSED = 400
@@ -53,6 +59,28 @@ _COMMANDS = {
 }
 
 
+def used_up(reply: Reply) -> bool:
+    """Whether ``reply`` to MAIL says that a connection which carried mail before has had its share.
+
+    421; 503, when the server still holds an envelope that we think is gone; a limit of messages per session, which is
+    4.5.3 (no recipient has been named yet, so there cannot be too many), or a text that speaks of this session.
+    """
+    return reply.command is Command.MAIL and (
+        reply.code in {SERVICE_CLOSING, _BAD_SEQUENCE}
+        or _TOO_MANY.fullmatch(reply.enhanced or "") is not None
+        or (reply.transient and _OF_THIS_SESSION.search(reply.text) is not None)
+    )
+
+
+def shuts_out(reply: Reply) -> bool:
+    """Whether by ``reply`` the server accepts no mail on this connection, though it leaves it open.
+
+    4.3.2 (RFC 3463 §3.4). Postfix's postscreen gives it to all recipients of a client that it has just tested, who is
+    let in when it comes back on another connection.
+    """
+    return reply.enhanced == _NOT_ACCEPTING
+
+
 def check_sendable(capabilities: Capabilities, envelope: Envelope, size: int) -> Refused | None:
     """Say why this server cannot be sent this mail of ``size`` octets at all, or None."""
     if envelope.utf8 and not capabilities.utf8:
@@ -88,13 +116,14 @@ class Transaction:
         envelope: Who from and for.
         parameters: Of MAIL FROM, from ``mail_parameters``.
         pipelined: Write the envelope as one group.
-        reset: Begin with RSET: the last transaction of this connection ended before its data.
+        reset: Begin with RSET: the last transaction of this connection was refused.
 
     Attributes:
         decided: The server's answer for this recipient, None while there is none. In a group it may be there before
             the last reply.
         nonsense: What the server did wrong, when that is why the transaction ended.
         unfinished: True when the server may still hold the envelope, so that the next transaction must begin with RSET.
+            A refused final dot counts as such.
     """
 
     __slots__ = (
@@ -149,6 +178,9 @@ class Transaction:
         if _INTERMEDIATE <= code < _REFUSED:
             return self._drop("an intermediate reply where none belongs")
         if stage is _Stage.DOT:
+            # RFC 5321 §4.1.1.4 ends the transaction here whatever the reply. Postfix keeps the envelope of a message
+            # that its restrictions refused, and would answer 503 to every MAIL after it.
+            self.unfinished = code >= _REFUSED
             self._decide(raw)
             return Step.DONE
         return self._envelope_answered(stage, raw)

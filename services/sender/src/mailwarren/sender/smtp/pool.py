@@ -4,19 +4,23 @@ import asyncio
 import contextlib
 import random
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 import structlog
 
-from mailwarren.contracts.reply import Command, Reply
+from mailwarren.contracts.reply import Reply
 from mailwarren.sender.smtp.client import ClientSettings, open_session
 from mailwarren.sender.smtp.connection import Connection, MaySend
-from mailwarren.sender.smtp.dialogue import SERVICE_CLOSING
+from mailwarren.sender.smtp.dialogue import used_up
 from mailwarren.sender.smtp.envelope import Envelope
 from mailwarren.sender.smtp.hosts import HostHealth, most_hopeful
 from mailwarren.sender.smtp.result import Abandoned, NoSession, Outcome, Result, Unreachable
 from mailwarren.sender.smtp.site import Site
 from mailwarren.sender.smtp.sitepool import SitePool, SiteStats
+
+MakeData = Callable[[], Awaitable[bytes]]
+"""Makes a message in wire form."""
 
 DIAL_HOLD = 5.0
 """Seconds that no more connections are tried after a server refused one beside those that it has."""
@@ -51,7 +55,7 @@ class Pool:
         opened_total: Sessions set up.
         tls_total: Of these, under TLS.
         failed_dials_total: Hosts that gave no session.
-        retried_total: Mails taken to a fresh connection because a kept one was dead.
+        retried_total: Mails taken to a fresh connection because a kept one was dead or used up.
     """
 
     def __init__(
@@ -73,20 +77,22 @@ class Pool:
         self._empty = asyncio.Event()
         self._empty.set()
 
-    async def send(self, site: Site, envelope: Envelope, data: bytes, may_send: MaySend) -> Result:
+    async def send(self, site: Site, envelope: Envelope, data: bytes | MakeData, may_send: MaySend) -> Result:
         """Send one mail and say what became of it; network trouble and refusals are values.
 
-        A mail that meets a dead kept-alive connection before its data was written goes out again on a fresh one. No
-        other case is retried here. Cancelling it drops the connection in use; the mail's fate is then unknown.
+        A mail that meets a kept-alive connection that is dead or used up, before its data was written, goes out again
+        on a fresh one. No other case is retried here. Cancelling it drops the connection in use; the mail's fate is
+        then unknown.
 
         Args:
             site: Where to; its limits replace those that the site had.
             envelope: Who from and for.
-            data: The message in wire form, from ``prepare_data``.
+            data: The message in wire form, from ``prepare_data``, or what makes it: called once, when a connection is
+                in hand and the server has not heard of the mail.
             may_send: The gate, asked at most once, right before the data is written. False abandons the mail.
 
         Raises:
-            Exception: only what ``may_send`` raises; no data was written then.
+            Exception: only what ``data`` or ``may_send`` raises; no data was written then.
         """
         if self._closing:
             return Result(Abandoned())
@@ -98,10 +104,13 @@ class Pool:
             if not isinstance(found, Connection):
                 return _unsent(found, asked)
             connection = found
+        if not isinstance(data, bytes):
+            data = await self._make(data, queue, connection)
         began = time.monotonic()
         kept = connection.kept
         outcome = await connection.transact(envelope, data, may_send)
-        if kept and _was_dead(connection, outcome):
+        if kept and _was_spent(connection, outcome):
+            connection.quit()
             if self._closing:
                 return _unsent(Abandoned(), asked)
             self.retried_total += 1
@@ -122,6 +131,14 @@ class Pool:
         )
         queue.release(connection)
         return result
+
+    @staticmethod
+    async def _make(make_data: MakeData, queue: SitePool, connection: Connection) -> bytes:
+        try:
+            return await make_data()
+        except BaseException:
+            queue.release(connection)
+            raise
 
     async def close(self, grace: float) -> None:
         """Finish what is in flight within ``grace`` seconds, then drop the rest; returns with every transport closed.
@@ -194,12 +211,12 @@ class Pool:
         return most_hopeful(failures)
 
 
-def _was_dead(connection: Connection, outcome: Outcome) -> bool:
+def _was_spent(connection: Connection, outcome: Outcome) -> bool:
     """Whether a kept connection gave out before the mail's data, so that another try cannot send it twice."""
     if connection.data_started:
         return False
     if isinstance(outcome, Reply):
-        return outcome.code == SERVICE_CLOSING and outcome.command is Command.MAIL
+        return used_up(outcome)
     return isinstance(outcome, Unreachable)
 
 

@@ -103,7 +103,7 @@ class SitePool:
         if connection.closed:
             return
         connection.kept = True
-        if connection.messages >= self.limits.messages_per_connection:
+        if connection.shut or connection.messages >= self.limits.messages_per_connection:
             connection.quit()
         else:
             self._place(connection)

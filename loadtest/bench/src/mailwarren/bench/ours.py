@@ -1,0 +1,140 @@
+"""The runs of Mailwarren itself. Each measures from the first request to the last result committed."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+import uvloop
+
+from mailwarren.bench.http_client import Posted, post_all
+from mailwarren.bench.result import Result, percentiles
+from mailwarren.bench.stand import Stand
+from mailwarren.bench.work import HTML, SENDER, SUBJECT, TEXT, Recipient, make_work
+from mailwarren.contracts.lanes import Lane
+
+ROWS = 10_000
+"""Recipients of one bulk call: the API's limit."""
+OK = 200
+
+
+def bulk_bodies(work: Sequence[Recipient], lane: Lane = Lane.BULK) -> list[bytes]:
+    """The bulk calls for ``work``."""
+    return [
+        msgspec.json.encode(
+            {
+                "from": SENDER,
+                "subject": SUBJECT,
+                "text": TEXT,
+                "html": HTML,
+                "priority": lane.value,
+                "recipients": [{"to": one.to, "variables": one.variables} for one in work[at : at + ROWS]],
+            }
+        )
+        for at in range(0, len(work), ROWS)
+    ]
+
+
+def single_bodies(work: Sequence[Recipient], lane: Lane = Lane.NORMAL) -> list[bytes]:
+    """One call each, as an application that renders its own mails makes it."""
+    return [
+        msgspec.json.encode(
+            {
+                "from": SENDER,
+                "to": one.to,
+                "subject": f"{one.variables['name']}, your order {one.variables['order']} is on its way",
+                "text": f"Hello {one.variables['name']},\n\nyour order {one.variables['order']} has left our house.\n",
+                "html": HTML.partition("<ul>")[0].replace("{{ name }}", str(one.variables["name"]))
+                + HTML.partition("</ul>")[2],
+                "priority": lane.value,
+            }
+        )
+        for one in work
+    ]
+
+
+def post(
+    stand: Stand, path: str, bodies: Sequence[bytes], *, connections: int, rate: float | None = None
+) -> list[Posted]:
+    """Post all; every answer has to be a 200.
+
+    Raises:
+        RuntimeError: one was not.
+    """
+    api = stand.system.api
+    if api is None:
+        raise RuntimeError("the stand has no API")
+    headers = {"Authorization": f"Bearer {stand.system.token}", "Content-Type": "application/json"}
+    url = str(api.base_url.join(path.lstrip("/")))
+    posted = uvloop.run(post_all(url, headers, bodies, connections=connections, rate=rate))
+    wrong = [one.status for one in posted if one.status != OK]
+    if wrong:
+        raise RuntimeError(f"{len(wrong)} of {len(posted)} posts were refused, such as with {wrong[0]}")
+    return posted
+
+
+def run_bulk(stand: Stand, count: int) -> Result:
+    """``count`` mails in calls of 10,000."""
+    return _whole_way(stand, "bulk", "/emails/bulk", bulk_bodies(make_work(count)), count, connections=1)
+
+
+def run_single(stand: Stand, count: int, *, connections: int = 32) -> Result:
+    """``count`` posts of one mail, as fast as they are answered."""
+    bodies = single_bodies(make_work(count, tag="s"))
+    return _whole_way(stand, "single posts", "/emails", bodies, count, connections=connections)
+
+
+def run_single_at(stand: Stand, rate: float, seconds: float) -> Result:
+    """Posts at a steady rate, whatever the answers take: what a caller waits."""
+    count = int(rate * seconds)
+    bodies = single_bodies(make_work(count, tag="r"))
+    return _whole_way(stand, f"single posts at {rate:.0f}/s", "/emails", bodies, count, connections=64, rate=rate)
+
+
+def _whole_way(
+    stand: Stand, name: str, path: str, bodies: list[bytes], mails: int, **posting: Any
+) -> Result:
+    stand.sink.forget()
+    before = stand.ended()
+    meter = stand.meter()
+    meter.start()
+    begin = time.monotonic()
+    posted = post(stand, path, bodies, **posting)
+    accepted = time.monotonic() - begin
+    stand.sink.wait_for(mails)
+    stand.wait_ended(before + mails)
+    seconds = time.monotonic() - begin
+    return Result(
+        name=name,
+        mails=mails,
+        seconds=seconds,
+        cpu=meter.read(mails),
+        latency=percentiles([one.seconds for one in posted]),
+        notes={"accepted_per_second": mails / accepted},
+    )
+
+
+def run_high_under_bulk(stand: Stand, waiting: int, high: int, rate: float) -> Result:
+    """``high`` mails posted at ``rate`` while ``waiting`` bulk mails are in the queues: accept to 250."""
+    stand.sink.forget()
+    post(stand, "/emails/bulk", bulk_bodies(make_work(waiting, tag="w")), connections=1)
+    begin = time.monotonic()
+    left_before = waiting - stand.sink.accepted()
+    posted = post(stand, "/emails", single_bodies(make_work(high, tag="h"), Lane.HIGH), connections=8, rate=rate)
+    seconds = time.monotonic() - begin
+    left_after = waiting + high - stand.sink.accepted()
+    asyncio.run(asyncio.sleep(2))
+    answered = stand.answered_at()
+    waits = []
+    for one in posted:
+        ident = msgspec.json.decode(one.body)["id"]
+        at = answered.get(f"{ident}@sender.test")
+        waits.append(float("inf") if at is None else max(0.0, at - one.answered_at))
+    return Result(
+        name=f"high lane under {waiting:,} bulk",
+        mails=high,
+        seconds=seconds,
+        latency=percentiles(waits),
+        notes={"bulk_waiting_before": left_before, "bulk_waiting_after": left_after},
+    )

@@ -1,0 +1,184 @@
+"""What is measured: a whole Mailwarren of real processes with a broker and a database of its own."""
+
+import shutil
+import tempfile
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from types import TracebackType
+
+import psutil
+
+from mailwarren.bench.cpu import CpuMeter
+from mailwarren.contracts.lanes import Lane
+from mailwarren.devstack.harness.system import System
+from mailwarren.devstack.postgres import Postgres
+from mailwarren.devstack.servers import private_rabbitmq
+from mailwarren.devstack.state import LocalDir
+
+
+class Sink:
+    """The sink, as the rivals see it too."""
+
+    def __init__(self, system: System) -> None:
+        self._system = system
+
+    @property
+    def smtp_address(self) -> str:
+        """``127.0.0.1:port``."""
+        return self._system.smtp_url.removeprefix("smtp://")
+
+    @property
+    def pids(self) -> list[int]:
+        """Its process."""
+        return [self._system.services["sink"].pid]
+
+    def accepted(self) -> int:
+        """Mails answered with 250 since the last :meth:`forget`."""
+        witness = self._system.sink
+        return int(witness.stats()["accepted"]) if witness else 0
+
+    def forget(self) -> None:
+        """Start the counts anew."""
+        if self._system.sink:
+            self._system.sink.forget()
+
+    def wait_for(self, count: int, timeout: float = 600.0) -> None:
+        """Return when ``count`` mails were accepted.
+
+        Raises:
+            TimeoutError: after ``timeout`` seconds.
+        """
+        end = time.monotonic() + timeout
+        while (got := self.accepted()) < count:
+            if time.monotonic() > end:
+                raise TimeoutError(f"the sink has {got} of {count} mails after {timeout:.0f} s")
+            time.sleep(0.05)
+
+
+class Stand:
+    """A context manager: everything runs inside, and nothing is left of it outside.
+
+    Args:
+        senders: the lanes of each sender process; one for each lane, as ``make up`` has it, unless given.
+        env: more settings, by service name (``ingest``, ``tracker``, ``sender``).
+    """
+
+    def __init__(
+        self,
+        *,
+        senders: Mapping[str, Iterable[Lane]] | None = None,
+        env: Mapping[str, Mapping[str, str]] | None = None,
+        services: bool = True,
+    ) -> None:
+        self._lanes = senders if senders is not None else {f"sender-{lane}": (lane,) for lane in Lane}
+        self._env = env or {}
+        self._services = services
+        base = LocalDir.of_clone().path / "bench"
+        base.mkdir(parents=True, exist_ok=True)
+        base.chmod(0o755)
+        self.root = Path(tempfile.mkdtemp(dir=base))
+        self.root.chmod(0o755)
+        self.rabbitmq = private_rabbitmq(self.root / "rabbitmq")
+        self.postgres = Postgres(self.root / "postgres")
+
+    def __enter__(self) -> "Stand":
+        try:
+            self.rabbitmq.start(wait=False)
+            self.postgres.start()
+            self.rabbitmq.wait_ready(lambda: bool(self.rabbitmq.pids))
+            self.system = System(
+                self.root,
+                amqp_url=self.rabbitmq.amqp_url,
+                database_url=self.postgres.database_url,
+                retry_scale=1.0,
+            )
+            self.sink = Sink(self.system)
+            self.system.start_sink("--keep", "100")
+            if self._services:
+                self._start_services()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def _start_services(self) -> None:
+        self.system.prepare()
+        self.system.start_ingest(wait=False, **self._env.get("ingest", {}))
+        self.system.start_tracker(wait=False, env=dict(self._env.get("tracker", {})))
+        self.start_senders(wait=False)
+        self.system.wait_ready()
+
+    def start_senders(self, *, wait: bool = True) -> None:
+        """The senders of every lane."""
+        for name, lanes in self._lanes.items():
+            self.system.start_sender(name, lanes, env=dict(self._env.get("sender", {})), wait=wait)
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends every process and deletes all files."""
+        if hasattr(self, "system"):
+            self.system.close()
+        self.rabbitmq.remove()
+        self.postgres.remove()
+        shutil.rmtree(self.root, ignore_errors=True)
+
+    @property
+    def amqp_url(self) -> str:
+        """The broker's."""
+        return self.rabbitmq.amqp_url
+
+    @property
+    def database_url(self) -> str:
+        """The database's."""
+        return self.postgres.database_url
+
+    @property
+    def broker_pids(self) -> list[int]:
+        """The Erlang VM and its port mapper."""
+        return self.rabbitmq.pids
+
+    @property
+    def postgres_pids(self) -> list[int]:
+        """The postmaster, whose children count with it."""
+        return self.postgres.pids
+
+    def meter(self) -> CpuMeter:
+        """CPU of every part; the client is the calling process."""
+        services = self.system.services
+        senders = [service.pid for name, service in services.items() if name.startswith("sender") and service.alive]
+        return CpuMeter(
+            {
+                "ingest": [services["ingest"].pid],
+                "broker": self.broker_pids,
+                "sender": senders,
+                "tracker": [services["tracker"].pid],
+                "postgres": self.postgres_pids,
+                "sink": self.sink.pids,
+            },
+            own="client",
+        )
+
+    def memory(self, name: str) -> float:
+        """Resident megabytes of a service."""
+        return float(psutil.Process(self.system.services[name].pid).memory_info().rss) / 1e6
+
+    def ended(self) -> int:
+        """Deliveries with an end in the tables."""
+        (row,) = self.system.query("select count(*) as n from deliveries where state = 'delivered'")
+        return int(row["n"])
+
+    def wait_ended(self, count: int, timeout: float = 600.0) -> None:
+        """Return when the sink and then the tables have ``count`` mails.
+
+        Raises:
+            TimeoutError: after ``timeout`` seconds.
+        """
+        end = time.monotonic() + timeout
+        self.sink.wait_for(count, timeout)
+        while (got := self.ended()) < count:
+            if time.monotonic() > end:
+                raise TimeoutError(f"the tables have {got} of {count} mails after {timeout:.0f} s")
+            time.sleep(0.05)

@@ -1,0 +1,51 @@
+"""A bound on the bytes of all parcels that are open at once: prefetch counts messages, and memory does not."""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+
+class Room:
+    """Lets in whoever fits, in order of arrival; one that fits nowhere gets in alone.
+
+    Args:
+        limit: bytes.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._used = 0
+        self._line: deque[tuple[int, asyncio.Future[None]]] = deque()
+
+    @asynccontextmanager
+    async def hold(self, size: int) -> AsyncIterator[None]:
+        """Inside, ``size`` bytes count as used."""
+        if self._line or not self._fits(size):
+            turn = asyncio.get_running_loop().create_future()
+            self._line.append((size, turn))
+            try:
+                await turn
+            except asyncio.CancelledError:
+                if turn.done() and not turn.cancelled():
+                    self._leave(size)
+                else:
+                    self._line.remove((size, turn))
+                raise
+        else:
+            self._used += size
+        try:
+            yield
+        finally:
+            self._leave(size)
+
+    def _fits(self, size: int) -> bool:
+        return self._used == 0 or self._used + size <= self._limit
+
+    def _leave(self, size: int) -> None:
+        self._used -= size
+        while self._line and self._fits(self._line[0][0]):
+            size, turn = self._line.popleft()
+            if not turn.done():
+                self._used += size
+                turn.set_result(None)

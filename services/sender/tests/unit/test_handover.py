@@ -1,0 +1,116 @@
+"""Messages cross between two threads; what comes back after a lost connection may not stop what comes later."""
+
+import asyncio
+import threading
+from typing import Any
+
+import pytest
+
+from mailwarren.sender.deliver import Finish, Incoming
+from mailwarren.sender.engine.handover import Handover
+
+
+class Message:
+    """What kombu hands over."""
+
+    def __init__(self, number: int, done: list[tuple[str, int]]) -> None:
+        self.number, self.done = number, done
+        self.body, self.headers = b"%d" % number, {}
+        self.delivery_info = {"consumer_tag": "tag-1", "routing_key": "normal.h1", "redelivered": False}
+
+    def ack_log_error(self, *_: Any) -> None:
+        self.done.append(("ack", self.number))
+
+    def reject_log_error(self, *_: Any, requeue: bool) -> None:
+        self.done.append(("requeue" if requeue else "reject", self.number))
+
+
+class Consumer:
+    """A Celery consumer whose loop turns when the test says so."""
+
+    connection_errors = (OSError,)
+
+    class task_consumer:  # noqa: N801 - kombu's name
+        _active_tags = {"send.normal.h1": "tag-1"}  # noqa: RUF012
+
+    def __init__(self) -> None:
+        self.soon: list[Any] = []
+
+    def call_soon(self, call: Any) -> None:
+        self.soon.append(call)
+
+    def turn(self) -> None:
+        soon, self.soon = self.soon, []
+        for call in soon:
+            call()
+
+
+class Crossing:
+    def __init__(self) -> None:
+        self.handover, self.done = Handover(), []
+        self.gates: dict[int, asyncio.Event] = {}
+        self.seen: list[Incoming] = []
+        self.handover.start(asyncio.get_running_loop(), self.work)
+
+    async def work(self, incoming: Incoming) -> Finish:
+        self.seen.append(incoming)
+        number = int(incoming.body)
+        if number in self.gates:
+            await self.gates[number].wait()
+        return Finish.ACK if incoming.owned() else Finish.STALE
+
+    async def send(self, *numbers: int) -> None:
+        def submit() -> None:
+            for number in numbers:
+                self.handover.submit(Message(number, self.done))
+
+        thread = threading.Thread(target=submit)
+        thread.start()
+        thread.join()
+        await asyncio.sleep(0.01)
+
+
+@pytest.fixture
+async def crossing() -> Crossing:
+    return Crossing()
+
+
+async def test_a_burst_is_acked_in_one_turn(crossing: Crossing) -> None:
+    consumer = Consumer()
+    crossing.handover.attach(consumer)
+    await crossing.send(1, 2, 3)
+    assert len(consumer.soon) == 1
+    consumer.turn()
+    assert crossing.done == [("ack", 1), ("ack", 2), ("ack", 3)]
+    assert crossing.handover.open == 0
+
+
+async def test_the_queue_is_known_by_its_consumer_tag(crossing: Crossing) -> None:
+    crossing.handover.attach(Consumer())
+    await crossing.send(1)
+    assert crossing.seen[0].queue == "send.normal.h1"
+
+
+@pytest.mark.parametrize("ended", ["while away", "after", "before, unflushed"])
+async def test_acks_go_on_after_a_lost_connection(crossing: Crossing, ended: str) -> None:
+    """What was in flight then is nobody's to ack, and may not keep later acks from being done."""
+    first, second = Consumer(), Consumer()
+    crossing.handover.attach(first)
+    if ended != "before, unflushed":
+        crossing.gates[1] = asyncio.Event()
+    await crossing.send(1)
+    crossing.handover.lost()
+    if ended == "while away":
+        crossing.gates[1].set()
+        await asyncio.sleep(0.01)
+    crossing.handover.attach(second)
+    if ended == "after":
+        crossing.gates[1].set()
+        await asyncio.sleep(0.01)
+    await crossing.send(2, 3)
+    first.turn()
+    second.turn()
+    await crossing.send(4)
+    second.turn()
+    assert crossing.done == [("ack", 2), ("ack", 3), ("ack", 4)]
+    assert crossing.handover.open == 0
