@@ -117,6 +117,25 @@ def test_a_key_may_be_used_anew_after_24_hours_and_makes_new_mail(client, caller
     assert (str(parcel.deliveries[0].email_id), parcel.settle) == (answer.json()["id"], True)
 
 
+def test_a_bulk_key_used_anew_is_told_from_the_old_call_by_any_of_its_rows(client, caller, place, queues):
+    """Also by the last one, when the rows before it were wrong."""
+    body = {"from": "ada@sender.test", "subject": "One", "text": "x"}
+    rows = [{"to": "nobody"}] * 30 + [{"to": "bob@example.test"}]
+    first = client.post("/emails/bulk", json=body | {"recipients": rows}, headers=key()).json()["data"]
+    place.sql("UPDATE idempotency_keys SET created_at = now() - interval '25 hours' WHERE tenant = $1", caller.tenant)
+    place.sql(
+        'INSERT INTO emails (id, tenant, created_at, lane, partition, content, sender, subject, "to", cc, bcc, '
+        "reply_to, tags, metadata, message_id, on_unknown) VALUES ($1, $2, now() - interval '25 hours', 'bulk', 0, "
+        "'', '', '', '{}', '{}', '{}', '{}', '[]', '{}', '', 'resend')",
+        UUID(first[-1]["id"]), caller.tenant,
+    )  # fmt: skip
+    queues.empty()
+    again = client.post("/emails/bulk", json=body | {"subject": "Two", "recipients": rows}, headers=key())
+    assert again.json()["data"][-1]["id"] != first[-1]["id"]
+    [parcel] = queues.parcels()
+    assert parcel.content.subject == "Two"
+
+
 def test_of_many_calls_at_once_one_sends(server, caller, queues, mail):
     statuses = []
 

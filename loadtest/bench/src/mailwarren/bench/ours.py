@@ -1,6 +1,6 @@
 """The runs of Mailwarren itself. Each measures from the first request to the last result committed."""
 
-import asyncio
+import math
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -17,6 +17,9 @@ from mailwarren.contracts.lanes import Lane
 ROWS = 10_000
 """Recipients of one bulk call: the API's limit."""
 OK = 200
+HIGH_DOMAIN = "high.test"
+HIGH_PATIENCE = 120.0
+"""Seconds after the last post; a mail that is not there by then counts as infinitely late."""
 
 
 def bulk_bodies(work: Sequence[Recipient], lane: Lane = Lane.BULK) -> list[bytes]:
@@ -92,9 +95,7 @@ def run_single_at(stand: Stand, rate: float, seconds: float) -> Result:
     return _whole_way(stand, f"single posts at {rate:.0f}/s", "/emails", bodies, count, connections=64, rate=rate)
 
 
-def _whole_way(
-    stand: Stand, name: str, path: str, bodies: list[bytes], mails: int, **posting: Any
-) -> Result:
+def _whole_way(stand: Stand, name: str, path: str, bodies: list[bytes], mails: int, **posting: Any) -> Result:
     stand.sink.forget()
     before = stand.ended()
     meter = stand.meter()
@@ -116,21 +117,20 @@ def _whole_way(
 
 
 def run_high_under_bulk(stand: Stand, waiting: int, high: int, rate: float) -> Result:
-    """``high`` mails posted at ``rate`` while ``waiting`` bulk mails are in the queues: accept to 250."""
+    """``high`` mails posted at ``rate`` while ``waiting`` bulk mails are in the queues: from the post to the 250."""
     stand.sink.forget()
     post(stand, "/emails/bulk", bulk_bodies(make_work(waiting, tag="w")), connections=1)
-    begin = time.monotonic()
     left_before = waiting - stand.sink.accepted()
-    posted = post(stand, "/emails", single_bodies(make_work(high, tag="h"), Lane.HIGH), connections=8, rate=rate)
+    work = [Recipient(f"high{n}@{HIGH_DOMAIN}", one.variables) for n, one in enumerate(make_work(high))]
+    begin = time.monotonic()
+    posted = post(stand, "/emails", single_bodies(work, Lane.HIGH), connections=8, rate=rate)
     seconds = time.monotonic() - begin
     left_after = waiting + high - stand.sink.accepted()
-    asyncio.run(asyncio.sleep(2))
-    answered = stand.answered_at()
-    waits = []
-    for one in posted:
-        ident = msgspec.json.decode(one.body)["id"]
-        at = answered.get(f"{ident}@sender.test")
-        waits.append(float("inf") if at is None else max(0.0, at - one.answered_at))
+    answered: dict[str, float] = {}
+    while len(answered) < high and time.monotonic() - begin < seconds + HIGH_PATIENCE:
+        time.sleep(1)
+        answered = stand.answered_at(HIGH_DOMAIN)
+    waits = [answered.get(one.to, math.inf) - sent.started_at for one, sent in zip(work, posted, strict=True)]
     return Result(
         name=f"high lane under {waiting:,} bulk",
         mails=high,
@@ -138,3 +138,27 @@ def run_high_under_bulk(stand: Stand, waiting: int, high: int, rate: float) -> R
         latency=percentiles(waits),
         notes={"bulk_waiting_before": left_before, "bulk_waiting_after": left_after},
     )
+
+
+def run_connections(stand: Stand, count: int) -> Result:
+    """``count`` bulk mails to a sink that takes 500 ms for each; the stand gives the sender 1,000 connections."""
+    if stand.system.sink:
+        stand.system.sink.play({"domains": ["*"], "dot_latency_ms": 500})
+    result = _whole_way(stand, "sink of 500 ms", "/emails/bulk", bulk_bodies(make_work(count)), count, connections=1)
+    result.notes["sender_megabytes"] = stand.memory("sender-bulk")
+    return result
+
+
+def run_backlog(stand: Stand, waiting: int, measured: int) -> Result:
+    """The rate of the first ``measured`` mails once ``waiting`` are in the queues and in the tables."""
+    stand.sink.forget()
+    post(stand, "/emails/bulk", bulk_bodies(make_work(waiting)), connections=1)
+    stand.wait_recorded(waiting)
+    stand.start_senders(wait=False)
+    stand.sink.wait_for(1)
+    meter = stand.meter()
+    meter.start()
+    begin, first = time.monotonic(), stand.sink.accepted()
+    stand.sink.wait_for(measured)
+    seconds, got = time.monotonic() - begin, stand.sink.accepted() - first
+    return Result(name=f"{waiting:,} waiting", mails=got, seconds=seconds, cpu=meter.read(got))

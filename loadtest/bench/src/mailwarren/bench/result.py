@@ -1,6 +1,6 @@
 """One line of the table."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import msgspec
 
@@ -30,9 +30,3 @@ def percentiles(values: Sequence[float]) -> dict[str, float]:
     if not ordered:
         return {}
     return {f"p{q}": ordered[min(len(ordered) - 1, max(0, -(-len(ordered) * q // 100) - 1))] for q in (50, 95, 99)}
-
-
-def to_json(results: Sequence[Result], checks: Mapping[str, bool]) -> str:
-    """One line."""
-    rows = [msgspec.to_builtins(one) | {"rate": one.rate} for one in results]
-    return msgspec.json.encode({"results": rows, "checks": dict(checks)}).decode()

@@ -66,11 +66,21 @@ class Sink(Protocol):
 class Servers(Protocol):
     """The broker and the database that all share."""
 
-    amqp_url: str
-    database_url: str
-    """``postgresql://…``, with any driver."""
-    broker_pids: Sequence[int]
-    postgres_pids: Sequence[int]
+    @property
+    def amqp_url(self) -> str:
+        """``amqp://…``."""
+
+    @property
+    def database_url(self) -> str:
+        """``postgresql://…``, with any driver."""
+
+    @property
+    def broker_pids(self) -> Sequence[int]:
+        """For the CPU."""
+
+    @property
+    def postgres_pids(self) -> Sequence[int]:
+        """For the CPU."""
 
 
 class Missing(msgspec.Struct):
@@ -100,9 +110,7 @@ def run_smtplib(sink: Sink, work: Sequence[Recipient]) -> Result:
         command = [sys.executable, *module, *files, "--smtp", sink.smtp_address, "--from", SENDER]
         before = sink.accepted()
         meter.start()
-        done = subprocess.run(  # noqa: S603 - our own program
-            command, capture_output=True, text=True, check=False, timeout=_timeout(work)
-        )
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_timeout(work))
     if done.returncode:
         raise NotMeasured(f"the smtplib loop ended with {done.returncode}:\n{done.stderr}")
     tally = json.loads(done.stdout)

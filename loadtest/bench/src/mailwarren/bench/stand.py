@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
 import psutil
 
@@ -71,7 +72,7 @@ class Stand:
         env: Mapping[str, Mapping[str, str]] | None = None,
         services: bool = True,
     ) -> None:
-        self._lanes = senders if senders is not None else {f"sender-{lane}": (lane,) for lane in Lane}
+        self.lanes = senders if senders is not None else {f"sender-{lane}": (lane,) for lane in Lane}
         self._env = env or {}
         self._services = services
         base = LocalDir.of_clone().path / "bench"
@@ -82,7 +83,7 @@ class Stand:
         self.rabbitmq = private_rabbitmq(self.root / "rabbitmq")
         self.postgres = Postgres(self.root / "postgres")
 
-    def __enter__(self) -> "Stand":
+    def __enter__(self) -> Self:
         try:
             self.rabbitmq.start(wait=False)
             self.postgres.start()
@@ -111,7 +112,7 @@ class Stand:
 
     def start_senders(self, *, wait: bool = True) -> None:
         """The senders of every lane."""
-        for name, lanes in self._lanes.items():
+        for name, lanes in self.lanes.items():
             self.system.start_sender(name, lanes, env=dict(self._env.get("sender", {})), wait=wait)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
@@ -165,10 +166,27 @@ class Stand:
         """Resident megabytes of a service."""
         return float(psutil.Process(self.system.services[name].pid).memory_info().rss) / 1e6
 
+    def answered_at(self, domain: str) -> dict[str, float]:
+        """Unix seconds of the 250 to the final dot by recipient, for those of ``domain``."""
+        records = self.system.sink.records() if self.system.sink else []
+        return {one.rcpt: one.answered_at for one in records if one.answered_at and one.rcpt.endswith(f"@{domain}")}
+
     def ended(self) -> int:
         """Deliveries with an end in the tables."""
         (row,) = self.system.query("select count(*) as n from deliveries where state = 'delivered'")
         return int(row["n"])
+
+    def wait_recorded(self, count: int, timeout: float = 900.0) -> None:
+        """Return when the tables have ``count`` deliveries, whatever their state.
+
+        Raises:
+            TimeoutError: after ``timeout`` seconds.
+        """
+        end = time.monotonic() + timeout
+        while (got := int(self.system.query("select count(*) as n from deliveries")[0]["n"])) < count:
+            if time.monotonic() > end:
+                raise TimeoutError(f"the tables have {got} of {count} deliveries after {timeout:.0f} s")
+            time.sleep(0.5)
 
     def wait_ended(self, count: int, timeout: float = 600.0) -> None:
         """Return when the sink and then the tables have ``count`` mails.

@@ -5,6 +5,8 @@ import asyncio
 import contextlib
 import gc
 import logging
+import os
+import signal
 import socket
 import sys
 from collections.abc import AsyncIterator, Coroutine
@@ -88,6 +90,8 @@ def _follow(*coroutines: Coroutine[Any, Any, None]) -> list[asyncio.Task[None]]:
     def ended(task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (error := task.exception()):
             log.critical("ingest.task.died", task=repr(task.get_coro()), exc_info=error)
+            # An API that no longer knows its keys or the depths is worse than one that starts anew.
+            os.kill(os.getpid(), signal.SIGTERM)
 
     tasks = [asyncio.create_task(coroutine) for coroutine in coroutines]
     for task in tasks:

@@ -69,6 +69,10 @@ class Submission:
     keyed: Keyed | None = None
 
 
+LATEST_EXPIRY = 31 * 86400.0
+"""Seconds ahead that ``expires_at`` may lie: longer than any mail is tried."""
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """What was accepted. ``final`` is false when a repeat of the call could get more rows through."""
@@ -134,7 +138,9 @@ class Submit:
         """
         if submission.keyed is None:
             return answer(await self._run(_work(submission, new_id(), settle=False)))
-        claim = await self._claim(submission.caller.tenant, submission.keyed)
+        claim = await self._claim(
+            submission.caller.tenant, submission.keyed, len(submission.emails) + len(submission.errors)
+        )
         if isinstance(claim, Replay):
             return Answered(claim.status, claim.answer, replayed=True)
         # Also the first copy of a keyed call is settled: a repeat may be on its way to another sender while this one
@@ -152,9 +158,9 @@ class Submit:
             await self._claims.release(claim)
         return answered
 
-    async def _claim(self, tenant: UUID, keyed: Keyed) -> Claim | Replay:
+    async def _claim(self, tenant: UUID, keyed: Keyed, rows: int) -> Claim | Replay:
         try:
-            claim = await self._claims.claim(tenant, keyed.key, keyed.fingerprint)
+            claim = await self._claims.claim(tenant, keyed.key, keyed.fingerprint, rows)
         except DatabaseDown as error:
             raise unavailable(
                 "Idempotency keys cannot be checked right now. Try again; without a key mail is accepted."
@@ -193,8 +199,15 @@ class Submit:
         now = time.time()
 
         def check(email: SendEmail) -> None:
-            if email.expires_at is not None and email.expires_at <= now:
+            if email.expires_at is None:
+                return
+            if email.expires_at <= now:
                 raise invalid("Invalid `expires_at` field: it is in the past.")
+            if email.expires_at > now + LATEST_EXPIRY:
+                days = f"{LATEST_EXPIRY / 86400:.0f}"
+                raise invalid(
+                    f"Invalid `expires_at` field: it is more than {days} days ahead. No mail is tried so long."
+                )
 
         _check_each(work, check)
 

@@ -10,9 +10,10 @@ from mailwarren.store.engine import dsn
 
 CONNECT_TIMEOUT = 3.0
 STATEMENT_TIMEOUT = 5.0
-# Classes of SQLSTATE in which the server is away, full, or ends our statement; 42P01 is a schema not yet migrated.
-_AWAY = ("08", "53", "57", "58")
-_NO_TABLE = "42P01"
+# Classes of SQLSTATE in which the server is away, full, closed to us, or ends our statement.
+_AWAY = ("08", "28", "3D", "53", "57", "58")
+_NOT_YET = frozenset({"42P01", "25006"})
+"""A schema that is not migrated, and a standby that still is read-only after a failover."""
 
 Rows = "list[asyncpg.Record]"
 
@@ -65,7 +66,13 @@ class Database:
         try:
             async with self._pool.acquire(timeout=within) as connection:
                 yield connection
-        except (OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.PostgresError) as error:
+        except (
+            OSError,
+            TimeoutError,
+            asyncpg.InterfaceError,
+            asyncpg.InternalClientError,
+            asyncpg.PostgresError,
+        ) as error:
             if _away(error):
                 raise DatabaseDown(f"{type(error).__name__}: {error}") from error
             raise
@@ -93,5 +100,5 @@ class Database:
 def _away(error: Exception) -> bool:
     if isinstance(error, asyncpg.PostgresError):
         state = getattr(error, "sqlstate", None) or ""
-        return state[:2] in _AWAY or state == _NO_TABLE
+        return state[:2] in _AWAY or state in _NOT_YET
     return True

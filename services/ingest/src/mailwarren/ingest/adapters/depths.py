@@ -63,7 +63,7 @@ class Depths:
                 try:
                     if self._link.up and not self._link.blocked:
                         await self.read()
-                except (aiormq.exceptions.AMQPError, TimeoutError, OSError, RuntimeError) as error:
+                except Exception as error:  # noqa: BLE001 - without this loop nothing would ever be refused again
                     log.warning("ingest.depths.unread", error=f"{type(error).__name__}: {error}")
                     await self._abandon()
                 if self._management_url and time.monotonic() - looked > ALARM_EVERY:
@@ -104,6 +104,11 @@ class Depths:
             # The broker closes a channel that asked for a queue which does not exist.
             self._channel = None
             return math.inf
+        except TimeoutError:
+            # A quorum queue without a leader does not answer, and would not take mail either. The others do.
+            log.warning("ingest.depths.silent", queue=name)
+            await self._abandon()
+            return math.inf
         return answer.message_count or 0
 
     async def _open(self) -> RawChannel:
@@ -128,7 +133,7 @@ class Depths:
             answer = await client.get(f"{url.rstrip('/')}/api/nodes")
             answer.raise_for_status()
             alarm = next((found for node in answer.json() if (found := near_alarm(node))), None)
-        except (httpx.HTTPError, ValueError) as error:
+        except Exception as error:  # noqa: BLE001 - whatever a wrong URL or another server's answer may do
             # The alarm itself is still seen: the broker then blocks the link.
             log.warning("ingest.depths.no_management", error=type(error).__name__)
         if alarm != self._alarm:

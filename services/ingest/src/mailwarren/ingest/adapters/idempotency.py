@@ -57,8 +57,8 @@ class Claims:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def claim(self, tenant: UUID, key: str, fingerprint: bytes) -> Claim | Replay:
-        """Take the key, or get the answer that was given.
+    async def claim(self, tenant: UUID, key: str, fingerprint: bytes, rows: int = 1) -> Claim | Replay:
+        """Take the key, or get the answer that was given. ``rows`` is how many emails the call may make.
 
         Raises:
             Refusal: 409.
@@ -66,7 +66,7 @@ class Claims:
         """
         owner = uuid4()
         async with self._database.connection() as connection, connection.transaction():
-            base = await self._unused_base(connection, tenant, key)
+            base = await self._unused_base(connection, tenant, key, rows)
             if await connection.fetch(_INSERT, tenant, key, base, owner, fingerprint, LEASE):
                 return Claim(tenant, key, base, owner, repeated=False)
             row = await connection.fetchrow(_READ, tenant, key)
@@ -83,11 +83,11 @@ class Claims:
             await connection.fetch(_INSERT, tenant, key, base, owner, fingerprint, LEASE)
             return Claim(tenant, key, base, owner, repeated=False)
 
-    async def _unused_base(self, connection: Any, tenant: UUID, key: str) -> UUID:
+    async def _unused_base(self, connection: Any, tenant: UUID, key: str, rows: int) -> UUID:
         # A key may be used for other mail once its 24 hours are over; the ids of the old mail must not come again.
         # Mail younger than that belongs to this very call, whose record was lost with a failed-over server.
         base = keyed_id(tenant, key)
-        ids = [base, *(nth_id(base, index) for index in range(_PROBED))]
+        ids = [base, *(nth_id(base, index) for index in range(rows))]
         if not await connection.fetch(_OLD_MAIL, tenant, ids, LIFETIME):
             return base
         return keyed_id(tenant, f"{key}\n{uuid4()}")
