@@ -8,7 +8,7 @@ import structlog
 from mailwarren.ingest.api.answers import BatchSent, Sent
 from mailwarren.ingest.api.endpoint import Answer, Call
 from mailwarren.ingest.api.sending import encoded, keyed, problems, yes
-from mailwarren.ingest.domain.decoding import decode
+from mailwarren.ingest.domain.decoding import decode, decode_batch
 from mailwarren.ingest.domain.email import RowError, SendEmail
 from mailwarren.ingest.domain.refusal import Refusal, invalid, missing
 from mailwarren.ingest.domain.requests import EmailBody
@@ -27,7 +27,7 @@ async def send(call: Call) -> Answer:
     mode = call.header(VALIDATION) or STRICT
     if mode not in {STRICT, PERMISSIVE}:
         raise invalid(f"Invalid `{VALIDATION}` header: it is `{STRICT}` or `{PERMISSIVE}`.")
-    rows = decode(call.body, list[msgspec.Raw])
+    rows = decode_batch(call.body)
     if not rows:
         raise missing("Missing emails: the body is a list with at least one email.")
     if len(rows) > MAX_EMAILS:

@@ -11,10 +11,9 @@ from mailwarren.ingest.api.answers import BulkRow, BulkSent
 from mailwarren.ingest.api.endpoint import Answer, Call
 from mailwarren.ingest.api.sending import encoded, keyed, problems, yes
 from mailwarren.ingest.domain.bulk import BulkMail, validate_bulk, validate_row
-from mailwarren.ingest.domain.decoding import decode
+from mailwarren.ingest.domain.decoding import decode_bulk
 from mailwarren.ingest.domain.email import RowError, SendEmail
 from mailwarren.ingest.domain.refusal import Refusal
-from mailwarren.ingest.domain.requests import BulkBody
 from mailwarren.ingest.submit import Answered, Kind, Outcome, Submission
 
 log = structlog.get_logger()
@@ -25,7 +24,7 @@ SLICE = 100
 
 async def send(call: Call) -> Answer:
     """Wrong rows are errors of their place; the others are sent."""
-    body = decode(call.body, BulkBody)
+    body = decode_bulk(call.body)
     mail = validate_bulk(body)
     emails, errors = await _validate(mail, body.recipients)
     submission = Submission(call.key, Kind.BULK, emails, errors, tolerant=True, keyed=keyed(call, "/emails/bulk"))

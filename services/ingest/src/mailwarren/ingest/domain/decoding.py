@@ -1,12 +1,17 @@
 """From bytes to the Structs of :mod:`.requests`, with msgspec's findings in words for the caller."""
 
 import re
+from collections.abc import Sequence
 from functools import cache
+from http import HTTPStatus
 from typing import Any, TypeVar
 
 import msgspec
+from msgspec.structs import replace
 
 from mailwarren.ingest.domain.refusal import Refusal, invalid, malformed, missing
+from mailwarren.ingest.domain.requests import BulkBody
+from mailwarren.ingest.domain.rows import split_rows
 
 T = TypeVar("T")
 
@@ -39,13 +44,44 @@ def decode(body: bytes | msgspec.Raw, kind: type[T], *, where: str = "") -> T:
     return decoded
 
 
+def decode_batch(body: bytes) -> Sequence[msgspec.Raw]:
+    """The emails of a batch, each as it is: one that cannot be read does not stand in the way of the others.
+
+    Raises:
+        Refusal: as :func:`decode`.
+    """
+    try:
+        return decode(body, list[msgspec.Raw])
+    except Refusal:
+        if (found := split_rows(body, None)) is None:
+            raise
+        return found[1]
+
+
+def decode_bulk(body: bytes) -> BulkBody:
+    """A bulk call with its rows as they are.
+
+    Raises:
+        Refusal: as :func:`decode`.
+    """
+    try:
+        return decode(body, BulkBody)
+    except Refusal as refusal:
+        if refusal.status != HTTPStatus.BAD_REQUEST or (found := split_rows(body, "recipients")) is None:
+            raise
+        rest, rows = found
+        return replace(decode(rest, BulkBody), recipients=list(rows))
+
+
 def canonical(body: bytes) -> bytes:
     """The same JSON value with sorted keys and no spaces: what an Idempotency-Key's fingerprint is made of.
 
-    Raises:
-        Refusal: 400 when it is no JSON.
+    A body with a row that cannot be read stands for itself.
     """
-    return msgspec.json.encode(decode(body, object), order="deterministic")
+    try:
+        return msgspec.json.encode(_decoder(object).decode(body), order="deterministic")
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return body
 
 
 @cache
