@@ -2,6 +2,8 @@
 
 from uuid import UUID
 
+import pytest
+
 from mailwarren.contracts.ids import partition_of
 from mailwarren.contracts.lanes import Lane
 from mailwarren.contracts.parcel import Syntax
@@ -124,12 +126,24 @@ def test_a_bulk_call_that_cannot_be_sent_as_a_whole_is_refused(client, queues):
     assert queues.parcels() == []
 
 
-def test_json_nested_beyond_reading_is_refused(client, queues):
-    body = '{"from": "a@b.test", "subject": "x", "text": "x", "recipients": [' + "[" * 5000 + "]" * 5000 + "]}"
-    answer = client.post("/emails/bulk", content=body)
-    assert (answer.status_code, answer.json()["name"]) == (400, "validation_error")
-    assert "nested too deeply" in answer.json()["message"]
-    assert queues.parcels() == []
+@pytest.mark.parametrize("headers", [{}, {"Idempotency-Key": "rows"}], ids=["plain", "keyed"])
+@pytest.mark.parametrize(
+    "row",
+    [
+        '{"to": "b@x.test", "variables": {"name": "\\ud83d"}}',
+        '{"to": "b@x.test", "variables": {"name": ' + "[" * 5000 + "]" * 5000 + "}}",
+        '{"to": "b@x.test", "variables": {"name": 1e999}}',
+        '{"to": 5}',
+    ],
+    ids=["surrogate", "deep", "huge number", "type"],
+)
+def test_a_row_that_cannot_be_read_is_an_error_of_its_place(client, queues, row, headers):
+    body = f'{{"from": "ada@sender.test", "subject": "x", "text": "x", "recipients": [{{"to": "a@b.test"}}, {row}]}}'
+    answer = client.post("/emails/bulk", content=body, headers=headers)
+    assert answer.status_code == 202, answer.text
+    assert [one["to"] for one in answer.json()["data"]] == ["a@b.test"]
+    assert [one["index"] for one in answer.json()["errors"]] == [1]
+    assert len(queues.parcels()) == 1
 
 
 def test_a_bulk_call_from_a_foreign_domain_is_forbidden(server, new_caller, queues):
