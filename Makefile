@@ -7,7 +7,7 @@ SHELL := /bin/sh
 PYTHON := .venv/bin/python
 DEVSTACK := $(PYTHON) -m mailwarren.devstack
 
-.PHONY: help demo up down status logs send scale test lint fmt unit memory bootstrap clean minbase-check
+.PHONY: help demo up down status logs send scale test bench lint fmt unit memory bootstrap clean minbase-check
 
 help: ## show this list
 	@echo "Mailwarren. Usage: make TARGET"; echo
@@ -42,6 +42,9 @@ unit: bootstrap ## the tests that need no server
 
 memory: bootstrap ## a sender's memory through 200,000 mails (three minutes)
 	@MAILWARREN_MEMORY_MAILS=200000 $(PYTHON) -m pytest -q -s tests/e2e/test_sender_memory.py
+
+bench: bootstrap ## mails a second and CPU a mail, beside smtplib, a textbook mailer and Postfix; RUNS='high connections backlog'
+	@.venv/bin/mailwarren-bench $(RUNS)
 
 lint: bootstrap ## ruff, mypy and the import rules
 	@bin/test --lint

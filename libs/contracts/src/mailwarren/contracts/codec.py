@@ -18,8 +18,6 @@ VERSION = 1
 VERSION_HEADER = "mw-version"
 TYPE_HEADER = "mw-type"
 TASK = "mail.send"
-CONTENT_TYPE = "application/json"
-CONTENT_ENCODING = "utf-8"
 
 T = TypeVar("T")
 

@@ -13,7 +13,7 @@ class SenderSettings(Settings):
     smtp_url: SecretStr | None = None
     """The smarthost, ``smtp+starttls://user:pass@host:587``; without it (or empty) mail goes to the recipients' MX."""
     resolver: str | None = None
-    """``host:port`` of the DNS resolver; None is the system's."""
+    """``address:port`` of the DNS resolver; None is the system's."""
     mx_port: int = 25
     helo: str | None = None
     """The name said in EHLO; None is this host's."""

@@ -122,7 +122,9 @@ class EndpointApp:
             return _refused(refusal)
         except DatabaseDown as error:
             log.debug("ingest.request.no_database", endpoint=self._endpoint.name, error=str(error))
-            return _refused(unavailable("The database cannot be reached right now; sending without a key goes on."))
+            return _refused(
+                unavailable("The database cannot be reached right now; sending without an Idempotency-Key goes on.")
+            )
         except ClientGone:
             raise
         except Exception:
