@@ -1,6 +1,12 @@
 """A migrated database, emptied for each test, and messages as the queues deliver them."""
 
 import asyncio
+import json
+import os
+import signal
+import sys
+import urllib.error
+import urllib.request
 
 import asyncpg
 import kombu
@@ -195,3 +201,62 @@ async def eventually(condition, seconds=10.0):
 @pytest.fixture(name="eventually")
 def eventually_fixture():
     return eventually
+
+
+COMMAND = (sys.executable, "-c", "from mailwarren.tracker.main import main; main(['consume'])")
+
+
+class Process:
+    """A tracker process and its port."""
+
+    def __init__(self, process, port):
+        self.process = process
+        self.port = port
+
+    def get(self, path):
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as response:
+                return response.status, response.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode()
+
+    async def ready(self):
+        return (await asyncio.to_thread(self.get, "/readyz"))[0] == 200
+
+    async def kill(self):
+        self.process.send_signal(signal.SIGKILL)
+        return await self.process.wait()
+
+    async def terminate(self):
+        self.process.send_signal(signal.SIGTERM)
+        async with asyncio.timeout(10):
+            return await self.process.wait()
+
+
+@pytest.fixture
+async def start(rabbitmq, topology, database_url, tmp_path, eventually):
+    processes = []
+
+    async def start(url=database_url, **settings):
+        environment = os.environ | {
+            "MAILWARREN_AMQP_URL": rabbitmq.amqp_url,
+            "MAILWARREN_AMQP_PREFIX": topology.prefix,
+            "MAILWARREN_DATABASE_URL": url,
+            "MAILWARREN_METRICS_HOST": "127.0.0.1",
+            "MAILWARREN_METRICS_PORT": "0",
+            **settings,
+        }
+        path = tmp_path / f"tracker{len(processes)}.log"
+        with path.open("wb") as log:
+            process = await asyncio.create_subprocess_exec(*COMMAND, env=environment, stdout=log, stderr=log)
+        processes.append((process, path))
+        await eventually(lambda: path.read_bytes().count(b"\n"))
+        return Process(process, json.loads(path.read_text().splitlines()[0])["metrics_port"])
+
+    yield start
+    for process, path in processes:
+        if process.returncode is None:
+            # In an orderly way: what a killed one held would come back in the middle of the next test.
+            process.terminate()
+            await process.wait()
+        print(path.read_text()[-4000:])

@@ -5,13 +5,16 @@ import datetime as dt
 import time
 
 import pytest
+from prometheus_client import REGISTRY
 
 from mailwarren.contracts.testing import a_parcel, an_event
 from mailwarren.tracker.adapters.partitions import DAY, Partitions
 from mailwarren.tracker.adapters.store import PostgresLedger
-from mailwarren.tracker.upkeep import Upkeep
+from mailwarren.tracker.upkeep import TIDY_AGAIN, Upkeep
 
 pytestmark = pytest.mark.postgres
+
+OPEN = "mailwarren_tracker_deliveries_open"
 
 
 async def partitions_of(database):
@@ -92,3 +95,38 @@ async def test_what_is_past_its_retention_is_dropped(engine, ledger, database, i
     assert await placed(database) == {name(now): 1, name(now - 2 * DAY): 1}
     assert name(now - 9 * DAY) not in await partitions_of(database)
     assert await database.fetchval("SELECT count(*) FROM claims") == 1
+
+
+async def test_a_partition_that_is_none_of_ours_is_left_alone(engine, ledger, database, inbound):
+    await database.execute(
+        "CREATE TABLE events_1999 PARTITION OF events FOR VALUES FROM ('1999-01-01') TO ('2000-01-01')"
+    )
+    now = time.time()
+    await Upkeep(engine, Partitions(30)).turn(now)
+    await ledger.record([inbound.events(an_event(a_parcel(), at=now))])
+    assert await placed(database) == {name(now): 1}
+    assert "events_1999" in await partitions_of(database)
+
+
+async def test_an_old_day_that_somebody_reads_is_dropped_later_and_holds_up_nothing_else(
+    engine, ledger, database, inbound, monkeypatch
+):
+    """As a long ``pg_dump`` does: it holds a lock on all partitions as long as it runs."""
+    monkeypatch.setattr("mailwarren.tracker.adapters.partitions.LOCK_TIMEOUT", "100ms")
+    now = time.time()
+    parcel = a_parcel(to=["a@x.test", "b@x.test"])
+    await ledger.record([inbound.parcel(parcel), inbound.events(an_event(parcel, at=now - 9 * DAY))])
+    old_claim = "INSERT INTO claims VALUES (gen_random_uuid(), 1, gen_random_uuid(), 0, 0, now() - interval '4 days')"
+    await database.execute(old_claim)
+    upkeep = Upkeep(engine, Partitions(7))
+    async with database.transaction():
+        await database.fetch(f"SELECT * FROM {name(now - 9 * DAY)}")
+        await upkeep.turn(now)
+        assert upkeep.available
+        assert REGISTRY.get_sample_value(OPEN, {"lane": "normal", "state": "accepted"}) == 1
+        assert await database.fetchval("SELECT count(*) FROM claims") == 0
+        assert name(now + DAY) in await partitions_of(database)
+    await upkeep.turn(now + 15)  # not at every look: inserts wait behind a lock that is asked for
+    assert name(now - 9 * DAY) in await partitions_of(database)
+    await upkeep.turn(now + TIDY_AGAIN)
+    assert name(now - 9 * DAY) not in await partitions_of(database)

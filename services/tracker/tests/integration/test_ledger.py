@@ -1,5 +1,6 @@
 """What batches leave in the tables."""
 
+import asyncio
 import datetime as dt
 import time
 import uuid
@@ -8,13 +9,17 @@ import pytest
 from msgspec.structs import replace
 
 from mailwarren.contracts.events import Cancel, Kind
+from mailwarren.contracts.ids import new_id
 from mailwarren.contracts.lanes import Lane
 from mailwarren.contracts.parcel import Mark, OnUnknown, Role, Syntax, Wait
 from mailwarren.contracts.reply import Command, Reply
 from mailwarren.contracts.settle import Question, Verdict
 from mailwarren.contracts.testing import TENANT, a_content, a_delivery, a_parcel, an_attempt, an_event
 from mailwarren.tracker.adapters.emails import digest_of
+from mailwarren.tracker.adapters.partitions import Partitions
+from mailwarren.tracker.adapters.store import PostgresLedger
 from mailwarren.tracker.domain.read import Source
+from mailwarren.tracker.domain.settle import Terms
 from mailwarren.tracker.ports import Refused
 
 pytestmark = pytest.mark.postgres
@@ -296,31 +301,75 @@ async def test_nobody_cancels_the_mail_of_another_tenant(ledger, database, inbou
 async def test_a_question_is_answered_after_everything_before_it_in_its_batch(ledger, inbound):
     parcel = a_parcel(to=["a@x.test", "b@x.test", "c@x.test"])
     ids = tuple(delivery.id for delivery in parcel.deliveries)
-    mine = Question(uuid.uuid4(), uuid.uuid4(), "mine", ids, 1, turn=0, count=1)
-    other = Question(uuid.uuid4(), uuid.uuid4(), "other", ids, 1, turn=0, count=1)
+    mine = Question(new_id(), uuid.uuid4(), "mine", ids, 1, turn=0, count=1)
+    next_holder = Question(new_id(), uuid.uuid4(), "next", ids, 1, turn=0, count=2)
+    other_copy = Question(new_id(), uuid.uuid4(), "other", ids, 1, turn=0, count=1)
     batch = [
         inbound.events(an_event(parcel)),
         inbound.events(an_event(parcel, Kind.STARTED, 1)),
         inbound.value(mine),
-        inbound.value(other),
-        inbound.value(replace(other, id=uuid.uuid4(), turn=1)),
+        inbound.value(next_holder),
+        inbound.value(other_copy),
+        inbound.value(replace(other_copy, id=new_id(), count=3)),
     ]
     answers = [answer.verdicts for _, answer in (await ledger.record(batch)).answers]
     done, started, untouched, claimed = Verdict.DONE, Verdict.STARTED, Verdict.UNTOUCHED, Verdict.CLAIMED
-    assert answers == [(done, started, untouched), (done, started, claimed), (done, started, untouched)]
+    assert answers == [(done, started, untouched)] * 2 + [(done, claimed, claimed)] * 2
 
 
 async def test_a_claim_outlives_its_batch_and_needs_no_delivery(ledger, database, inbound):
     unheard = uuid.uuid4()
-    first = Question(uuid.uuid4(), uuid.uuid4(), "a", (unheard,), 3, turn=1, count=2)
-    second = Question(uuid.uuid4(), uuid.uuid4(), "b", (unheard,), 3, turn=1, count=2)
+    first = Question(new_id(), uuid.uuid4(), "a", (unheard,), 3, turn=1, count=2)
+    later = Question(new_id(), uuid.uuid4(), "b", (unheard,), 3, turn=1, count=3)
+    other = replace(first, id=new_id(), asker=uuid.uuid4())
+    latest = replace(later, id=new_id(), asker=uuid.uuid4(), count=4)
     verdicts = []
-    again, later, next_attempt = replace(first, id=uuid.uuid4()), replace(second, count=3), replace(first, attempt=4)
-    for question in (first, second, again, later, first, next_attempt):
+    for question in (first, first, later, first, other, latest, replace(first, attempt=4)):
         [(_, answer)] = (await ledger.record([inbound.value(question)])).answers
         verdicts.append(answer.verdicts[0].value)
-    assert verdicts == ["untouched", "claimed", "untouched", "untouched", "claimed", "untouched"]
+    untouched, claimed = "untouched", "claimed"
+    # The second copy that shows protects the holder of the first one against the next of either.
+    assert verdicts == [untouched, untouched, untouched, claimed, claimed, claimed, untouched]
     assert await database.fetchval("SELECT count(*) FROM deliveries") == 0
+
+
+async def test_the_repeat_of_a_keyed_call_declares_nothing_failed_that_the_first_copy_is_sending(ledger, inbound):
+    """``on_unknown: fail``: started, then deferred; the repeat asks all the time, the next attempt once."""
+    parcel = a_parcel(settle=True, on_unknown=OnUnknown.FAIL)
+    ids = (parcel.deliveries[0].id,)
+    first = Question(new_id(), uuid.uuid4(), "first", ids, 1)
+
+    async def repeat(**about):
+        asked = Question(new_id(), uuid.uuid4(), "repeat", ids, 1, **about)
+        [(_, answer)] = (await ledger.record([inbound.value(asked)])).answers
+        return answer.verdicts[0].value
+
+    await ledger.record([inbound.parcel(parcel), inbound.value(first)])
+    assert await repeat() == "claimed"
+    await ledger.record([inbound.events(an_event(parcel, Kind.STARTED))])
+    assert [await repeat(), await repeat(count=1), await repeat(turn=1)] == ["claimed"] * 3
+    await ledger.record([inbound.parcel(to_deferral(parcel), Source.EVENTS)])
+    assert await repeat(turn=2) == "done"
+    [(_, answer)] = (await ledger.record([inbound.value(Question(new_id(), uuid.uuid4(), "q", ids, 2))])).answers
+    assert answer.verdicts == (Verdict.UNTOUCHED,)
+
+
+async def test_a_claim_that_nobody_heard_of_or_that_ran_out_is_no_obstacle(engine, database, inbound):
+    ledger = PostgresLedger(engine, Partitions(30), Terms(hearing=10.0, lease=0.3))
+    ids = (uuid.uuid4(),)
+
+    async def ask(id_, **about):
+        asked = Question(id_, uuid.uuid4(), "q", ids, 1, **about)
+        [(_, answer)] = (await ledger.record([inbound.value(asked)])).answers
+        return answer.verdicts[0].value
+
+    long_ago = uuid.UUID(int=(int((time.time() - 60) * 1000) << 80) | (new_id().int & ((1 << 80) - 1)))
+    assert await ask(long_ago, count=1) == "untouched"
+    assert await ask(new_id(), turn=1, count=1) == "untouched"
+    assert await ask(new_id(), turn=2) == "claimed"
+    await asyncio.sleep(0.35)
+    assert await ask(new_id(), turn=2) == "untouched"
+    await ledger.close()
 
 
 @pytest.mark.parametrize(

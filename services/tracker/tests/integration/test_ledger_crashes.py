@@ -156,7 +156,7 @@ async def test_a_bug_of_ours_sets_its_message_aside_once_a_new_connection_has_no
     batch = a_batch(inbound)
     await ledger.record(batch[:1])
     before = await snapshot()
-    monkeypatch.setattr("mailwarren.tracker.adapters.store.fold", broken)
+    monkeypatch.setattr("mailwarren.tracker.adapters.reports.fold", broken)
     with pytest.raises(Unavailable):
         await ledger.record(batch)
     with pytest.raises(Refused):

@@ -2,84 +2,28 @@
 
 import asyncio
 import json
-import os
 import signal
-import sys
-import urllib.error
-import urllib.request
+import time
+import uuid
 from functools import partial
 
+import aio_pika
 import asyncpg
 import pytest
 from msgspec.structs import replace
 
-from mailwarren.contracts.events import Outcomes
+from mailwarren.contracts import codec
+from mailwarren.contracts.events import Kind, Outcomes
+from mailwarren.contracts.ids import new_id
 from mailwarren.contracts.lanes import Lane
 from mailwarren.contracts.parcel import Wait
 from mailwarren.contracts.reply import Reply
-from mailwarren.contracts.testing import a_content, a_parcel, an_attempt, an_event
+from mailwarren.contracts.settle import Question
+from mailwarren.contracts.testing import TENANT, a_content, a_parcel, an_attempt, an_event
 from mailwarren.store import migrate
 from mailwarren.store.engine import dsn
 
 pytestmark = [pytest.mark.broker, pytest.mark.postgres]
-
-COMMAND = (sys.executable, "-c", "from mailwarren.tracker.main import main; main(['consume'])")
-
-
-class Process:
-    """A tracker process and its port."""
-
-    def __init__(self, process, port):
-        self.process = process
-        self.port = port
-
-    def get(self, path):
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as response:
-                return response.status, response.read().decode()
-        except urllib.error.HTTPError as error:
-            return error.code, error.read().decode()
-
-    async def ready(self):
-        return (await asyncio.to_thread(self.get, "/readyz"))[0] == 200
-
-    async def kill(self):
-        self.process.send_signal(signal.SIGKILL)
-        return await self.process.wait()
-
-    async def terminate(self):
-        self.process.send_signal(signal.SIGTERM)
-        async with asyncio.timeout(10):
-            return await self.process.wait()
-
-
-@pytest.fixture
-async def start(rabbitmq, topology, database_url, tmp_path, eventually):
-    processes = []
-
-    async def start(url=database_url, **settings):
-        environment = os.environ | {
-            "MAILWARREN_AMQP_URL": rabbitmq.amqp_url,
-            "MAILWARREN_AMQP_PREFIX": topology.prefix,
-            "MAILWARREN_DATABASE_URL": url,
-            "MAILWARREN_METRICS_HOST": "127.0.0.1",
-            "MAILWARREN_METRICS_PORT": "0",
-            **settings,
-        }
-        path = tmp_path / f"tracker{len(processes)}.log"
-        with path.open("wb") as log:
-            process = await asyncio.create_subprocess_exec(*COMMAND, env=environment, stdout=log, stderr=log)
-        processes.append((process, path))
-        await eventually(lambda: path.read_bytes().count(b"\n"))
-        return Process(process, json.loads(path.read_text().splitlines()[0])["metrics_port"])
-
-    yield start
-    for process, path in processes:
-        if process.returncode is None:
-            # In an orderly way: what a killed one held would come back in the middle of the next test.
-            process.terminate()
-            await process.wait()
-        print(path.read_text()[-4000:])
 
 
 def traffic(parcels):
@@ -226,3 +170,28 @@ async def test_it_waits_for_its_schema_and_its_metrics_tell_what_it_did(
     assert float(values[f'{prefix}_accepted_total{{lane="bulk"}}']) == 80
     assert float(values[f'{prefix}_events_total{{kind="delivered",lane="bulk"}}']) == 40
     assert float(values[f'{prefix}_accept_to_250_seconds_count{{lane="bulk"}}']) == 40
+
+
+async def test_its_spans_are_those_of_the_senders(start, broker, topology, ledger, inbound, database, eventually):
+    """Settings that all processes share: the retry scale, and the final-dot timeout, after which a claim runs out."""
+    long_ago = time.time() - 3600
+    report = an_event(a_parcel(), Kind.UNCONFIRMED, attempt=0, tried=None, at=long_ago, accepted_at=long_ago)
+    await ledger.record([inbound.events(report)])
+    process = await start(MAILWARREN_RETRY_SCALE="0.01", MAILWARREN_DOT_TIMEOUT="0.5")
+    await eventually(process.ready)
+    await eventually(lambda: database.fetchval("SELECT state = 'failed' FROM deliveries"))
+
+    connection = await aio_pika.connect(broker.url)
+    async with connection:
+        channel = await connection.channel()
+        mine = await channel.declare_queue(exclusive=True)
+
+        async def ask(**about):
+            asked = Question(new_id(), uuid.uuid4(), mine.name, (TENANT,), 1, **about)
+            await broker.tell(asked)
+            message = await eventually(lambda: mine.get(fail=False, no_ack=True))
+            return codec.decode_answer(message.body, message.headers).verdicts[0].value
+
+        assert [await ask(count=1), await ask(turn=1)] == ["untouched", "claimed"]
+        await asyncio.sleep(1.1)
+        assert await ask(turn=1) == "untouched"

@@ -15,7 +15,8 @@ from mailwarren.contracts.parcel import Wait
 from mailwarren.contracts.settle import Question, Verdict
 from mailwarren.contracts.testing import TENANT, a_content, a_parcel, an_attempt, an_event
 from mailwarren.runtime.amqp import Link, Publisher
-from mailwarren.tracker.adapters.broker import BrokerOutbox, QueueInbox, queues_of
+from mailwarren.tracker.adapters.broker import BrokerOutbox, queues_of
+from mailwarren.tracker.adapters.inbox import QueueInbox
 from mailwarren.tracker.consume import Consumer
 from mailwarren.tracker.record import Recorder
 
@@ -25,12 +26,12 @@ pytestmark = [pytest.mark.broker, pytest.mark.postgres]
 class Tracker:
     """What ``tracker consume`` is made of."""
 
-    def __init__(self, url, topology, ledger, prefetch=100):
+    def __init__(self, url, topology, ledger, prefetch=100, budget=2**26):
         queues = queues_of(topology)
         self.stop = asyncio.Event()
         self.link = Link(url, "tracker")
         publisher = Publisher(self.link)
-        self.inbox = QueueInbox(self.link, queues, prefetch)
+        self.inbox = QueueInbox(self.link, queues, prefetch, budget)
         abandon = lambda message: self.stop.is_set() or not self.inbox.current(message)  # noqa: E731
         self.recorder = Recorder(ledger, BrokerOutbox(self.link, publisher, topology), abandon)
         self.consumer = Consumer(self.inbox, self.recorder, limit=1000, wait=0.05, ours=queues)
@@ -149,9 +150,11 @@ async def test_a_row_that_postgres_refuses_is_set_aside_and_the_batch_goes_on(
     async with tracker.running():
         await eventually(lambda: database.fetchval("SELECT count(*) = 9 FROM deliveries WHERE accepted_at IS NOT NULL"))
         await eventually(lambda: broker.depth(topology.dead_queue) == 2)
-        await eventually(lambda: database.fetchval("SELECT count(*) = 1 FROM deliveries WHERE state = 'delivered'"))
+        await eventually(lambda: database.fetchval("SELECT count(*) = 2 FROM deliveries WHERE state = 'delivered'"))
         await asyncio.sleep(0.3)
     dead = broker.drain(topology.dead_queue)
+    [alone] = [body for body, headers in dead if headers["mw-type"] == "outcomes"]
+    assert len(codec.decode_tracker(alone, codec.headers_of(Outcomes(()))).events) == 1
     assert all(headers["mw-reason"].startswith("refused: ") for _, headers in dead)
     # The parcel's other copy is on its way to a sender: it is not parked.
     assert await database.fetchval("SELECT count(*) FROM deliveries WHERE state = 'parked'") == 0
@@ -172,7 +175,9 @@ async def test_a_dead_letter_is_recorded_as_parked(tracker, broker, topology, st
     assert broker.depth(topology.dead_queue) == 1
 
 
-async def test_a_lost_connection_repeats_and_loses_nothing(tracker, broker, database, topology, eventually):
+@pytest.mark.parametrize("budget", [2**26, 30_000])
+async def test_a_lost_connection_repeats_and_loses_nothing(broker, database, topology, ledger, eventually, budget):
+    tracker = Tracker(broker.url, topology, ledger, budget=budget)
     parcels = [a_parcel(to=[f"u{n}-{m}@x.test" for m in range(10)], lane=Lane.BULK) for n in range(60)]
     async with tracker.running():
 
@@ -249,3 +254,34 @@ async def test_a_graceful_stop_keeps_the_order_of_a_partition(broker, topology, 
             await eventually(answered)
         await ledger.close()
     assert {answer.verdicts for answer in answers} == {(Verdict.DONE,)}
+
+
+async def test_more_octets_than_may_be_in_hand_change_the_prefetch_and_neither_order_nor_counts(
+    broker, topology, ledger, database, eventually, monkeypatch
+):
+    monkeypatch.setattr("mailwarren.tracker.domain.prefetch.CALM", 0.3)
+    tracker = Tracker(broker.url, topology, ledger, budget=150_000)
+    tracker.consumer._limit = 20
+    large = [a_parcel(to=[f"u{n}@x.test"], content=a_content(html="x" * 20_000)) for n in range(40)]
+    small = [a_parcel(to=[f"v{n}@x.test"]) for n in range(200)]
+    await broker.accept(*large)
+    await asyncio.gather(*(broker.tell(Outcomes((an_event(p),)), n % 16) for n, p in enumerate(large)))
+    done = "SELECT count(*) = $1 FROM deliveries WHERE state = 'delivered' AND accepted_at IS NOT NULL"
+    async with tracker.running():
+        epoch = tracker.link.epoch
+        await eventually(lambda: database.fetchval(done, 40))
+        assert tracker.inbox._prefetch.now < 100
+
+        async def trickle():
+            parcel = small.pop()
+            await broker.accept(parcel)
+            await broker.tell(Outcomes((an_event(parcel),)))
+            return tracker.inbox._prefetch.now == 100
+
+        await eventually(trickle)
+        await eventually(lambda: database.fetchval(done, 40 + 200 - len(small)))
+        await eventually(lambda: tracker.inbox._octets == 0)
+        assert tracker.link.epoch == epoch  # the connection stays
+    assert sum(broker.depth(queue) for queue in topology.tracker_queues) == 0
+    counted = await database.fetch("SELECT kind, sum(count)::int FROM stats_minute GROUP BY kind")
+    assert {row[0]: row[1] for row in counted} == {"accepted": 240 - len(small), "delivered": 240 - len(small)}

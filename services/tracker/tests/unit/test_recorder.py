@@ -5,9 +5,13 @@ import uuid
 
 import pytest
 
+from mailwarren.contracts import codec
+from mailwarren.contracts.events import Outcomes
+from mailwarren.contracts.parcel import Wait
 from mailwarren.contracts.settle import Answer, Question, Verdict
+from mailwarren.contracts.testing import a_delivery, a_parcel, an_attempt, an_event
 from mailwarren.runtime.amqp import NotConnected
-from mailwarren.tracker.domain.read import Message, Source, Work
+from mailwarren.tracker.domain.read import Message, Source, Work, read
 from mailwarren.tracker.ports import Recorded, Refused, Unavailable
 from mailwarren.tracker.record import Abandoned, Recorder
 
@@ -15,8 +19,11 @@ from mailwarren.tracker.record import Abandoned, Recorder
 class FakeLedger:
     """Keeps messages in order; refuses the bad ones, and is away for the first ``away`` batches."""
 
-    def __init__(self, bad=(), away=0):
+    def __init__(self, bad=(), away=0, bad_deliveries=()):
         self.bad = set(bad)
+        self.bad_deliveries = set(bad_deliveries)
+        self.reported = []
+        self.accepted = []
         self.away = away
         self.kept = []
         self.calls = 0
@@ -28,6 +35,12 @@ class FakeLedger:
             raise Unavailable("away")
         if any(work.message.tag in self.bad for work in works):
             raise Refused("NUL")
+        reported = [report.event.delivery for work in works for report in work.reports]
+        accepted = [delivery.id for work in works if work.acceptance for delivery in work.acceptance.deliveries]
+        if self.bad_deliveries.intersection(reported + accepted):
+            raise Refused("NUL")
+        self.reported += reported
+        self.accepted += accepted
         self.kept += [work.message.tag for work in works]
         answers = [(w.question, Answer(w.question.id, (Verdict.UNTOUCHED,))) for w in works if w.question]
         return Recorded(answers=answers)
@@ -38,6 +51,7 @@ class FakeOutbox:
         self.ledger = ledger
         self.away = away
         self.dead = []
+        self.messages = []
         self.answered = []
 
     async def answer(self, question, answer):
@@ -48,6 +62,7 @@ class FakeOutbox:
             self.away -= 1
             raise NotConnected("away")
         self.dead.append((message.tag, reason))
+        self.messages.append(message)
 
 
 def works(count, source=Source.EVENTS):
@@ -144,3 +159,67 @@ async def test_an_answer_leaves_after_the_commit_of_everything_before_it():
     [(ident, kept)] = outbox.answered
     assert ident == batch[4].question.id
     assert set(kept) >= {1, 3, 4, 5}
+
+
+def message(body, headers, source=Source.EVENTS):
+    return read(Message(source, "q", body, headers, exchange="mail.events", key="3", tag=1), 1.0)
+
+
+def parcel_message(parcel, source):
+    return message(codec.encode_parcel(parcel), codec.parcel_headers(parcel), source)
+
+
+async def record(work, bad):
+    ledger = FakeLedger(bad_deliveries=bad)
+    outbox = FakeOutbox(ledger)
+    await Recorder(ledger, outbox, never).record([work])
+    return ledger, outbox
+
+
+@pytest.mark.parametrize("bad", [{0}, {7}, {9}, {0, 9}, {2, 5, 8}])
+async def test_of_refused_outcomes_only_the_refused_events_are_set_aside_each_for_itself(bad):
+    parcel = a_parcel(to=[f"u{n}@x.test" for n in range(10)])
+    events = [an_event(parcel, index=n) for n in range(10)]
+    value = Outcomes(tuple(events))
+    ledger, outbox = await record(
+        message(codec.encode(value), codec.headers_of(value)), {events[n].delivery for n in bad}
+    )
+    assert ledger.reported == [event.delivery for n, event in enumerate(events) if n not in bad]
+    assert outbox.dead == [(1, "refused: NUL")] * len(bad)
+    left = [codec.decode_tracker(one.body, one.headers) for one in outbox.messages]
+    assert left == [Outcomes((events[n],)) for n in sorted(bad)]
+    assert {(one.exchange, one.key) for one in outbox.messages} == {("mail.events", "3")}
+    # A replay is a message like any other.
+    replayed, _ = await record(message(outbox.messages[0].body, outbox.messages[0].headers), ())
+    assert replayed.reported == [events[min(bad)].delivery]
+
+
+async def test_of_a_refused_acceptance_only_the_refused_delivery_is_set_aside():
+    deliveries = tuple(a_delivery(f"u{n}@x.test", suppressed=n == 4) for n in range(6))
+    parcel = a_parcel(deliveries=deliveries)
+    ledger, outbox = await record(parcel_message(parcel, Source.ACCEPTED), {deliveries[3].id})
+    assert ledger.accepted == [one.id for n, one in enumerate(deliveries) if n != 3]
+    assert ledger.reported == [deliveries[4].id]
+    [left] = [codec.decode_parcel(one.body, one.headers) for one in outbox.messages]
+    assert left.deliveries == (deliveries[3],)
+    assert (left.id, left.content, left.partition) == (parcel.id, parcel.content, parcel.partition)
+
+
+@pytest.mark.parametrize(("source", "wait"), [(Source.EVENTS, Wait.DEFERRED), (Source.DEAD, None)])
+async def test_a_refused_deferral_or_dead_letter_costs_its_neighbours_nothing(source, wait):
+    deliveries = tuple(a_delivery(f"u{n}@x.test", last=an_attempt(1)) for n in range(5))
+    work = parcel_message(a_parcel(deliveries=deliveries, attempt=2, wait=wait), source)
+    ledger, outbox = await record(work, {deliveries[0].id})
+    assert ledger.reported == [one.id for one in deliveries[1:]]
+    assert len(outbox.messages) == (source is not Source.DEAD)
+
+
+async def test_what_is_refused_wholly_stays_one_message():
+    parcel = a_parcel(to=[f"u{n}@x.test" for n in range(7)])
+    ids = [delivery.id for delivery in parcel.deliveries]
+    work = parcel_message(parcel, Source.ACCEPTED)
+    ledger, outbox = await record(work, ids)
+    assert outbox.messages == [work.message]
+    ledger, outbox = await record(work, ids[1:])
+    assert ledger.accepted == ids[:1]
+    assert [len(codec.decode_parcel(one.body, one.headers).deliveries) for one in outbox.messages] == [2, 4]

@@ -2,7 +2,7 @@
 
 ``tracker consume`` reads the acceptances of three lanes, sixteen event partitions (outcomes, deferrals, questions,
 cancels) and the dead letters over one channel, writes them in batches, one transaction each, and acks a batch when it
-is committed. The way of a message: :mod:`.adapters.broker` → :mod:`.consume` (collect) → :mod:`.domain.read` (what does
+is committed. The way of a message: :mod:`.adapters.inbox` → :mod:`.consume` (collect) → :mod:`.domain.read` (what does
 it ask for) → :mod:`.record` (until it is written) → :mod:`.adapters.store` (one transaction, in which
 :mod:`.domain.fold` and :mod:`.domain.status` decide) → answers → ack.
 

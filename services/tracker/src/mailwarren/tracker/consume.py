@@ -21,6 +21,8 @@ IDLE = 0.25
 """Seconds between looks at the stop signal while no message comes."""
 LULL = 0.005
 """A batch does not wait longer than this for a next message: a single mail is readable at once."""
+BATCH_OCTETS = 8 * 1024 * 1024
+"""Of message bodies, at which a batch is full: decoded and on its way to Postgres it takes several times as much."""
 
 
 @dataclass
@@ -32,6 +34,7 @@ class Batch:
     sources: Counter[Source] = field(default_factory=Counter)
     last: Message | None = None
     rows: int = 0
+    octets: int = 0
 
 
 class Consumer:
@@ -95,7 +98,7 @@ class Consumer:
         """The messages that are there and those that come soon; an empty batch when there are none."""
         loop = asyncio.get_running_loop()
         batch, until = Batch(), loop.time() + self._wait
-        while batch.rows < self._limit:
+        while batch.rows < self._limit and batch.octets < BATCH_OCTETS:
             message = self._inbox.pop()
             if message is None:
                 left = until - loop.time()
@@ -114,6 +117,7 @@ class Consumer:
 
     def _add(self, batch: Batch, message: Message) -> None:
         batch.last = message
+        batch.octets += len(message.body)
         batch.sources[message.source] += 1
         try:
             work = read(message, self._clock(), self._ours)

@@ -14,13 +14,15 @@ from mailwarren.runtime.logs import configure_logging
 from mailwarren.runtime.shutdown import stop_on_signals
 from mailwarren.store.engine import AWAY, make_engine
 from mailwarren.store.migrate import is_current
-from mailwarren.tracker.adapters.broker import BrokerOutbox, QueueInbox, queues_of
+from mailwarren.tracker.adapters.broker import BrokerOutbox, queues_of
+from mailwarren.tracker.adapters.inbox import QueueInbox
 from mailwarren.tracker.adapters.partitions import Partitions
 from mailwarren.tracker.adapters.store import PostgresLedger
 from mailwarren.tracker.consume import Consumer
+from mailwarren.tracker.domain.settle import Terms
 from mailwarren.tracker.record import Recorder
 from mailwarren.tracker.settings import TrackerSettings
-from mailwarren.tracker.upkeep import Upkeep
+from mailwarren.tracker.upkeep import UNCONFIRMED_FOR, Upkeep
 
 log = structlog.get_logger()
 
@@ -86,9 +88,10 @@ async def _run(settings: TrackerSettings, engine: AsyncEngine, health: Health, s
     partitions = Partitions(settings.tracker_events_days)
     link = Link(settings.amqp_url.get_secret_value(), "tracker")
     publisher = Publisher(link)
-    inbox = QueueInbox(link, queues, settings.tracker_prefetch)
-    ledger = PostgresLedger(engine, partitions)
-    upkeep = Upkeep(engine, partitions)
+    inbox = QueueInbox(link, queues, settings.tracker_prefetch, settings.tracker_octets)
+    # Twice: as long again for what comes before the final dot.
+    ledger = PostgresLedger(engine, partitions, Terms(settings.settle_timeout, 2 * settings.dot_timeout))
+    upkeep = Upkeep(engine, partitions, UNCONFIRMED_FOR * settings.retry_scale)
     recorder = Recorder(
         ledger,
         BrokerOutbox(link, publisher, topology),

@@ -44,8 +44,14 @@ _accept_to_250 = Histogram(
     ["lane"],
     buckets=(0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 30, 60, 120, 300, 600),
 )
+_in_hand = Gauge("mailwarren_tracker_in_hand_bytes", "Octets of the messages in hand when the last batch was acked")
+_prefetch = Gauge("mailwarren_tracker_prefetch", "Messages in hand per queue, at most")
 _open = Gauge("mailwarren_tracker_deliveries_open", "Deliveries without an end", ["lane", "state"])
-_oldest = Gauge("mailwarren_tracker_oldest_open_seconds", "Age of the oldest delivery without an end", ["lane"])
+_oldest = Gauge(
+    "mailwarren_tracker_oldest_open_seconds",
+    "Age of the oldest delivery without an end, unconfirmed ones left out",
+    ["lane"],
+)
 _database_up = Gauge("mailwarren_tracker_database_up", "Whether the last use of the database worked")
 
 
@@ -72,6 +78,12 @@ def record_acked(sources: Tally[Source], rows: int, seconds: float) -> None:
         _messages.labels(source.name.lower()).inc(number)
     _batch_rows.observe(rows)
     _batch_seconds.observe(seconds)
+
+
+def record_in_hand(octets: int, prefetch: int) -> None:
+    """What is delivered and not acked, and how many messages of each queue may be."""
+    _in_hand.set(octets)
+    _prefetch.set(prefetch)
 
 
 def record_answer_lost() -> None:

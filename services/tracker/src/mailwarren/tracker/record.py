@@ -11,6 +11,7 @@ import structlog
 from mailwarren.runtime.amqp import PublishError
 from mailwarren.tracker import metrics
 from mailwarren.tracker.domain.read import Message, Source, Work
+from mailwarren.tracker.domain.split import split
 from mailwarren.tracker.ports import Ledger, Outbox, Recorded, Refused, Unavailable
 
 log = structlog.get_logger()
@@ -48,15 +49,34 @@ class Recorder:
         if not works:
             return
         try:
-            recorded = await self._write(works)
+            await self._commit(works)
         except Refused as error:
             if len(works) == 1:
-                await self.set_aside(works[0].message, "refused", str(error))
+                for work, reason in await self._sift(works[0], str(error)):
+                    await self.set_aside(work.message, "refused", reason)
                 return
             middle = len(works) // 2
             await self.record(works[:middle])
             await self.record(works[middle:])
-            return
+
+    async def _sift(self, work: Work, reason: str) -> list[tuple[Work, str]]:
+        """Record all of a refused message but the events or deliveries that are refused: those, with their reasons.
+
+        What is refused wholly stays in one piece: fifty deliveries of a bad content are one dead letter.
+        """
+        parts = split(work)
+        if parts is None:
+            return [(work, reason)]
+        refused: list[tuple[Work, str]] = []
+        for part in parts:
+            try:
+                await self._commit([part])
+            except Refused as error:
+                refused += await self._sift(part, str(error))
+        return [(work, reason)] if [part for part, _ in refused] == list(parts) else refused
+
+    async def _commit(self, works: Sequence[Work]) -> None:
+        recorded = await self._write(works)
         metrics.record_batch(recorded)
         # After the commit and before the ack: an answer tells what is certain, and is given again after a crash.
         await asyncio.gather(*(self._outbox.answer(question, answer) for question, answer in recorded.answers))

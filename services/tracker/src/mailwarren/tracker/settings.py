@@ -15,6 +15,12 @@ class TrackerSettings(Settings):
     tracker_batch_wait: float = Field(default=0.05, ge=0, le=5)
     """Seconds from a batch's first message after which it is written as it is."""
     tracker_prefetch: int = Field(default=200, ge=1, le=10_000)
-    """Messages in hand per queue: several batches of bulk parcels, most of one of single mails."""
+    """Messages in hand per queue, at most: several batches of bulk parcels, most of one of single mails."""
+    tracker_octets: int = Field(default=64 * 1024 * 1024, ge=1024 * 1024)
+    """Of messages in hand, about; beyond it fewer messages are taken at a time."""
     tracker_events_days: int = Field(default=30, ge=1, le=3650)
     """Days that events are kept; then the partition of the day is dropped."""
+    settle_timeout: float = Field(default=10.0, gt=0)
+    """The senders' setting: seconds that a sender waits for the answer to a question."""
+    dot_timeout: float = Field(default=300.0, gt=0)
+    """The senders' setting, the longest of all: seconds that a sender waits for the reply to a final dot."""

@@ -1,25 +1,34 @@
-"""Beside the consumer: gauges, partitions ahead of time, and what is past its use."""
+"""Beside the consumer: gauges, partitions ahead of time, what is past its use, and what nobody else will end."""
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from mailwarren.store.engine import AWAY, driver_connect
+from mailwarren.store.states import State
 from mailwarren.tracker import metrics
 from mailwarren.tracker.adapters.partitions import Partitions
+from mailwarren.tracker.adapters.unconfirmed import AT_ONCE, end_unconfirmed
 
 if TYPE_CHECKING:
     from asyncpg import Connection, Record
+
+    Step = Callable[["Connection[Record]", float], Awaitable[None]]
 
 log = structlog.get_logger()
 
 LOOK_EVERY = 15.0
 TIDY_EVERY = 3600.0
+TIDY_AGAIN = 600.0
+"""After a failure: everybody's inserts wait behind a lock that is asked for, so it is not asked for often."""
 CLAIMS_FOR = "3 days"
 """No mail lives longer than 48 h, so a claim or an early cancel of that age belongs to none."""
+UNCONFIRMED_FOR = 48 * 3600.0
+"""The longest budget of a sender (DESIGN §1): one that finds the mail later than that does not send it any more."""
 
 _OPEN = """
 SELECT lane, state, count(*), extract(epoch FROM now() - min(coalesce(accepted_at, updated_at)))::float8
@@ -28,12 +37,25 @@ FROM deliveries WHERE ended_at IS NULL GROUP BY lane, state
 
 
 class Upkeep:
-    """Periodic work over connections of its own."""
+    """Periodic work over connections of its own.
 
-    def __init__(self, engine: AsyncEngine, partitions: Partitions) -> None:
+    Args:
+        engine: where from.
+        partitions: of the events.
+        unconfirmed_for: seconds after which an unconfirmed delivery ends.
+    """
+
+    def __init__(self, engine: AsyncEngine, partitions: Partitions, unconfirmed_for: float = UNCONFIRMED_FOR) -> None:
         self._engine = engine
         self._partitions = partitions
-        self._tidied = 0.0
+        self._unconfirmed_for = unconfirmed_for
+        self._steps: dict[str, tuple[Step, float]] = {
+            "unconfirmed": (self._end_unconfirmed, LOOK_EVERY),
+            "partitions_ahead": (self._make_partitions, TIDY_EVERY),
+            "partitions_old": (partitions.drop_old, TIDY_EVERY),
+            "claims": (_forget_claims, TIDY_EVERY),
+        }
+        self._due = dict.fromkeys(self._steps, 0.0)
         self.available = True
         """Whether the database answered the last time."""
 
@@ -42,7 +64,6 @@ class Upkeep:
         while not stop.is_set():
             try:
                 await self.turn(time.time())
-                self.available = True
             except AWAY as error:
                 self.available = False
                 log.warning("tracker.upkeep.failed", error=f"{type(error).__name__}: {error}")
@@ -53,22 +74,43 @@ class Upkeep:
                 continue
 
     async def turn(self, now: float) -> None:
-        """Set the gauges, and tidy when it is time.
+        """Set the gauges, and then tidy what it is time for; what cannot be tidied now is tidied later.
 
         Raises:
-            Exception: one of :data:`mailwarren.store.engine.AWAY`.
+            Exception: one of :data:`mailwarren.store.engine.AWAY`, from the look.
         """
         async with driver_connect(self._engine) as connection:
-            if now - self._tidied >= TIDY_EVERY:
-                await self._tidy(connection, now)
-                self._tidied = now
             await _look(connection)
+        self.available = True
+        for name, (step, every) in self._steps.items():
+            if now < self._due[name]:
+                continue
+            try:
+                async with driver_connect(self._engine) as connection:
+                    await step(connection, now)
+            except Exception as error:  # noqa: BLE001 - nothing of this is worth that the ledger stands still
+                self._due[name] = now + TIDY_AGAIN
+                log.warning("tracker.upkeep.not_tidied", what=name, error=f"{type(error).__name__}: {error}")
+            else:
+                self._due[name] = now + every
 
-    async def _tidy(self, connection: "Connection[Record]", now: float) -> None:
+    async def _make_partitions(self, connection: "Connection[Record]", now: float) -> None:
         await self._partitions.make(connection, self._partitions.ahead(now), now)
-        await self._partitions.drop_old(connection, now)
-        for table in ("claims", "cancels"):
-            await connection.execute(f"DELETE FROM {table} WHERE at < now() - interval '{CLAIMS_FOR}'")  # noqa: S608
+
+    async def _end_unconfirmed(self, connection: "Connection[Record]", now: float) -> None:
+        while True:
+            recorded = await end_unconfirmed(connection, now - self._unconfirmed_for, now)
+            if not recorded.events:
+                return
+            metrics.record_batch(recorded)
+            log.warning("tracker.unconfirmed.ended", deliveries=len(recorded.events))
+            if len(recorded.events) < AT_ONCE:
+                return
+
+
+async def _forget_claims(connection: "Connection[Record]", now: float) -> None:  # noqa: ARG001 - as all steps
+    for table in ("claims", "cancels"):
+        await connection.execute(f"DELETE FROM {table} WHERE at < now() - interval '{CLAIMS_FOR}'")  # noqa: S608
 
 
 async def _look(connection: "Connection[Record]") -> None:
@@ -76,5 +118,6 @@ async def _look(connection: "Connection[Record]") -> None:
     oldest: dict[str, float] = {}
     for lane, state, number, age in await connection.fetch(_OPEN):
         counts[lane, state] = number
-        oldest[lane] = max(oldest.get(lane, 0.0), age)
+        if state != State.UNCONFIRMED:
+            oldest[lane] = max(oldest.get(lane, 0.0), age)
     metrics.record_open(counts, oldest)

@@ -9,27 +9,37 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from jinja2 import Undefined
+from jinja2 import Undefined, pass_context, pass_environment
 from jinja2.exceptions import SecurityError
-from jinja2.filters import FILTERS, do_round, do_trim
-from jinja2.runtime import LoopContext
+from jinja2.filters import FILTERS, do_int, do_round, do_trim
+from jinja2.runtime import Context, LoopContext
+from jinja2.sandbox import SandboxedEnvironment
 from jinja2.tests import TESTS
 from jinja2.utils import htmlsafe_json_dumps
 from markupsafe import Markup, escape
 
+from mailwarren.contracts.template.prices import DIRECTIVE, EXTREME_DIRECTIVE
+from mailwarren.contracts.template.work import Budget, budget
+
+MAX_BITS = 4096
+"""Of a whole number; Jinja would square a number until the machine is out of memory."""
 MAX_OPERAND = 100_000
 """Characters or elements that one operation may give."""
 MAX_ARGUMENT = 1000
 """Characters of a method's argument."""
 MAX_DIGITS = 2
 """Digits of a width or a precision."""
+EXTREME = 1e20
+"""Numbers above it, and below its inverse, have many digits."""
 
+_SEQUENCES = (list, tuple)
+_FORMATTED = (str, int, float, type(None))
 _WIDE = re.compile(rf"%[^a-zA-Z%]*(?:\*|\d{{{MAX_DIGITS + 1},}})")
 
 _SAFE_FILTERS = (
     "abs", "capitalize", "count", "d", "default", "dictsort", "e", "escape", "filesizeformat", "first", "float",
-    "int", "items", "last", "length", "list", "lower", "max", "min", "reverse", "safe", "sort", "string", "striptags",
-    "title", "truncate", "unique", "upper", "urlencode", "wordcount",
+    "last", "length", "list", "lower", "max", "min", "safe", "sort", "string", "striptags", "title", "truncate",
+    "upper", "urlencode", "wordcount",
 )  # fmt: skip
 
 _SAFE_TESTS = (
@@ -45,17 +55,21 @@ _MAPPING_METHODS = frozenset({"get", "items", "keys", "values"})
 
 
 def all_filters() -> dict[str, Any]:
-    """The filters by name."""
+    """The filters by name. None gives an iterator, whose elements nobody would have paid for."""
     ours: dict[str, Any] = {
         "fallback": fallback,
         "format": bounded_format,
+        "int": bounded_int,
+        "items": listed_items,
         "join": bounded_join,
         "map": attributes,
         "replace": bounded_replace,
+        "reverse": reversed_copy,
         "round": bounded_round,
         "sum": total,
         "tojson": tojson,
         "trim": bounded_trim,
+        "unique": listed_unique,
     }
     return {name: FILTERS[name] for name in _SAFE_FILTERS} | ours
 
@@ -69,7 +83,7 @@ def is_allowed_attribute(value: Any, name: str) -> bool:
     """Whether a template may take the attribute ``name`` of a Python object (keys of mappings are no attributes)."""
     if isinstance(value, str):
         return name in _TEXT_METHODS
-    if isinstance(value, Mapping):
+    if isinstance(value, dict):
         return name in _MAPPING_METHODS
     return isinstance(value, LoopContext) and not name.startswith("_")
 
@@ -114,31 +128,63 @@ def bounded_join(values: Iterable[Any], separator: str = "", attribute: str | No
     return separator.join(texts)
 
 
-def bounded_format(value: Any, *args: Any) -> str:
+@pass_context
+def bounded_format(context: Context, value: Any, *args: Any) -> str:
     """``"%.2f"|format(price)``: numbers and short texts, widths of at most two digits."""
-    return format_percent(str(value), args)
+    return format_percent(budget(context), str(value), args)
 
 
-def format_percent(text: str, arguments: Any) -> str:
-    """``text % arguments``, bounded."""
+def format_percent(purse: Budget, text: str, arguments: Any) -> str:
+    """``text % arguments``, bounded and paid for."""
     if "%(" in text:
         raise SecurityError("values are formatted by their place, not by a name")
     if _WIDE.search(text):
         raise SecurityError(f"a width has at most {MAX_DIGITS} digits")
-    values = list(arguments.values()) if isinstance(arguments, Mapping) else arguments
-    for argument in values if isinstance(values, tuple | list) else (values,):
-        if not isinstance(argument, str | int | float | None):
+    purse.spend(text.count("%") * DIRECTIVE)
+    purse.weigh(text)
+    values = list(arguments.values()) if isinstance(arguments, dict) else arguments
+    for argument in values if isinstance(values, _SEQUENCES) else (values,):
+        if not isinstance(argument, _FORMATTED):
             raise SecurityError("only texts and numbers can be formatted")
         if isinstance(argument, str):
             bound(len(argument) * text.count("%"), "the formatted text is")
+        if is_extreme(argument):
+            purse.spend(EXTREME_DIRECTIVE)
     formatted: str = text % arguments
+    bound(len(formatted), "the formatted text is")
     return formatted
 
 
-def bounded_round(value: Any, precision: int = 0, method: Any = "common") -> float:
+def bounded_int(value: Any, default: int = 0, base: int = 10) -> int:
+    """A whole number, out of a text perhaps, of at most :data:`MAX_BITS` bits."""
+    number: int = do_int(value, default, base)
+    bound_number(number)
+    return number
+
+
+def listed_items(value: Any) -> list[Any]:
+    """The keys and values of a mapping."""
+    return list(FILTERS["items"](value))
+
+
+@pass_environment
+def listed_unique(environment: SandboxedEnvironment, value: Any, *args: Any, **kwargs: Any) -> list[Any]:
+    """The different ones among the values."""
+    return list(FILTERS["unique"](environment, value, *args, **kwargs))
+
+
+def reversed_copy(value: Any) -> Any:
+    """A text or a list from its end."""
+    return value[::-1] if isinstance(value, str) else list(value)[::-1]
+
+
+@pass_context
+def bounded_round(context: Context, value: Any, precision: int = 0, method: Any = "common") -> float:
     """``round`` to a precision of at most two digits each way of the point."""
     if abs(precision) >= 10**MAX_DIGITS:
         raise SecurityError(f"a precision has at most {MAX_DIGITS} digits")
+    if is_extreme(value):
+        budget(context).spend(EXTREME_DIRECTIVE)
     return do_round(value, precision, method)
 
 
@@ -161,6 +207,21 @@ def bound(size: int, what: str) -> None:
     """
     if size > MAX_OPERAND:
         raise SecurityError(f"{what} longer than {MAX_OPERAND}")
+
+
+def is_extreme(value: Any) -> bool:
+    """Whether a number takes long to write with a point."""
+    return isinstance(value, float) and value != 0 and not 1 / EXTREME < abs(value) < EXTREME
+
+
+def bound_number(value: Any) -> None:
+    """Refuse a whole number of more than :data:`MAX_BITS` bits.
+
+    Raises:
+        SecurityError: it is larger.
+    """
+    if isinstance(value, int) and value.bit_length() > MAX_BITS:
+        raise SecurityError("the number is too large")
 
 
 def bound_argument(value: Any) -> None:

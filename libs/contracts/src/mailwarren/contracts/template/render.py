@@ -8,12 +8,13 @@ from typing import Any
 from jinja2 import TemplateError as JinjaError
 
 from mailwarren.contracts.template.sandbox import Environment
-from mailwarren.contracts.template.work import TemplateProblem, with_budget
+from mailwarren.contracts.template.work import MAX_WORK, TemplateProblem, with_budget
 
 MAX_SOURCE = 1_000_000
 """Characters of a template."""
-MAX_OUTPUT = 2_000_000
-"""Characters that one rendering may give."""
+MAX_OUTPUT = 640 * 1024
+"""Bytes (of UTF-8) that one rendering may give: the 512 KiB of content that the API takes, and what a row adds to it.
+A sender holds the renderings of hundreds of mails at a time, so it bounds what a small template can make of them."""
 
 # What Jinja2, the code that it generates and the operations of a template can raise.
 SURPRISES = (
@@ -36,15 +37,22 @@ _html = Environment(autoescape=True)
 _text = Environment(autoescape=False)
 
 
-def render(source: str, variables: Mapping[str, Any], *, html: bool) -> str:
+def render(source: str, variables: Mapping[str, Any], *, html: bool, work: int = MAX_WORK) -> str:
     """``source`` with its variables filled in.
+
+    Args:
+        source: the template.
+        variables: JSON values.
+        html: whether values are escaped.
+        work: units that it may take (:mod:`.work`), at most :data:`MAX_WORK`: what takes more, no sender renders.
 
     Raises:
         TemplateProblem: a syntax error, a forbidden operation, a missing attribute, or too much work or output.
     """
-    template = compiled(source, html)
+    template, anyhow = compiled(source, html)
     try:
-        return "".join(_bounded(template.generate(with_budget(variables))))
+        values = with_budget(variables, work, anyhow)
+        return "".join(_bounded(template.generate(values)))
     except TemplateProblem:
         raise
     except SURPRISES as error:
@@ -57,9 +65,9 @@ def uses_template_syntax(source: str) -> bool:
 
 
 # Cached by text: a bulk mail's 200 parcels carry the same three sources.
-@lru_cache(maxsize=128)
-def compiled(source: str, html: bool) -> Any:  # noqa: FBT001 - a cache key
-    """The compiled template of a text.
+@lru_cache(maxsize=64)
+def compiled(source: str, html: bool) -> tuple[Any, int]:  # noqa: FBT001 - a cache key
+    """The compiled template of a text, and the units that a rendering takes anyhow.
 
     Raises:
         TemplateProblem: it is not a template of this language.
@@ -105,7 +113,7 @@ def _expression(match: re.Match[str]) -> str:
 def _bounded(pieces: Iterator[str]) -> Iterator[str]:
     size = 0
     for piece in pieces:
-        size += len(piece)
+        size += len(piece) if piece.isascii() else len(piece.encode())
         if size > MAX_OUTPUT:
-            raise TemplateProblem(f"the rendered text is longer than {MAX_OUTPUT} characters")
+            raise TemplateProblem(f"the rendered text is longer than {MAX_OUTPUT} bytes")
         yield piece

@@ -4,30 +4,45 @@ Beside what Jinja2's own sandbox forbids: no macros, no recursion, no other temp
 out of little, such as ``'%999999999d' % 1``. The sum of all operations is bounded by :mod:`.work`.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
-from jinja2 import nodes
+from jinja2 import Undefined, nodes
 from jinja2.exceptions import SecurityError, TemplateSyntaxError
 from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
+from markupsafe import Markup
 
+from mailwarren.contracts.template.counting import count_work
 from mailwarren.contracts.template.filters import (
+    MAX_BITS,
     all_filters,
     all_tests,
     bound,
     bound_argument,
+    bound_number,
     format_percent,
     is_allowed_attribute,
 )
-from mailwarren.contracts.template.work import CHARACTERS_PER_UNIT, COUNTING_FILTERS, budget, count_work
+from mailwarren.contracts.template.prices import (
+    CHARACTER,
+    COMPARED,
+    COPIED_ELEMENT,
+    ELEMENT,
+    FILTERS,
+    MARKUP_PIECE,
+    METHODS,
+    PIECE,
+    TESTS,
+)
+from mailwarren.contracts.template.work import COUNTING_FILTERS, Budget, budget, priced
 
-MAX_TOKENS = 10_000
-"""Tokens of a template's tags; a long newsletter has two thousand. Compiling 10,000 takes a quarter of a second."""
+MAX_TOKENS = 5000
+"""Tokens of a template's tags; a long newsletter has two thousand. Compiling 5000 takes a tenth of a second."""
 MAX_RANGE = 1000
-MAX_BITS = 4096
-"""Of a whole number; Jinja would square a number until the machine is out of memory."""
+
+_SIZED = (str, list, tuple)
 
 _STATEMENTS = (nodes.Output, nodes.For, nodes.If, nodes.Assign, nodes.AssignBlock, nodes.With, nodes.Scope)
 _KEYWORDS: dict[type[nodes.Node], str] = {
@@ -48,8 +63,9 @@ class Environment(ImmutableSandboxedEnvironment):
         super().__init__(autoescape=autoescape, keep_trailing_newline=True)
         self.globals.clear()
         self.globals["range"] = _bounded_range
-        self.filters = all_filters() | COUNTING_FILTERS
-        self.tests = all_tests()
+        filters = {name: priced(function, FILTERS[name]) for name, function in all_filters().items()}
+        self.filters = filters | COUNTING_FILTERS
+        self.tests = {name: priced(function, TESTS.get(name, COMPARED)) for name, function in all_tests().items()}
 
     def outline(self, source: str) -> nodes.Template:
         """The syntax tree.
@@ -64,21 +80,29 @@ class Environment(ImmutableSandboxedEnvironment):
             _check(node, self)
         return tree
 
-    def counting(self, source: str) -> Any:
-        """The compiled template, which spends from the budget it is rendered with (:func:`.work.with_budget`)."""
+    def counting(self, source: str) -> tuple[Any, int]:
+        """The compiled template, which spends from the budget it is rendered with, and what a rendering costs anyhow.
+
+        Raises:
+            TemplateSyntaxError: see :meth:`outline`.
+        """
         tree = self.outline(source)
-        count_work(tree, self)
-        return self.from_string(tree)
+        units = count_work(tree, self)
+        return self.from_string(tree), units
 
     def getattr(self, obj: Any, attribute: str) -> Any:
         """``order.items`` is the row's own ``items`` where it has one; only then a method."""
-        if isinstance(obj, Mapping) and attribute in obj:
+        if isinstance(obj, dict) and attribute in obj:
             return obj[attribute]
-        return super().getattr(obj, attribute)
+        if is_allowed_attribute(obj, attribute):
+            return getattr(obj, attribute)
+        if isinstance(obj, Undefined) or hasattr(obj, attribute):
+            return super().getattr(obj, attribute)
+        return self.undefined(obj=obj, name=attribute)
 
-    def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
-        """Only the methods of the language, on top of what Jinja2 forbids."""
-        return super().is_safe_attribute(obj, attr, value) and is_allowed_attribute(obj, attr)
+    def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:  # noqa: ARG002 - Jinja2's signature
+        """Only what the language has, of texts, mappings and loops: less than what Jinja2 takes for safe."""
+        return is_allowed_attribute(obj, attr)
 
     def unsafe_undefined(self, obj: Any, attribute: str) -> Any:
         """An attribute that templates may not take is a problem, not an empty text.
@@ -92,21 +116,26 @@ class Environment(ImmutableSandboxedEnvironment):
         """``str.format`` is left out, so Jinja2 must not offer its own: a width in it is any amount of memory."""
 
     def call(self, context: Context, obj: Any, /, *args: Any, **kwargs: Any) -> Any:
-        """A method or ``range``; ``text.strip(characters)`` takes as long as both multiplied."""
+        """A method or ``range``, after its price is paid: a method may have come here by any name."""
+        purse = budget(context)
         for argument in (*args, *kwargs.values()):
             bound_argument(argument)
+            purse.weigh(argument)
+        text = getattr(obj, "__self__", None)
+        if isinstance(text, str):
+            _pay_for_method(purse, obj.__name__, text, args)
         return super().call(context, obj, *args, **kwargs)
 
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
-        """An arithmetic operation, after the price of its result is paid."""
+        """An arithmetic operation, after its price is paid."""
+        purse = budget(context)
         if operator == "%" and isinstance(left, str):
-            return format_percent(left, right)
-        if operator in {"*", "**"}:
-            _bound_number(operator, left, right)
-        if operator in {"*", "+"}:
-            size = _size_of_result(operator, left, right)
-            bound(size, "the text or list is")
-            budget(context).spend(size // CHARACTERS_PER_UNIT)
+            purse.weigh(right, element=2 * ELEMENT)
+            return format_percent(purse, left, right)
+        if isinstance(left, int) and isinstance(right, int):
+            purse.spend(_bits_of_result(operator, left, right))
+        elif operator in {"*", "+"} and (isinstance(left, _SIZED) or isinstance(right, _SIZED)):
+            purse.spend(_size_of_result(operator, left, right))
         return super().call_binop(context, operator, left, right)
 
 
@@ -117,18 +146,32 @@ def _bounded_range(*args: int) -> range:
     return numbers
 
 
+def _pay_for_method(purse: Budget, name: str, text: str, args: tuple[Any, ...]) -> None:
+    purse.spend(len(text) * METHODS.get(name, CHARACTER))
+    if name == "split":
+        separator = args[0] if args else None
+        pieces = text.count(separator) if separator and isinstance(separator, str) else len(text) // 2
+        purse.spend((pieces + 1) * (MARKUP_PIECE if isinstance(text, Markup) else PIECE))
+
+
 def _size_of_result(operator: str, left: Any, right: Any) -> int:
-    sizes = [len(side) for side in (left, right) if isinstance(side, str | list | tuple)]
+    """What the text or list costs that ``+`` and ``*`` would make; refuses one that is too long."""
+    texts = sum(len(side) for side in (left, right) if isinstance(side, str))
+    elements = sum(len(side) for side in (left, right) if isinstance(side, list | tuple))
     times = [side for side in (left, right) if isinstance(side, int)]
-    return sum(sizes) * max([0, *times]) if operator == "*" else sum(sizes)
+    factor = max([0, *times]) if operator == "*" else 1
+    bound((texts + elements) * factor, "the text or list is")
+    return (texts * CHARACTER + elements * COPIED_ELEMENT) * factor
 
 
-def _bound_number(operator: str, left: Any, right: Any) -> None:
-    if not (isinstance(left, int) and isinstance(right, int)):
-        return
+def _bits_of_result(operator: str, left: int, right: int) -> int:
+    """What an operation with whole numbers costs, by their bits; refuses numbers that are too large."""
+    bound_number(left)
+    bound_number(right)
     bits = left.bit_length() * abs(right) if operator == "**" else left.bit_length() + right.bit_length()
-    if bits > MAX_BITS:
+    if operator in {"*", "**"} and bits > MAX_BITS:
         raise SecurityError("the number is too large")
+    return bits
 
 
 def _walk(node: nodes.Node) -> Iterator[nodes.Node]:

@@ -42,7 +42,7 @@ def _has(variables: Mapping[str, Any], dotted: str) -> bool:
     return True
 
 
-@lru_cache(maxsize=128)
+@lru_cache(maxsize=64)
 def _required(source: str) -> Names:
     compiled(source, False)  # what the tree does not show, such as a loop nested too deeply for Python
     try:

@@ -1,23 +1,38 @@
 """Work: what a rendering costs, counted by the rendering itself.
 
 The sandbox of Jinja2 keeps a template away from Python, not from the CPU: three nested loops, or a text doubled forty
-times, are fine with it. So a compiled template counts its own work, in units of about one node of its syntax tree
-(well under a microsecond): a loop pays for its iterations before it starts, an operation pays for the size of what
-goes into it. The count depends on nothing but the template and the variables: what ingest accepted, every sender
-renders.
+times, are fine with it. So a rendering pays for its work by the prices of :mod:`.prices`: a loop for its iterations
+before it starts, an operation for the size of what goes into it. A unit is about a nanosecond, but nothing looks at a
+clock: the count depends on the template and the variables alone, and what ingest accepted, every sender renders.
 """
 
-from collections.abc import Iterator, Mapping, Sized
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from jinja2 import Environment, nodes, pass_context
-from jinja2.runtime import Context
+from jinja2 import Undefined, pass_context
+from jinja2.runtime import Context, LoopContext
 
-MAX_WORK = 300_000
-"""Units that one rendering may take."""
-CHARACTERS_PER_UNIT = 20
+from mailwarren.contracts.template.prices import (
+    CHARACTER,
+    CONTAINER,
+    ELEMENT,
+    FLOAT,
+    SQUARED_BITS,
+    UNDEFINED,
+    VIEW,
+    Price,
+    Takes,
+)
+
+MAX_WORK = 10_000_000
+"""Units that one rendering may take: about ten milliseconds."""
 
 _BUDGET = "the budget"  # no name of a template can have a space
+# Not `list | tuple | dict`, which would be made anew each time it is looked at.
+_SEQUENCES = (list, tuple)
+_CONTAINERS = (list, tuple, dict)
+_COUNTED = (range, LoopContext)
+_VIEWS: tuple[type[Iterable[Any]], ...] = (type({}.keys()), type({}.values()), type({}.items()))
 
 
 class TemplateProblem(ValueError):
@@ -27,7 +42,7 @@ class TemplateProblem(ValueError):
 class Budget:
     """What is left of the work of one rendering."""
 
-    def __init__(self, units: int = MAX_WORK) -> None:
+    def __init__(self, units: int) -> None:
         self._left = units
 
     def spend(self, units: int) -> None:
@@ -40,50 +55,60 @@ class Budget:
         if self._left < 0:
             raise TemplateProblem("rendering this template is too much work: too many or too long loops or texts")
 
-    def weigh(self, value: Any) -> None:
+    def weigh(self, value: Any, character: int = CHARACTER, element: int = ELEMENT) -> None:
         """Pay for a value by its size, with all that is in it: what is in it a hundred times counts a hundred."""
         if isinstance(value, str):
-            self.spend(len(value) // CHARACTERS_PER_UNIT)
-        elif isinstance(value, Mapping | list | tuple):
-            self._weigh_inside(value)
+            self.spend(len(value) * character)
         elif isinstance(value, int):
-            self.spend(value.bit_length() // CHARACTERS_PER_UNIT)
-        elif isinstance(value, Sized):
-            self.spend(len(value))
+            self.spend(_digits(value, character))
+        elif isinstance(value, float):
+            self.spend(FLOAT)
+        elif isinstance(value, _CONTAINERS):
+            self._weigh_inside(value, character, element)
+        elif isinstance(value, Undefined):
+            self.spend(UNDEFINED)
+        elif isinstance(value, _COUNTED):
+            self.spend(len(value) * element)
+        elif isinstance(value, _VIEWS):
+            self.spend(VIEW)
+            self._weigh_inside(list(value), character, element)
 
-    def _weigh_inside(self, value: Any) -> None:
-        stack = [value]
+    def _weigh_inside(self, value: list[Any] | tuple[Any, ...] | dict[Any, Any], character: int, element: int) -> None:
+        # Not by recursion, and paid before it is put on the stack: it may be nested deeply, or repeat itself.
+        self._left -= CONTAINER
+        stack: list[Any] = [value]
         while stack:
             current = stack.pop()
-            if isinstance(current, Mapping):
-                self.spend(2 * len(current))
+            if isinstance(current, str):
+                self._left -= len(current) * character
+            elif isinstance(current, int):
+                self._left -= _digits(current, character)
+            elif isinstance(current, _SEQUENCES):
+                self.spend(len(current) * element)
+                stack.extend(current)
+            elif isinstance(current, dict):
+                self.spend(2 * len(current) * element)
                 stack.extend(current)
                 stack.extend(current.values())
-            elif isinstance(current, list | tuple):
-                self.spend(len(current))
-                stack.extend(current)
-            elif isinstance(current, str):
-                self.spend(len(current) // CHARACTERS_PER_UNIT)
+            elif current is not None:
+                self.weigh(current, character, element)
+        self.spend(0)
 
 
-# What goes into an operation that takes longer the larger it is. A key is hashed, with all that is in it.
-_OPERANDS: dict[type[nodes.Node], tuple[str, ...]] = {
-    nodes.Output: ("nodes",),
-    nodes.Concat: ("nodes",),
-    nodes.Filter: ("node", "args"),
-    nodes.Test: ("node", "args"),
-    nodes.Compare: ("expr",),
-    nodes.Operand: ("expr",),
-    nodes.Call: ("args",),
-    nodes.Keyword: ("value",),
-    nodes.Getitem: ("arg",),
-    nodes.Pair: ("key",),
-}
+def _digits(number: int, character: int) -> int:
+    bits = number.bit_length()
+    return bits * bits // SQUARED_BITS + bits // 3 * character
 
 
-def with_budget(variables: Mapping[str, Any]) -> dict[str, Any]:
-    """The variables together with a fresh budget."""
-    return {**variables, _BUDGET: Budget()}
+def with_budget(variables: Mapping[str, Any], units: int, spent: int) -> dict[str, Any]:
+    """The variables together with a fresh budget, of which some is spent already.
+
+    Raises:
+        TemplateProblem: more is spent than there is.
+    """
+    purse = Budget(units)
+    purse.spend(spent)
+    return {**variables, _BUDGET: purse}
 
 
 def budget(context: Context) -> Budget:
@@ -93,10 +118,9 @@ def budget(context: Context) -> Budget:
 
 
 @pass_context
-def weigh(context: Context, value: Any) -> Any:
-    """The filter behind every operand: pays for it and hands it on."""
-    if not (isinstance(value, str) and len(value) < CHARACTERS_PER_UNIT):
-        budget(context).weigh(value)
+def weigh(context: Context, value: Any, character: int) -> Any:
+    """The filter behind an operand: pays for it and hands it on."""
+    budget(context).weigh(value, character)
     return value
 
 
@@ -104,10 +128,12 @@ def weigh(context: Context, value: Any) -> Any:
 def each(context: Context, values: Any, weight: int) -> Any:
     """The filter behind what a loop runs over; each iteration costs ``weight``."""
     purse = budget(context)
-    if isinstance(values, Sized):
-        purse.spend(len(values) * weight)
-        return values
-    return _paying(values, purse, weight) if isinstance(values, Iterator) else values
+    try:
+        count = len(values)
+    except TypeError:
+        return _paying(values, purse, weight) if isinstance(values, Iterator) else values
+    purse.spend(count * weight)
+    return values
 
 
 def _paying(values: Iterator[Any], purse: Budget, weight: int) -> Iterator[Any]:
@@ -119,38 +145,38 @@ def _paying(values: Iterator[Any], purse: Budget, weight: int) -> Iterator[Any]:
 COUNTING_FILTERS = {"weigh": weigh, "each": each}
 
 
-def count_work(node: nodes.Node, env: Environment) -> None:
-    """Put :func:`each` and :func:`weigh` into a syntax tree, in place."""
-    for child in node.iter_child_nodes():
-        count_work(child, env)
-    if isinstance(node, nodes.For):
-        inside = [*node.body, *([node.test] if node.test else [])]
-        node.iter = _through("each", env, node.iter, nodes.Const(1 + sum(map(_weight, inside))))
-    else:
-        _weigh_operands(node, env)
+def priced(function: Any, price: Price) -> Any:
+    """A filter or a test that pays for what goes in; for its use the syntax tree pays (:mod:`.counting`)."""
+    passed = getattr(getattr(function, "jinja_pass_arg", None), "name", "")
+    _, character, element, takes = price
+
+    @pass_context
+    def pays(context: Context, value: Any, *args: Any, **kwargs: Any) -> Any:
+        if element:
+            purse = budget(context)
+            given = (*args, *kwargs.values()) if kwargs else args
+            for argument in given:
+                purse.weigh(argument)
+            if takes is Takes.TEXT and not isinstance(value, str):
+                purse.weigh(value)
+                value = str(value)
+            if takes is not Takes.ELEMENTS:
+                purse.weigh(value, character, element)
+            elif isinstance(value, str):
+                purse.spend(len(value) * element * _parts(given))
+            else:
+                purse.weigh(value, character, element * _parts(given))
+        if passed == "context":
+            return function(context, value, *args, **kwargs)
+        if passed == "environment":
+            return function(context.environment, value, *args, **kwargs)
+        if passed == "eval_context":
+            return function(context.eval_ctx, value, *args, **kwargs)
+        return function(value, *args, **kwargs)
+
+    return pays
 
 
-def _weigh_operands(node: nodes.Node, env: Environment) -> None:
-    def weighed(operand: nodes.Expr) -> nodes.Expr:
-        free = isinstance(operand, nodes.Const | nodes.TemplateData | nodes.Slice)
-        return operand if free else _through("weigh", env, operand)
-
-    for field in _OPERANDS.get(type(node), ()):
-        value = getattr(node, field)
-        setattr(node, field, [weighed(part) for part in value] if isinstance(value, list) else weighed(value))
-    if isinstance(node, nodes.Getitem) and isinstance(node.arg, nodes.Slice):
-        node.node = weighed(node.node)
-    elif isinstance(node, nodes.Call) and isinstance(node.node, nodes.Getattr):
-        node.node.node = weighed(node.node.node)
-
-
-def _through(name: str, env: Environment, operand: nodes.Node, *args: nodes.Expr) -> nodes.Filter:
-    return nodes.Filter(operand, name, list(args), [], None, None, lineno=operand.lineno, environment=env)
-
-
-def _weight(node: nodes.Node) -> int:
-    """Units that one run of a node takes; a loop inside pays for itself."""
-    if isinstance(node, nodes.TemplateData):
-        return 1 + len(node.data) // CHARACTERS_PER_UNIT
-    inside = [node.iter] if isinstance(node, nodes.For) else list(node.iter_child_nodes())
-    return 1 + sum(map(_weight, inside))
+def _parts(given: tuple[Any, ...]) -> int:
+    # An element's attribute is taken part after part: `a.b.c`, and for sorting `a,b,c`.
+    return 1 + sum(text.count(".") + text.count(",") for text in given if isinstance(text, str))

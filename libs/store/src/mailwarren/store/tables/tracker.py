@@ -7,6 +7,7 @@ Times are Unix seconds on the wire and timestamptz here. Postgres refuses NUL in
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     Column,
     DateTime,
     Double,
@@ -162,6 +163,8 @@ claims = Table(
     Column("turn", Integer, nullable=False),
     Column("count", Integer, nullable=False),
     Column("at", Time, nullable=False, index=True),
+    Column("question", Uuid),
+    Column("contested", Boolean, nullable=False, server_default=text("false")),
     comment="Writer: tracker. Which sender may make an attempt that was made before or may have been (settle).",
 )
 

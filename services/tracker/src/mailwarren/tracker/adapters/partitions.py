@@ -82,8 +82,7 @@ class Partitions:
         await connection.execute("DELETE FROM events_default WHERE at < $1", _midnight(first))
 
     async def _stored(self, connection: "Connection[Record]") -> set[dt.date]:
-        names = [row[0] for row in await connection.fetch(_CHILDREN)]
-        return {dt.datetime.strptime(name[7:], "%Y%m%d").date() for name in names if name[7:].isdigit()}  # noqa: DTZ007
+        return {day for row in await connection.fetch(_CHILDREN) if (day := _day(row[0]))}
 
 
 async def _make(connection: "Connection[Record]", day: dt.date) -> None:
@@ -108,6 +107,14 @@ async def _make(connection: "Connection[Record]", day: dt.date) -> None:
 
 def _name(day: dt.date) -> str:
     return f"events_{day:%Y%m%d}"
+
+
+def _day(name: str) -> dt.date | None:
+    """The day of a partition of ours, None for any other table."""
+    try:
+        return dt.datetime.strptime(name, "events_%Y%m%d").date()  # noqa: DTZ007 - a name, not a time
+    except ValueError:
+        return None
 
 
 def _date(day: int) -> dt.date:

@@ -5,18 +5,20 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 from uuid import UUID
 
+import msgspec
+
 from mailwarren.contracts.events import Cancel
 from mailwarren.contracts.settle import Answer, Question
 from mailwarren.tracker.adapters.arrays import columns
 from mailwarren.tracker.adapters.emails import EARLY_CANCELS
-from mailwarren.tracker.domain.settle import Claim, judge
+from mailwarren.tracker.domain.settle import Claim, Terms, judge
 from mailwarren.tracker.domain.status import Status
 
 if TYPE_CHECKING:
     from asyncpg import Connection, Record
 
-Attempt = tuple[UUID, int]
-"""A delivery and the number of an attempt."""
+Claimed = tuple[UUID, int]
+"""What a claim is on: a delivery, and the number of the attempt to be made."""
 
 _CANCEL = """
 UPDATE emails e SET cancel_requested_at = least(e.cancel_requested_at, to_timestamp(t.at))
@@ -40,19 +42,21 @@ WHERE d.id = ANY($1::uuid[]) AND (e.cancel_requested_at IS NOT NULL OR c.email_i
 """
 
 _CLAIMS = """
-SELECT c.delivery_id, c.attempt, c.asker, c.turn, c.count
+SELECT c.delivery_id, c.attempt, c.asker, c.turn, c.count, c.question, extract(epoch FROM c.at)::float8, c.contested
 FROM claims c JOIN unnest($1::uuid[], $2::int4[]) AS t (delivery_id, attempt) USING (delivery_id, attempt)
 ORDER BY c.delivery_id, c.attempt
 FOR UPDATE OF c
 """
 
 _CLAIM = """
-INSERT INTO claims (delivery_id, attempt, asker, turn, count, at)
-SELECT delivery_id, attempt, asker, turn, count, to_timestamp($6::float8)
-FROM unnest($1::uuid[], $2::int4[], $3::uuid[], $4::int4[], $5::int4[]) AS t (delivery_id, attempt, asker, turn, count)
+INSERT INTO claims (delivery_id, attempt, asker, turn, count, question, at, contested)
+SELECT delivery_id, attempt, asker, turn, count, question, to_timestamp(at), contested
+FROM unnest($1::uuid[], $2::int4[], $3::uuid[], $4::int4[], $5::int4[], $6::uuid[], $7::float8[], $8::bool[])
+  AS t (delivery_id, attempt, asker, turn, count, question, at, contested)
 ORDER BY delivery_id, attempt
 ON CONFLICT (delivery_id, attempt) DO UPDATE
-  SET asker = excluded.asker, turn = excluded.turn, count = excluded.count, at = excluded.at
+  SET asker = excluded.asker, turn = excluded.turn, count = excluded.count, question = excluded.question,
+      at = excluded.at, contested = excluded.contested
 """
 
 
@@ -82,7 +86,7 @@ def _rows(cancels: Mapping[UUID, Cancel]) -> list[list[object]]:
 
 
 async def answer(
-    connection: "Connection[Record]", questions: Sequence[Question], known: Mapping[UUID, Status]
+    connection: "Connection[Record]", questions: Sequence[Question], known: Mapping[UUID, Status], terms: Terms
 ) -> list[tuple[Question, Answer]]:
     """Answer the questions one after another, and write their claims.
 
@@ -90,23 +94,27 @@ async def answer(
         connection: inside of the transaction in which everything before the questions was written.
         questions: in the order in which they stood in their partitions.
         known: the status of each delivery in question that is stored, after everything before.
+        terms: how long askers listen and claims last.
     """
-    wanted: list[Attempt] = [(ident, q.attempt) for q in questions for ident in q.deliveries]
+    wanted: list[Claimed] = [(ident, q.attempt) for q in questions for ident in q.deliveries]
     canceled = {row[0] for row in await connection.fetch(_CANCELED, [ident for ident, _ in wanted])}
     rows = await connection.fetch(_CLAIMS, *columns(set(wanted), 2))
-    claims: dict[Attempt, Claim] = {(row[0], row[1]): Claim(row[2], row[3], row[4]) for row in rows}
-    made: dict[Attempt, Claim] = {}
+    claims: dict[Claimed, Claim] = {(row[0], row[1]): Claim(*row[2:]) for row in rows}
+    written: dict[Claimed, Claim] = {}
+    now = time.time()
     answers = []
     for question in questions:
         verdicts = []
         for ident in question.deliveries:
             key = (ident, question.attempt)
-            verdict, claim = judge(question, known.get(ident), claims.get(key), canceled=ident in canceled)
+            verdict, claim = judge(
+                question, known.get(ident), claims.get(key), canceled=ident in canceled, now=now, terms=terms
+            )
             verdicts.append(verdict)
             if claim is not None:
-                claims[key] = made[key] = claim
+                claims[key] = written[key] = claim
         answers.append((question, Answer(question.id, tuple(verdicts))))
-    if made:
-        keyed = ((ident, attempt, c.asker, c.turn, c.count) for (ident, attempt), c in made.items())
-        await connection.execute(_CLAIM, *columns(keyed, 5), time.time())
+    if written:
+        keyed = ((*key, *msgspec.structs.astuple(claim)) for key, claim in written.items())
+        await connection.execute(_CLAIM, *columns(keyed, 8))
     return answers

@@ -14,12 +14,13 @@ from mailwarren.store.engine import AWAY, driver_connection
 from mailwarren.tracker.adapters import deliveries, events
 from mailwarren.tracker.adapters.emails import write_emails
 from mailwarren.tracker.adapters.partitions import Partitions
+from mailwarren.tracker.adapters.reports import write_reports
 from mailwarren.tracker.adapters.settling import answer, write_cancels
-from mailwarren.tracker.domain.fold import Folded, Report, distinct, doubtful, fold
+from mailwarren.tracker.domain.fold import distinct
 from mailwarren.tracker.domain.read import Work
+from mailwarren.tracker.domain.settle import Terms
 from mailwarren.tracker.domain.stats import count
 from mailwarren.tracker.domain.status import Status
-from mailwarren.tracker.domain.suppression import suppression_of
 from mailwarren.tracker.ports import Recorded, Refused, Unavailable
 
 if TYPE_CHECKING:
@@ -48,9 +49,10 @@ class Blame(Enum):
 class PostgresLedger:
     """Writes batches over one connection of the engine, which it keeps while that works."""
 
-    def __init__(self, engine: AsyncEngine, partitions: Partitions) -> None:
+    def __init__(self, engine: AsyncEngine, partitions: Partitions, terms: Terms | None = None) -> None:
         self._engine = engine
         self._partitions = partitions
+        self._terms = terms or Terms()
         self._connection: AsyncConnection | None = None
 
     async def record(self, works: Sequence[Work]) -> Recorded:
@@ -120,26 +122,11 @@ class PostgresLedger:
             reported = {report.event.delivery for report in reports}
             known = await deliveries.read(raw, reported.union(*(question.deliveries for question in questions)))
         if reports:
-            await self._report(raw, reports, known, into=recorded)
+            await write_reports(raw, reports, known, into=recorded)
         await events.add_stats(raw, count(recorded.accepted, recorded.events))
         if questions:
-            recorded.answers = await answer(raw, questions, known)
+            recorded.answers = await answer(raw, questions, known, self._terms)
         return recorded
-
-    async def _report(
-        self, raw: "Connection[Record]", reports: Sequence[Report], known: dict["UUID", Status], *, into: Recorded
-    ) -> None:
-        seen = await events.seen(raw, doubtful(reports, known))
-        folded: Folded = fold(reports, known, seen)
-        await deliveries.write_changes(raw, folded.changes, known)
-        news = [report for report in reports if report.event.id not in seen]
-        written = await events.write_events(raw, news)
-        into.events = [report.event for report in news if report.event.id in written]
-        into.delivered = folded.delivered
-        into.repeated = len(reports) - len(into.events)
-        await events.write_suppressions(raw, filter(None, map(suppression_of, into.events)))
-        for ident, change in folded.changes.items():
-            known[ident] = change.status
 
 
 def blame(error: Exception) -> Blame:

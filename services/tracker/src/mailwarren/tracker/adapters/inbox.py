@@ -1,0 +1,201 @@
+"""The tracker's queues over one channel."""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Coroutine, Mapping
+from functools import partial
+from typing import Any, cast
+
+import aio_pika
+import aiormq
+import structlog
+from aiormq.abc import DeliveredMessage
+from aiormq.channel import Channel as RawChannel
+from pamqp.commands import Basic
+
+from mailwarren.runtime.amqp import Link
+from mailwarren.tracker import metrics
+from mailwarren.tracker.domain.prefetch import Prefetch
+from mailwarren.tracker.domain.read import Message, Source
+
+log = structlog.get_logger()
+
+CHANNEL_TIMEOUT = 10.0
+_LOST = (aiormq.exceptions.AMQPError, ConnectionError, RuntimeError, TimeoutError)
+
+
+class QueueInbox:
+    """Consumes all queues over one channel, so that one ack covers a batch.
+
+    The channel is opened again with every connection of the link; a channel that breaks alone, or a consumer that
+    the broker cancels, breaks the connection, for that is how everything is set up again. Nothing is ever cancelled
+    from here: a queue with a single active consumer keeps its order only when the channel goes with its messages.
+
+    What is in hand (delivered and not acked) is bounded in octets: beyond the budget the channel is closed, with which
+    everything in hand goes back to its place, and a new one takes fewer messages.
+
+    Args:
+        link: the connection.
+        queues: what to consume.
+        prefetch: messages in hand for each queue, at most.
+        budget: octets in hand, about.
+    """
+
+    def __init__(self, link: Link, queues: Mapping[str, Source], prefetch: int, budget: int) -> None:
+        self._link = link
+        self._queues = queues
+        self._prefetch = Prefetch(prefetch, budget, len(queues))
+        self._messages: deque[Message] = deque()
+        self._sizes: deque[tuple[int, int]] = deque()
+        self._octets = 0
+        self._arrived = asyncio.Event()
+        self._connection: aio_pika.abc.AbstractConnection | None = None
+        self._channel: RawChannel | None = None
+        self._epoch = 0
+        self._tag = 0
+        self._closing = False
+        self._reopening = False
+        self._tasks: set[asyncio.Task[None]] = set()
+        link.on_up(self._open)
+
+    @property
+    def consuming(self) -> bool:
+        """Whether the channel is open, or just being changed for another."""
+        return self._link.up and (self._reopening or (self._channel is not None and not self._channel.is_closed))
+
+    def pop(self) -> Message | None:
+        """The next message, None when there is none at the moment."""
+        return self._messages.popleft() if self._messages else None
+
+    async def wait(self, seconds: float) -> None:
+        """Return when there is a message, or after ``seconds``."""
+        if self._messages:
+            return
+        self._arrived.clear()
+        try:
+            async with asyncio.timeout(seconds):
+                await self._arrived.wait()
+        except TimeoutError:
+            return
+
+    def current(self, message: Message) -> bool:
+        """Whether the message can still be acked; if not, the broker delivers it again."""
+        return message.epoch == self._epoch and self._channel is not None and not self._channel.is_closed
+
+    async def ack(self, message: Message) -> bool:
+        """Ack this message and all before it; false when they are stale, which is no harm."""
+        channel = self._channel
+        if channel is None or not self.current(message):
+            return False
+        try:
+            await channel.basic_ack(message.tag, multiple=True)
+        except _LOST as error:
+            log.info("tracker.ack.lost", error=f"{type(error).__name__}: {error}")
+            return False
+        self._forget(message)
+        return True
+
+    async def close(self) -> None:
+        """Close the channel: what is not acked goes back to its queue, in its place."""
+        self._closing = True
+        if self._channel is not None and not self._channel.is_closed:
+            await asyncio.gather(self._channel.close(), return_exceptions=True)
+
+    async def _open(self, connection: aio_pika.abc.AbstractConnection) -> None:
+        channel = await connection.channel(publisher_confirms=False)
+        raw = cast("RawChannel", await channel.get_underlay_channel())
+        epoch = self._begin()
+        self._connection, self._channel, self._reopening = connection, raw, False
+        raw.on_consumer_cancel_callbacks.add(
+            partial(self._break, connection, epoch, "consumer cancelled by the broker")
+        )
+        raw.closing.add_done_callback(partial(self._break, connection, epoch, "channel closed"))
+        try:
+            await raw.basic_qos(prefetch_count=self._prefetch.now)
+            for queue, source in self._queues.items():
+                await raw.basic_consume(queue, partial(self._deliver, connection, epoch, source, queue))
+        except _LOST:
+            # Else the first queues had too much already, and the next channel is on its way.
+            if epoch == self._epoch:
+                raise
+
+    def _begin(self) -> int:
+        """A new epoch with nothing in hand."""
+        self._messages.clear()
+        self._sizes.clear()
+        self._octets = self._tag = 0
+        self._epoch += 1
+        metrics.record_in_hand(0, self._prefetch.now)
+        return self._epoch
+
+    async def _deliver(
+        self,
+        connection: aio_pika.abc.AbstractConnection,
+        epoch: int,
+        source: Source,
+        queue: str,
+        message: DeliveredMessage,
+    ) -> None:
+        delivery = cast("Basic.Deliver", message.delivery)
+        tag = delivery.delivery_tag or 0
+        if epoch != self._epoch:
+            return
+        if tag != self._tag + 1:
+            # An ack of many must not cover a message that nobody has recorded.
+            self._break(connection, epoch, "messages out of order")
+            return
+        self._tag = tag
+        self._messages.append(
+            Message(
+                source=source,
+                queue=queue,
+                body=message.body,
+                headers=message.header.properties.headers or {},
+                exchange=delivery.exchange or "",
+                key=delivery.routing_key or "",
+                tag=tag,
+                epoch=epoch,
+            )
+        )
+        self._sizes.append((tag, len(message.body)))
+        self._octets += len(message.body)
+        if self._prefetch.falls(self._octets, len(self._sizes), time.monotonic()):
+            self._reopen(connection)
+        self._arrived.set()
+
+    def _forget(self, acked: Message) -> None:
+        """An acked message and all before it are not in hand any more; perhaps there is room for more now."""
+        while self._sizes and self._sizes[0][0] <= acked.tag:
+            self._octets -= self._sizes.popleft()[1]
+        metrics.record_in_hand(self._octets, self._prefetch.now)
+        if self._connection is not None and self._prefetch.rises(time.monotonic()):
+            self._reopen(self._connection)
+
+    def _reopen(self, connection: aio_pika.abc.AbstractConnection) -> None:
+        log.info("tracker.prefetch.changed", prefetch=self._prefetch.now)
+        channel, self._channel, self._reopening = self._channel, None, True
+        self._do(self._change_channel(connection, channel, self._begin()))
+
+    async def _change_channel(
+        self, connection: aio_pika.abc.AbstractConnection, old: RawChannel | None, epoch: int
+    ) -> None:
+        try:
+            async with asyncio.timeout(CHANNEL_TIMEOUT):
+                if old is not None:
+                    await asyncio.gather(old.close(), return_exceptions=True)
+                if epoch == self._epoch and not self._closing:
+                    await self._open(connection)
+        except _LOST as error:
+            self._break(connection, self._epoch, f"no channel: {type(error).__name__}: {error}")
+
+    def _break(self, connection: aio_pika.abc.AbstractConnection, epoch: int, why: str, *_: object) -> None:
+        if epoch != self._epoch or connection.is_closed or self._closing:
+            return
+        log.warning("tracker.channel.lost", why=why)
+        self._do(connection.close())
+
+    def _do(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
