@@ -53,9 +53,9 @@ def test_a_repeated_call_does_not_give_up_mail_that_its_first_copy_is_sending(sy
         "subject": "Once",
         "text": "Only once.",
         "on_unknown": "fail",
-        "recipients": [{"to": f"u{n}@d{n}.test"} for n in range(8)],
+        "recipients": [{"to": f"u{senders}{n}@d{n}.test"} for n in range(8)],
     }
-    headers = {"Idempotency-Key": "on-unknown"}
+    headers = {"Idempotency-Key": f"on-unknown-{senders}"}
     first = system.api.post("/emails/bulk", json=body, headers=headers)
     wait_for(lambda: system.sink.stats()["received"] > 0, 20, "the first final dot")
     system.query("update idempotency_keys set answer = null, lease_until = now() - interval '1 second'")
