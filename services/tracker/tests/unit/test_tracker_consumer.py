@@ -101,7 +101,7 @@ async def test_a_batch_ends_with_the_message_that_fills_it():
 async def test_a_batch_of_large_messages_ends_early(monkeypatch):
     inbox, recorder = FakeInbox(), FakeRecorder()
     inbox.put(*(outcomes() for _ in range(4)))
-    monkeypatch.setattr("mailwarren.tracker.consume.BATCH_OCTETS", len(inbox.ready[0].body) + 1)
+    monkeypatch.setattr("mailwarren.tracker.consume.BATCH_OCTETS", len(inbox.ready[0].body) + 100)
     await run_once(inbox, recorder)
     await run_once(inbox, recorder)
     assert recorder.batches == [[1, 2], [3, 4]]

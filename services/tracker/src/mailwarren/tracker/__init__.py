@@ -11,7 +11,10 @@ What may fail, and who tries again:
 - *The database is away, restarts, or ends a deadlock at our cost*: the batch stays in hand and is tried again, after
   0.2 s and later every 5 s, until it is written. Not ready meanwhile, but alive. The broker holds what comes behind it.
 - *The database refuses a row* (a NUL, a number out of range), *or a message meets a bug of ours*: the batch is halved
-  until the message is alone. It goes to ``mail.dead`` with the reason, the rest is written.
+  until the event or the delivery is alone. It goes to ``mail.dead`` with the reason, the rest is written.
+- *More octets than may be in hand*: the channel is closed and opened with a smaller prefetch; what was in
+  hand comes again.
+- *Upkeep fails* (a partition that is being read cannot be dropped): logged, and tried again 10 minutes later.
 - *A message does not decode, or is of a newer version*: ``mail.dead`` likewise. What came from ``mail.dead`` is only
   counted.
 - *The broker's connection is lost*: the batch at hand is still written but not acked; everything unacked comes again,
