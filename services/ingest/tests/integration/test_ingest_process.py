@@ -12,10 +12,8 @@ import httpx
 import pytest
 
 
-@pytest.fixture
-def process(place, tmp_path, wait_until):
-    log = tmp_path / "api.log"
-    env = os.environ | {
+def environment(place):
+    return os.environ | {
         "MAILWARREN_AMQP_URL": place.amqp_url,
         "MAILWARREN_AMQP_PREFIX": place.prefix,
         "MAILWARREN_DATABASE_URL": place.database_url,
@@ -25,8 +23,14 @@ def process(place, tmp_path, wait_until):
         "MAILWARREN_METRICS_PORT": "0",
         "MAILWARREN_LOG_LEVEL": "debug",
     }
+
+
+@pytest.fixture
+def process(place, tmp_path, wait_until):
+    log = tmp_path / "api.log"
+    command = [str(Path(sys.executable).parent / "ingest"), "api"]
     with log.open("wb") as out:
-        child = subprocess.Popen([str(Path(sys.executable).parent / "ingest"), "api"], env=env, stdout=out, stderr=out)
+        child = subprocess.Popen(command, env=environment(place), stdout=out, stderr=out)
     found = Process(child, log)
     wait_until(lambda: any(line["event"] == "ingest.api.listening" for line in found.lines()), 20)
     wait_until(lambda: httpx.get(f"{found.root}/readyz", verify=False).status_code == 200)
@@ -71,3 +75,27 @@ def test_logs_are_json_with_ids_and_without_addresses_and_it_ends_in_order(proce
     process.child.send_signal(signal.SIGTERM)
     assert process.child.wait(10) == 0
     assert time.monotonic() - start < 8
+
+
+DIES = """
+import asyncio, sys
+from mailwarren.ingest.adapters.unconfirmed import Unconfirmed
+from mailwarren.ingest.main import main
+
+async def follow(self):
+    await asyncio.sleep(0.1)
+    raise RuntimeError("a bug")
+
+Unconfirmed.follow = follow
+sys.exit(main(["api"]))
+"""
+
+
+def test_when_a_background_task_dies_the_process_ends_with_an_error(place):
+    done = subprocess.run(
+        [sys.executable, "-c", DIES], env=environment(place), capture_output=True, timeout=20, check=False
+    )
+    assert done.returncode == 1, done.stderr
+    events = [json.loads(line)["event"] for line in (done.stdout + done.stderr).splitlines()]
+    assert "ingest.task.died" in events
+    assert "ingest.api.stopping" in events

@@ -226,3 +226,11 @@ def test_the_openapi_document_describes_bodies_and_answers(server, client):
     assert body == {"$ref": "#/components/schemas/EmailBody"}
     assert client.get(f"{server.root}/docs").status_code == 200
     assert UUID(client.get(server.root).headers["x-request-id"])
+
+
+def test_an_expiry_beyond_all_dates_hides_nothing(client, ledger, place):
+    email_id = ledger.email("delivered")
+    place.sql("UPDATE emails SET expires_at = '10000-01-01 13:59:59Z' WHERE id = $1", email_id)
+    [shown] = client.get("/emails").json()["data"]
+    assert (shown["id"], shown["expires_at"]) == (str(email_id), "9999-12-31T00:00:00Z")
+    assert client.get(f"/emails/{email_id}").json()["expires_at"] == "9999-12-31T00:00:00Z"

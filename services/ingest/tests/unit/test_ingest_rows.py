@@ -1,12 +1,14 @@
 """One row that cannot be read does not sink the others; a request that is no JSON is still none."""
 
 import json
+import time
 
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mailwarren.ingest.domain.bulk import validate_bulk, validate_row
 from mailwarren.ingest.domain.decoding import canonical, decode_batch, decode_bulk
 from mailwarren.ingest.domain.refusal import Refusal
 from mailwarren.ingest.domain.rows import split_rows
@@ -47,6 +49,19 @@ def test_what_is_no_json_is_refused_as_a_whole(body: bytes) -> None:
     with pytest.raises(Refusal) as caught:
         decode_bulk(body)
     assert caught.value.status == 400
+
+
+def test_a_million_rows_are_not_told_apart() -> None:
+    begin = time.process_time()
+    assert split_rows(b'{"recipients": ["\\ud83d"' + b",[]" * 1_000_000 + b"]}", "recipients") is None
+    assert time.process_time() - begin < 0.2
+
+
+def test_a_row_that_cannot_be_read_is_named() -> None:
+    mail = validate_bulk(decode_bulk(bulk(GOOD)))
+    for row, words in zip(UNREADABLE, ("surrogate", "nested too deeply"), strict=True):
+        with pytest.raises(Refusal, match=r"^`recipients\[3\]` is .*" + words):
+            validate_row(mail, 3, msgspec.Raw(row.encode()))
 
 
 def test_a_body_that_cannot_be_read_stands_for_itself_in_a_fingerprint() -> None:

@@ -5,8 +5,6 @@ import asyncio
 import contextlib
 import gc
 import logging
-import os
-import signal
 import socket
 import sys
 from collections.abc import AsyncIterator, Coroutine
@@ -48,6 +46,8 @@ class Api:
     keys: Keys
     depths: Depths
     unconfirmed: Unconfirmed
+    tasks: tuple[asyncio.Task[None], ...]
+    """What goes on in the background, for as long as the API runs."""
 
 
 @contextlib.asynccontextmanager
@@ -78,7 +78,7 @@ async def running_api(settings: Settings) -> AsyncIterator[Api]:
     async with database, link:
         tasks = _follow(keys.follow(), depths.follow(), unconfirmed.follow(), claims.clean())
         try:
-            yield Api(make_app(services), health, keys, depths, unconfirmed)
+            yield Api(make_app(services), health, keys, depths, unconfirmed, tuple(tasks))
         finally:
             await _end(tasks)
             with contextlib.suppress(TimeoutError):
@@ -90,8 +90,6 @@ def _follow(*coroutines: Coroutine[Any, Any, None]) -> list[asyncio.Task[None]]:
     def ended(task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (error := task.exception()):
             log.critical("ingest.task.died", task=repr(task.get_coro()), exc_info=error)
-            # An API that no longer knows its keys or the depths is worse than one that starts anew.
-            os.kill(os.getpid(), signal.SIGTERM)
 
     tasks = [asyncio.create_task(coroutine) for coroutine in coroutines]
     for task in tasks:
@@ -108,8 +106,13 @@ async def _end(tasks: list[asyncio.Task[None]]) -> None:
         _, running = await asyncio.wait(running, timeout=0.2)
 
 
-async def serve_api(settings: Settings) -> None:
-    """Serve until SIGTERM or SIGINT; requests in flight get ``drain`` seconds."""
+async def serve_api(settings: Settings) -> bool:
+    """Serve until SIGTERM or SIGINT; requests in flight get ``drain`` seconds.
+
+    Returns:
+        False when it ended because a background task did: an API that no longer follows its keys or the depths is
+        worse than one that starts anew.
+    """
     stop = stop_on_signals()
     async with running_api(settings) as api:
         with (
@@ -130,10 +133,13 @@ async def serve_api(settings: Settings) -> None:
             host, port = listener.getsockname()[:2]
             log.info("ingest.api.listening", host=host, port=port)
             serving = asyncio.create_task(server.serve(sockets=[listener]))
-            await asyncio.wait({asyncio.create_task(stop.wait()), serving}, return_when=asyncio.FIRST_COMPLETED)
-            log.info("ingest.api.stopping")
+            stopped = asyncio.create_task(stop.wait())
+            await asyncio.wait({stopped, serving, *api.tasks}, return_when=asyncio.FIRST_COMPLETED)
+            healthy = not any(task.done() for task in api.tasks)
+            log.info("ingest.api.stopping", healthy=healthy)
             server.should_exit = True
             await serving
+    return healthy
 
 
 class _Server(uvicorn.Server):
@@ -156,8 +162,8 @@ def main(argv: list[str] | None = None) -> int:
     # A collection in the middle of a bulk call need not look at everything that was imported.
     gc.freeze()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(serve_api(settings))
-    return 0
+        healthy = runner.run(serve_api(settings))
+    return 0 if healthy else 1
 
 
 if __name__ == "__main__":

@@ -28,6 +28,9 @@ _tracker_depth = Gauge(
     "mailwarren_ingest_tracker_depth", "Messages that wait for the tracker, as ingest last read them."
 )
 _missing = Gauge("mailwarren_ingest_missing_queues", "Queues of the topology that do not exist.")
+_unknown = Gauge(
+    "mailwarren_ingest_unknown_depths", "Queues whose depth is not known, or too old to go by: they refuse nothing."
+)
 _keys_age = Gauge("mailwarren_ingest_keys_refreshed_timestamp_seconds", "When the API keys were last read.")
 
 
@@ -75,12 +78,13 @@ def record_unconfirmed(waiting: int, dropped: int = 0) -> None:
         _dropped.inc(dropped)
 
 
-def record_depths(lanes: dict[str, float], tracker: float, missing: int) -> None:
+def record_depths(lanes: dict[str, float], tracker: float, missing: int, unknown: int) -> None:
     """Queues were read."""
     for lane, depth in lanes.items():
         _depth.labels(lane).set(depth)
     _tracker_depth.set(tracker)
     _missing.set(missing)
+    _unknown.set(unknown)
 
 
 def record_keys_refreshed(now: float) -> None:

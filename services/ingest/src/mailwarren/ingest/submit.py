@@ -40,8 +40,11 @@ from mailwarren.ingest.metrics import record_accepted, record_idempotent, record
 
 log = structlog.get_logger()
 
+LATEST_EXPIRY = 31 * 86400.0
+"""Seconds ahead that ``expires_at`` may lie: longer than any mail is tried."""
 
-class Kind(StrEnum):
+
+class CallForm(StrEnum):
     """The three ways to send."""
 
     SINGLE = "single"
@@ -62,19 +65,15 @@ class Submission:
     """A validated request. ``errors`` are rows that validation left out; only a tolerant request has any."""
 
     caller: ApiKey
-    kind: Kind
+    form: CallForm
     emails: Sequence[tuple[int, SendEmail]]
     errors: Sequence[RowError] = ()
     tolerant: bool = False
     keyed: Keyed | None = None
 
 
-LATEST_EXPIRY = 31 * 86400.0
-"""Seconds ahead that ``expires_at`` may lie: longer than any mail is tried."""
-
-
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class Acceptance:
     """What was accepted. ``final`` is false when a repeat of the call could get more rows through."""
 
     base: UUID
@@ -130,7 +129,7 @@ class Submit:
         self._suppressions = suppressions
         self._unconfirmed = unconfirmed
 
-    async def submit(self, submission: Submission, answer: Callable[[Outcome], Answered]) -> Answered:
+    async def submit(self, submission: Submission, answer: Callable[[Acceptance], Answered]) -> Answered:
         """Send it; ``answer`` makes the bytes, which a keyed call keeps.
 
         Raises:
@@ -147,12 +146,12 @@ class Submit:
         # is being sent, and only a claim keeps the two from sending both.
         work = _work(submission, claim.base, settle=True)
         try:
-            outcome = await self._run(work)
-            answered = answer(outcome)
+            acceptance = await self._run(work)
+            answered = answer(acceptance)
         except BaseException:
             await (self._claims.release(claim) if work.published else self._claims.forget(claim))
             raise
-        if outcome.final:
+        if acceptance.final:
             await self._claims.answered(claim, answered.status, answered.body)
         else:
             await self._claims.release(claim)
@@ -163,7 +162,7 @@ class Submit:
             claim = await self._claims.claim(tenant, keyed.key, keyed.fingerprint, rows)
         except DatabaseDown as error:
             raise unavailable(
-                "Idempotency keys cannot be checked right now. Try again; without a key mail is accepted."
+                "Idempotency keys cannot be checked right now. Try again; mail without an Idempotency-Key is accepted."
             ) from error
         except Refusal as refusal:
             record_idempotent(refusal.name)
@@ -174,7 +173,7 @@ class Submit:
             record_idempotent("taken_over")
         return claim
 
-    async def _run(self, work: _Work) -> Outcome:
+    async def _run(self, work: _Work) -> Acceptance:
         structlog.contextvars.bind_contextvars(base=str(work.base))
         self._check_senders(work)
         self._check_expiry(work)
@@ -185,12 +184,12 @@ class Submit:
                 tenant=work.submission.caller.tenant,
                 base=work.base,
                 accepted_at=time.time(),
-                request_id=work.base if work.submission.kind is Kind.BULK else None,
+                request_id=work.base if work.submission.form is CallForm.BULK else None,
                 settle=work.settle,
             )
             await self._publish(work, plan_parcels(plan, work.emails, suppressed, new_id))
         errors = sorted(work.errors, key=lambda error: error.index)
-        return Outcome(work.base, work.emails, errors, work.final, work.published)
+        return Acceptance(work.base, work.emails, errors, work.final, work.published)
 
     def _check_senders(self, work: _Work) -> None:
         _check_each(work, lambda email: work.submission.caller.check_sender(email.sender_domain))
@@ -273,7 +272,7 @@ def _work(submission: Submission, base: UUID, *, settle: bool) -> _Work:
     keyed = submission.keyed is not None
 
     def ident(index: int) -> UUID:
-        if submission.kind is Kind.SINGLE:
+        if submission.form is CallForm.SINGLE:
             return base
         return nth_id(base, index) if keyed else new_id()
 
@@ -282,7 +281,7 @@ def _work(submission: Submission, base: UUID, *, settle: bool) -> _Work:
 
 
 def _check_each(work: _Work, check: Callable[[SendEmail], None]) -> None:
-    if work.submission.kind is Kind.BULK:
+    if work.submission.form is CallForm.BULK:
         # What is checked here stands once in a bulk call, for all its rows.
         for numbered in work.emails[:1]:
             check(numbered.email)

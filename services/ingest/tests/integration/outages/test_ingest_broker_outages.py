@@ -156,6 +156,17 @@ def test_a_full_queue_refuses_its_lane_and_shard_only(start, caller, queues, mai
         wait_until(lambda: server.api.depths.state.send.get((Lane.HIGH, "apple")) == 0)
 
 
+def test_a_depth_that_cannot_be_read_any_more_refuses_nothing(start, wire, place, caller, queues, mail, wait_until):
+    line = wire(place.amqp_url)
+    server = start(max_depth=0, depth_interval=0.1, amqp_url=line.url)
+    with server.client(caller.token) as client:
+        assert client.post("/emails", json=mail).status_code == 200
+        wait_until(lambda: client.post("/emails", json=mail).status_code == 503)
+        assert server.api.depths.state.send
+        line.swallow = True
+        wait_until(lambda: not server.api.depths.state.send)
+
+
 def test_tolerant_calls_get_the_rows_through_that_have_room(start, caller, queues, mail, wait_until):
     server = start(max_depth=0)
     with server.client(caller.token) as client:

@@ -67,6 +67,19 @@ def test_a_database_that_does_not_answer_costs_mail_a_moment_only(start, wire, p
     assert len(queues.parcels()) == 6
 
 
+def test_on_a_read_only_standby_mail_goes_on_and_keyed_calls_say_503(start, place, caller, queues, mail):
+    # As after a failover to a standby that was not promoted yet: SQLSTATE 25006.
+    server = start(database_url=f"{place.database_url}?default_transaction_read_only=on")
+    with server.client(caller.token) as client:
+        assert client.post("/emails", json=mail).status_code == 200
+        assert client.get("/emails").status_code == 200
+        answer = client.post("/emails", json=mail, headers={"Idempotency-Key": "k"})
+        assert (answer.status_code, answer.json()["name"]) == (503, "internal_server_error")
+        assert answer.headers["retry-after"]
+        assert client.post("/api-keys", json={"name": "x"}).status_code == 503
+    assert len(queues.parcels()) == 1
+
+
 def test_a_process_that_starts_without_a_database_waits_for_it(start, wire, place, caller, mail, wait_until):
     line = wire(place.database_url)
     line.cut()

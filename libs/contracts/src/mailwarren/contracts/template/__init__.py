@@ -5,8 +5,8 @@ does not compile and a row whose variables do not fill it, the sender renders wh
 
 The language is outputs, ``if``, ``for``, ``set``, ``with``, comments and ``raw``, the filters and tests of
 :mod:`.filters`, a few methods of texts and mappings, and ``range``. There are no macros, no recursion and no other
-templates: what a rendering can cost follows from its text and its variables, and :mod:`.work` bounds it. HTML is
-escaped, subject and text are not.
+templates: what a rendering can cost follows from its text and its variables, :mod:`.prices` says how much, and
+:mod:`.work` bounds it to about ten milliseconds. HTML is escaped, subject and text are not.
 
 A variable that stands in an output (``{{ name }}``) is required. One that is only tested (``{% if name %}``), has a
 default (``{{ name|default("you") }}``) or a fallback (``{{{name|you}}}``) is optional.

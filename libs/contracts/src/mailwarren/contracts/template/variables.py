@@ -8,7 +8,7 @@ from jinja2 import nodes
 
 from mailwarren.contracts.template.render import SURPRISES, compiled, explain, plain_jinja
 from mailwarren.contracts.template.sandbox import Environment
-from mailwarren.contracts.template.work import TemplateProblem
+from mailwarren.contracts.template.work import MAX_WORK, TemplateProblem, with_budget
 
 _OPTIONAL_FILTERS = frozenset({"default", "d", "fallback"})
 _ORDERS = frozenset({"lt", "lteq", "gt", "gteq"})
@@ -44,7 +44,9 @@ def _has(variables: Mapping[str, Any], dotted: str) -> bool:
 
 @lru_cache(maxsize=64)
 def _required(source: str) -> Names:
-    compiled(source, False)  # what the tree does not show, such as a loop nested too deeply for Python
+    # What the tree does not show, such as a loop nested too deeply for Python, or more work than any row could do with.
+    _, anyhow = compiled(source, False)
+    with_budget({}, MAX_WORK, anyhow)
     try:
         tree = _outlines.outline(plain_jinja(source))
         return frozenset(_Scope(frozenset({"range"})).body(tree.body))

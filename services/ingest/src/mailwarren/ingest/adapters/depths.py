@@ -1,9 +1,14 @@
 """The depths of the queues, read every second by passive declares over a channel of its own.
 
 ``basic.get`` and the management API are slower or lag; a passive declare costs a round trip and is never refused.
+
+A depth that was not read for a while is unknown: its queue does not answer, or nothing does. An unknown depth refuses
+nothing, because what cannot be declared cannot confirm a publish either, and then the caller gets its 503 from that.
+``mailwarren_ingest_unknown_depths`` counts them.
 """
 
 import asyncio
+import contextlib
 import math
 import time
 from dataclasses import replace
@@ -28,6 +33,14 @@ log = structlog.get_logger()
 
 TIMEOUT = 2.0
 ALARM_EVERY = 5.0
+KEPT = 15
+"""Intervals for which a depth is good."""
+SILENT = 3
+"""Queues without an answer that end a round: each costs :data:`TIMEOUT`, and the others must have their turn."""
+SILENT_PAUSE = 10.0
+"""Seconds until such a queue is asked again."""
+
+_NOTHING = BrokerState()
 
 
 class Depths:
@@ -40,59 +53,110 @@ class Depths:
         self._connection: aio_pika.abc.AbstractConnection | None = None
         self._channel: RawChannel | None = None
         self._alarm: str | None = None
-        self._state = BrokerState()
+        self._state = _NOTHING
+        self._good_until = math.inf
+        self._read: dict[str, tuple[float, float]] = {}
+        self._ask_again: dict[str, float] = {}
         self._missing: set[str] = set()
+        self._unknown: set[str] = set()
+        self._troubles: dict[str, str] = {}
         self._send = {(lane, shard): topology.send_queue(lane, shard).name for lane in Lane for shard in SHARDS}
         self._accepted = {lane: topology.accepted_queue(lane).name for lane in Lane}
         self._events = [topology.events_queue(partition).name for partition in range(PARTITIONS)]
+        self._names = (*self._send.values(), *self._accepted.values(), *self._events)
         link.on_up(self._renew)
 
     async def _renew(self, connection: aio_pika.abc.AbstractConnection) -> None:
         self._connection, self._channel = connection, None
+        self._ask_again.clear()
 
     @property
     def state(self) -> BrokerState:
         """The depths as last read, with the link as it is now."""
-        return replace(self._state, up=self._link.up, blocked=self._link.blocked, alarm=self._alarm)
+        state = self._state if time.monotonic() < self._good_until else _NOTHING
+        return replace(state, up=self._link.up, blocked=self._link.blocked, alarm=self._alarm)
 
     async def follow(self) -> None:
-        """Read for ever."""
+        """Read for ever, whatever happens: without this loop nothing would ever be refused again."""
         async with httpx.AsyncClient(timeout=TIMEOUT) as client:
             looked = -math.inf
             while True:
-                try:
-                    if self._link.up and not self._link.blocked:
-                        await self.read()
-                except Exception as error:  # noqa: BLE001 - without this loop nothing would ever be refused again
-                    log.warning("ingest.depths.unread", error=f"{type(error).__name__}: {error}")
-                    await self._abandon()
+                if self._link.up and not self._link.blocked:
+                    await self._look()
+                self._take_stock()
                 if self._management_url and time.monotonic() - looked > ALARM_EVERY:
                     looked = time.monotonic()
                     await self._look_for_alarm(client, self._management_url)
                 await asyncio.sleep(self._interval)
 
+    async def _look(self) -> None:
+        try:
+            await self.read()
+        except Exception as error:  # noqa: BLE001 - see follow
+            self._note("queues", f"{type(error).__name__}: {error}")
+            await self._abandon()
+        else:
+            self._note("queues", None)
+
+    def _note(self, of: str, trouble: str | None) -> None:
+        """Log a trouble when it is new, and its end; not every second."""
+        if trouble is None:
+            if self._troubles.pop(of, None) is not None:
+                log.info("ingest.depths.trouble_over", of=of)
+        elif self._troubles.get(of) != trouble:
+            self._troubles[of] = trouble
+            log.warning("ingest.depths.trouble", of=of, error=trouble)
+
     async def _abandon(self) -> None:
         channel, self._channel = self._channel, None
         if channel is not None:
-            await asyncio.gather(channel.close(), return_exceptions=True)
+            with contextlib.suppress(Exception):
+                async with asyncio.timeout(TIMEOUT):
+                    await channel.close()
 
     async def read(self) -> None:
-        """Read all depths once.
+        """Read all depths once, but for those of queues that did not answer lately.
 
         Raises:
-            aiormq.exceptions.AMQPError, TimeoutError: the connection failed; the depths stay as they were.
+            aiormq.exceptions.AMQPError, TimeoutError: the connection failed; what was read before is kept.
         """
-        depths: dict[str, float] = {}
-        for name in (*self._send.values(), *self._accepted.values(), *self._events):
-            depths[name] = await self._depth(name)
+        silent = 0
+        for name in sorted(self._names, key=self._turn):
+            if self._ask_again.get(name, 0) > time.monotonic():
+                continue
+            try:
+                self._read[name] = await self._depth(name), time.monotonic()
+                self._ask_again.pop(name, None)
+            except TimeoutError:
+                # A quorum queue without a leader, perhaps; the others answer all the same.
+                self._ask_again[name] = time.monotonic() + SILENT_PAUSE
+                await self._abandon()
+                silent += 1
+                if silent == SILENT:
+                    raise
+
+    def _turn(self, name: str) -> tuple[bool, float]:
+        # Those that said nothing come last, so that they never take the others' time; else the oldest first.
+        return name in self._ask_again, self._read[name][1] if name in self._read else 0.0
+
+    def _take_stock(self) -> None:
+        """Make the state of what was read and is not too old."""
+        oldest = time.monotonic() - KEPT * self._interval
+        depths = {name: depth for name, (depth, at) in self._read.items() if at >= oldest}
         missing = {name for name, depth in depths.items() if depth == math.inf}
         if missing - self._missing:
             log.error("ingest.depths.no_queue", queues=sorted(missing), hint=TOPOLOGY_HINT)
-        self._missing = missing
+        # Before the first round nothing is known, which is no news.
+        unknown = {name for name in self._names if name not in depths} if self._read else set()
+        if unknown != self._unknown:
+            log.warning("ingest.depths.unknown", queues=sorted(unknown)[:10], count=len(unknown))
+        self._missing, self._unknown = missing, unknown
+        # Also when a look hangs, and this is not done again for long.
+        self._good_until = time.monotonic() + KEPT * self._interval
         self._state = BrokerState(
-            send={place: depths[name] for place, name in self._send.items()},
-            accepted={lane: depths[name] for lane, name in self._accepted.items()},
-            events=sum(depths[name] for name in self._events),
+            send={place: depths[name] for place, name in self._send.items() if name in depths},
+            accepted={lane: depths[name] for lane, name in self._accepted.items() if name in depths},
+            events=sum(depths[name] for name in self._events if name in depths),
         )
         self._record(depths)
 
@@ -104,28 +168,23 @@ class Depths:
             # The broker closes a channel that asked for a queue which does not exist.
             self._channel = None
             return math.inf
-        except TimeoutError:
-            # A quorum queue without a leader does not answer, and would not take mail either. The others do.
-            log.warning("ingest.depths.silent", queue=name)
-            await self._abandon()
-            return math.inf
         return answer.message_count or 0
 
     async def _open(self) -> RawChannel:
         if self._channel is None or self._channel.is_closed:
             if self._connection is None:
                 raise ConnectionError("not connected")
-            channel = await self._connection.channel(publisher_confirms=False)
+            async with asyncio.timeout(TIMEOUT):
+                channel = await self._connection.channel(publisher_confirms=False)
             self._channel = cast("RawChannel", await channel.get_underlay_channel())
         return self._channel
 
     def _record(self, depths: dict[str, float]) -> None:
         lanes = dict.fromkeys((lane.value for lane in Lane), 0.0)
         for (lane, _), name in self._send.items():
-            if depths[name] != math.inf:
-                lanes[lane.value] += depths[name]
-        others = [depths[name] for name in (*self._accepted.values(), *self._events)]
-        record_depths(lanes, sum(depth for depth in others if depth != math.inf), len(self._missing))
+            lanes[lane.value] += _finite(depths.get(name, 0))
+        tracker = sum(_finite(depths.get(name, 0)) for name in (*self._accepted.values(), *self._events))
+        record_depths(lanes, tracker, len(self._missing), len(self._names) - len(depths))
 
     async def _look_for_alarm(self, client: httpx.AsyncClient, url: str) -> None:
         alarm = None
@@ -134,8 +193,14 @@ class Depths:
             answer.raise_for_status()
             alarm = next((found for node in answer.json() if (found := near_alarm(node))), None)
         except Exception as error:  # noqa: BLE001 - whatever a wrong URL or another server's answer may do
-            # The alarm itself is still seen: the broker then blocks the link.
-            log.warning("ingest.depths.no_management", error=type(error).__name__)
+            # The alarm itself is still seen: the broker then blocks the link. The error's text may hold the password.
+            self._note("management", type(error).__name__)
+        else:
+            self._note("management", None)
         if alarm != self._alarm:
             log.warning("ingest.depths.alarm", alarm=alarm)
         self._alarm = alarm
+
+
+def _finite(depth: float) -> float:
+    return 0 if depth == math.inf else depth

@@ -15,8 +15,6 @@ from mailwarren.ingest.domain.idempotency import LEASE, LIFETIME, Fresh, Record,
 log = structlog.get_logger()
 
 CLEAN_EVERY = 600.0
-_PROBED = 20
-"""How many of a call's possible ids are looked for among old mail."""
 
 _INSERT = """
 INSERT INTO idempotency_keys (tenant, key, base, owner, fingerprint, lease_until, created_at)
@@ -123,6 +121,9 @@ class Claims:
                 )
             except DatabaseDown as error:
                 log.info("ingest.idempotency.uncleaned", error=str(error))
+            except Exception:
+                # Records that stay a little longer are no reason to end the process.
+                log.exception("ingest.idempotency.uncleanable")
 
 
 def _record(row: Any) -> Record:

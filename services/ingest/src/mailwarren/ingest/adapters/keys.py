@@ -5,6 +5,7 @@ process within two seconds, by the one that deleted it at once.
 """
 
 import asyncio
+import contextlib
 import secrets
 import time
 from dataclasses import dataclass
@@ -137,12 +138,14 @@ class Keys:
         while True:
             try:
                 await self.refresh()
-                if time.monotonic() - saved > SAVE_USE:
-                    saved = time.monotonic()
-                    await self.save_use()
                 if down:
                     log.info("ingest.keys.readable")
                 down = False
+                if time.monotonic() - saved > SAVE_USE:
+                    saved = time.monotonic()
+                    # Not written on a standby that is still read-only: the keys are known all the same.
+                    with contextlib.suppress(DatabaseDown):
+                        await self.save_use()
             except DatabaseDown as error:
                 if not down:
                     log.warning("ingest.keys.unreadable", error=str(error), loaded=self.loaded)

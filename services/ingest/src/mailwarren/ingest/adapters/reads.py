@@ -15,8 +15,10 @@ WAIT_GROWTH = 1.5
 
 _HEAD = """
 SELECT e.id, e.created_at, e.lane, e.partition, e.sender, e.subject, e."to", e.cc, e.bcc, e.reply_to, e.tags,
-       e.metadata, e.variables, e.message_id, e.expires_at, e.on_unknown, e.cancel_requested_at
+       e.metadata, e.variables, e.message_id, least(e.expires_at, '9999-12-31Z') AS expires_at, e.on_unknown,
+       e.cancel_requested_at
 """
+"""An expiry beyond the year 9999 is more than Python can read; no call makes one, and one row must not hide a list."""
 _EMAIL = f"""{_HEAD}, c.html, c.text, c.syntax
 FROM emails e LEFT JOIN contents c ON c.digest = e.content WHERE e.tenant = $1 AND e.id = $2
 """

@@ -1,5 +1,6 @@
 """``POST /v1/emails/batch``: up to 100 emails in a call, all or each for itself."""
 
+import asyncio
 from collections.abc import Sequence
 
 import msgspec
@@ -13,11 +14,13 @@ from mailwarren.ingest.domain.email import RowError, SendEmail
 from mailwarren.ingest.domain.refusal import Refusal, invalid, missing
 from mailwarren.ingest.domain.requests import EmailBody
 from mailwarren.ingest.domain.validation import validate_email
-from mailwarren.ingest.submit import Answered, Kind, Outcome, Submission
+from mailwarren.ingest.submit import Acceptance, Answered, CallForm, Submission
 
 log = structlog.get_logger()
 
 MAX_EMAILS = 100
+LARGE = 100_000
+"""Bytes."""
 VALIDATION = "x-batch-validation"
 STRICT, PERMISSIVE = "strict", "permissive"
 
@@ -27,20 +30,21 @@ async def send(call: Call) -> Answer:
     mode = call.header(VALIDATION) or STRICT
     if mode not in {STRICT, PERMISSIVE}:
         raise invalid(f"Invalid `{VALIDATION}` header: it is `{STRICT}` or `{PERMISSIVE}`.")
-    rows = decode_batch(call.body)
+    # Reading a large body in which a row is wrong may take a while: beside everybody else's requests then.
+    rows = await asyncio.to_thread(decode_batch, call.body) if len(call.body) > LARGE else decode_batch(call.body)
     if not rows:
         raise missing("Missing emails: the body is a list with at least one email.")
     if len(rows) > MAX_EMAILS:
         raise invalid(f"Too many emails: {len(rows)}, {MAX_EMAILS} are possible in one batch.")
     emails, errors = _validate(rows, tolerant=mode == PERMISSIVE)
     submission = Submission(
-        call.key, Kind.BATCH, emails, errors, tolerant=mode == PERMISSIVE, keyed=keyed(call, "/emails/batch", mode)
+        call.key, CallForm.BATCH, emails, errors, tolerant=mode == PERMISSIVE, keyed=keyed(call, "/emails/batch", mode)
     )
 
-    def sent(outcome: Outcome) -> Answered:
-        found = problems(outcome.errors)
+    def sent(acceptance: Acceptance) -> Answered:
+        found = problems(acceptance.errors)
         shown = found if found or mode == PERMISSIVE else msgspec.UNSET
-        return encoded(BatchSent([Sent(numbered.id) for numbered in outcome.accepted], shown), 200)
+        return encoded(BatchSent([Sent(numbered.id) for numbered in acceptance.accepted], shown), 200)
 
     answered = await call.services.submit.submit(submission, sent)
     log.info(
@@ -58,7 +62,7 @@ def _validate(rows: Sequence[msgspec.Raw], *, tolerant: bool) -> tuple[list[tupl
     errors: list[RowError] = []
     for index, raw in enumerate(rows):
         try:
-            emails.append((index, validate_email(decode(raw, EmailBody))))
+            emails.append((index, validate_email(decode(raw, EmailBody, what="The email"))))
         except Refusal as refusal:
             if not tolerant:
                 raise refusal.about(f"Nothing was sent; email {index} of the batch") from refusal

@@ -1,5 +1,6 @@
 """``/v1/emails``: send one email, read emails, cancel one (DESIGN §4, stop 1)."""
 
+import asyncio
 from typing import Any
 from uuid import UUID
 
@@ -9,13 +10,13 @@ import structlog
 from mailwarren.ingest.api.answers import Canceled, EmailFull, EmailList, Sent, Timeline
 from mailwarren.ingest.api.endpoint import Answer, Call, answer
 from mailwarren.ingest.api.sending import encoded, keyed, yes
-from mailwarren.ingest.api.shown import shown_delivery, shown_email, shown_in_list, timeline
+from mailwarren.ingest.api.shown import is_template, shown_delivery, shown_email, shown_in_list, timeline
 from mailwarren.ingest.domain.cursor import parse_id, parse_page
 from mailwarren.ingest.domain.decoding import decode
 from mailwarren.ingest.domain.refusal import invalid, invalid_parameter, not_found
 from mailwarren.ingest.domain.requests import EmailBody
 from mailwarren.ingest.domain.validation import validate_email
-from mailwarren.ingest.submit import Answered, Kind, Outcome, Submission
+from mailwarren.ingest.submit import Acceptance, Answered, CallForm, Submission
 from mailwarren.store.states import ENDS
 
 log = structlog.get_logger()
@@ -24,7 +25,7 @@ log = structlog.get_logger()
 async def send(call: Call) -> Answer:
     """``POST /v1/emails``."""
     email = validate_email(decode(call.body, EmailBody))
-    submission = Submission(call.key, Kind.SINGLE, [(0, email)], keyed=keyed(call, "/emails"))
+    submission = Submission(call.key, CallForm.SINGLE, [(0, email)], keyed=keyed(call, "/emails"))
     answered = await call.services.submit.submit(submission, _sent)
     # A line for each mail would cost as much CPU as all the rest of our work on it.
     log.debug(
@@ -38,15 +39,21 @@ async def send(call: Call) -> Answer:
     return yes(answered)
 
 
-def _sent(outcome: Outcome) -> Answered:
-    return encoded(Sent(outcome.base), 200)
+def _sent(acceptance: Acceptance) -> Answered:
+    return encoded(Sent(acceptance.base), 200)
 
 
 async def read(call: Call) -> Answer:
     """``GET /v1/emails/{id}``."""
     row = await _row(call)
     deliveries = await call.services.reads.deliveries(call.key.tenant, row["id"])
-    return answer(EmailFull(**shown_email(row, deliveries), status=[shown_delivery(item) for item in deliveries]))
+    if is_template(row):
+        # Rendering may take ten milliseconds, and compiling a tenth of a second.
+        async with call.services.aside:
+            shown = await asyncio.to_thread(shown_email, row, deliveries)
+    else:
+        shown = shown_email(row, deliveries)
+    return answer(EmailFull(**shown, status=[shown_delivery(item) for item in deliveries]))
 
 
 async def read_list(call: Call) -> Answer:

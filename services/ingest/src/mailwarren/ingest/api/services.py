@@ -1,6 +1,7 @@
 """What the endpoints work with; made by :mod:`mailwarren.ingest.main`."""
 
-from dataclasses import dataclass
+import asyncio
+from dataclasses import dataclass, field
 
 from mailwarren.ingest.adapters.broker import Broker
 from mailwarren.ingest.adapters.keys import Keys
@@ -19,3 +20,5 @@ class Services:
     reads: Reads
     health: Health
     max_body: int
+    aside: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held by who works with templates in a thread: several of them at once would leave the loop no time."""

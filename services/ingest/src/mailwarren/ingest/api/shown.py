@@ -21,10 +21,15 @@ def shown_in_list(row: Any) -> EmailShort:
     return EmailShort(**_common(row), last_event=last_event(row["states"]), subject=row["subject"])
 
 
+def is_template(row: Any) -> bool:
+    """Whether the email's content has to be rendered to be shown."""
+    return bool(row["syntax"] == Syntax.TEMPLATE)
+
+
 def shown_email(row: Any, deliveries: Sequence[Any]) -> dict[str, Any]:
     """The fields of an email with its content; a bulk email's are rendered with its variables."""
     subject, html, text = row["subject"], row["html"], row["text"]
-    if row["syntax"] == Syntax.TEMPLATE:
+    if is_template(row):
         variables = _json(row["variables"]) or {}
         subject = _rendered(subject, variables, html=False)
         html = html and _rendered(html, variables, html=True)

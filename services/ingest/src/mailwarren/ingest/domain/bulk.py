@@ -13,6 +13,7 @@ import msgspec
 from mailwarren.contracts.lanes import Lane
 from mailwarren.contracts.parcel import Content, OnUnknown, Syntax
 from mailwarren.contracts.template import (
+    MAX_WORK,
     TemplateProblem,
     missing_variables,
     render,
@@ -31,11 +32,14 @@ MAX_ROW = 32 * 1024
 """Bytes of one row's JSON."""
 MAX_DEPTH = 16
 """Nested lists and objects in variables: what we can decode, a sender must be able to decode inside a parcel."""
+SUBJECTS_WORK = 500_000_000
+"""Units of template work (about half a second) that the subjects of one call may take together. Each row has an equal
+share, so that none can use up another's."""
 
 
 @dataclass(frozen=True, slots=True)
 class BulkMail:
-    """What all rows of a bulk call share."""
+    """What all rows of a bulk call share. ``subject_work``: units that rendering the subject of one may take."""
 
     content: Content
     sender_domain: str
@@ -44,6 +48,7 @@ class BulkMail:
     expires_at: float | None
     on_unknown: OnUnknown
     metadata: dict[str, str]
+    subject_work: int = MAX_WORK
 
 
 def validate_bulk(body: BulkBody) -> BulkMail:
@@ -66,6 +71,7 @@ def validate_bulk(body: BulkBody) -> BulkMail:
         expires_at=body.expires_at.timestamp() if body.expires_at else None,
         on_unknown=body.on_unknown or OnUnknown.RESEND,
         metadata=check_metadata(body.metadata),
+        subject_work=min(MAX_WORK, SUBJECTS_WORK // len(body.recipients)),
     )
 
 
@@ -78,14 +84,14 @@ def validate_row(mail: BulkMail, index: int, raw: msgspec.Raw) -> SendEmail:
     field = f"recipients[{index}]"
     if len(memoryview(raw)) > MAX_ROW:
         raise invalid(f"Invalid `{field}`: the row is larger than {MAX_ROW} bytes.")
-    row = decode(raw, RecipientBody, where=f"{field}.")
+    row = decode(raw, RecipientBody, where=f"{field}.", what=f"`{field}`")
     box = check_mailbox(row.to, f"{field}.to")
     variables = row.variables or {}
     _check_variables(variables, f"{field}.variables", MAX_DEPTH)
     if absent := missing_variables(mail.required, variables):
         names = ", ".join(f"`{name}`" for name in absent)
         raise missing(f"Missing variables in `{field}.variables`: the template needs {names}.")
-    _check_subject(mail.content.subject, variables, field)
+    _check_subject(mail, variables, field)
     metadata = mail.metadata | check_metadata(row.metadata, f"{field}.metadata")
     recipient = Recipient(box.address, box.text(), variables=variables, metadata=metadata)
     return SendEmail(mail.content, mail.sender_domain, (recipient,), mail.lane, mail.expires_at, mail.on_unknown)
@@ -101,11 +107,12 @@ def _required(content: Content) -> frozenset[str]:
     return names
 
 
-def _check_subject(subject: str, variables: Mapping[str, Any], field: str) -> None:
+def _check_subject(mail: BulkMail, variables: Mapping[str, Any], field: str) -> None:
+    subject = mail.content.subject
     if not uses_template_syntax(subject):
         return
     try:
-        check_value(render(subject, variables, html=False), f"{field} (rendered subject)")
+        check_value(render(subject, variables, html=False, work=mail.subject_work), f"{field} (rendered subject)")
     except TemplateProblem as error:
         raise invalid(f"Invalid `{field}`: the subject cannot be rendered: {error}.") from error
 

@@ -21,13 +21,14 @@ _MISSING = re.compile(r"Object missing required field `([^`]+)`")
 _UNKNOWN = re.compile(r"Object contains unknown field `([^`]+)`")
 
 
-def decode(body: bytes | msgspec.Raw, kind: type[T], *, where: str = "") -> T:
+def decode(body: bytes | msgspec.Raw, kind: type[T], *, where: str = "", what: str = "The request body") -> T:
     """``body`` as a ``kind``.
 
     Args:
         body: JSON.
         kind: a Struct, or a list of them.
         where: stands before the path in messages: ``recipients[7].``.
+        what: a row, when ``body`` is one.
 
     Raises:
         Refusal: 400 when it is no JSON, 422 with the field's name otherwise.
@@ -38,9 +39,9 @@ def decode(body: bytes | msgspec.Raw, kind: type[T], *, where: str = "") -> T:
     except msgspec.ValidationError as error:
         raise _explain(str(error), where) from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise malformed(f"The request body is not valid JSON: {_syntax(bytes(body), error)}") from error
+        raise malformed(f"{what} is not valid JSON: {_syntax(bytes(body), error)}") from error
     except RecursionError as error:
-        raise malformed("The request body is nested too deeply.") from error
+        raise malformed(f"{what} is nested too deeply.") from error
     return decoded
 
 
@@ -90,9 +91,12 @@ def _decoder(kind: Any) -> "msgspec.json.Decoder[Any]":
 
 
 def _syntax(body: bytes, error: Exception) -> str:
-    if "truncated" in str(error) and b"\\ud" in body.lower():
-        return "it ends too early, or holds an unpaired surrogate (\\ud800 to \\udfff)"
-    return str(error)
+    text = str(error)
+    if b"\\ud" not in body.lower():
+        return text
+    if "surrogate" in text or "hex escape" in text:
+        return f"it holds an unpaired surrogate (\\ud800 to \\udfff): {text}"
+    return "it ends too early, or holds an unpaired surrogate (\\ud800 to \\udfff)" if "truncated" in text else text
 
 
 def _explain(text: str, where: str) -> Refusal:

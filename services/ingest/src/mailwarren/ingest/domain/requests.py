@@ -24,7 +24,9 @@ Headers = dict[str, str] | Annotated[list[str], Meta(max_length=0)]
 """Names and values. PHP writes an empty map as ``[]``, and Laravel's transport sends one with each mail that has no
 headers of its own, beside ``attachments: []``."""
 Addresses = str | list[str]
-Moment = Annotated[datetime, Meta(tz=True, description="ISO 8601 with a time zone, in the future.")]
+Moment = Annotated[
+    datetime, Meta(tz=True, description="ISO 8601 with a time zone, in the future, at most 31 days ahead.")
+]
 
 
 class Permission(StrEnum):

@@ -11,7 +11,9 @@ from itertools import pairwise
 
 import msgspec
 
-_TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{},]', re.DOTALL)
+_TOKEN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[\[\]{},]', re.DOTALL)
+MOST = 10_000
+"""Rows; no request may have more of them, and telling a million apart would take seconds."""
 
 
 def split_rows(body: bytes, field: str | None) -> tuple[bytes, Sequence[msgspec.Raw]] | None:
@@ -22,8 +24,8 @@ def split_rows(body: bytes, field: str | None) -> tuple[bytes, Sequence[msgspec.
         field: the array of rows in the object at the top; None: the body is the array.
 
     Returns:
-        None when there is no such array, or when something is wrong with a row that splitting does not help: then the
-        request is no JSON.
+        None when there is no such array, or it is too long, or when something is wrong with a row that splitting does
+        not help: then the request is no JSON.
     """
     found = _boundaries(body, field)
     if found is None:
@@ -55,6 +57,8 @@ def _boundaries(body: bytes, field: str | None) -> tuple[int, list[int]] | None:
         elif token == b",":
             if begin is not None and depth == inside + 1:
                 marks.append(at)
+                if len(marks) >= MOST:
+                    return None
         else:
             depth -= 1
             if begin is not None and depth == inside:
