@@ -1,6 +1,7 @@
 """The rivals on few mails: all arrive, all is counted, nothing stays."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -87,8 +88,11 @@ def left_over(management_url: str | None, queue: str) -> list[str]:
 
 def running() -> list[str]:
     """Command lines of the textbook's processes that are ours."""
-    family = psutil.Process().children(recursive=True)
-    return [line for line in (" ".join(process.cmdline()) for process in family) if "textbook" in line]
+    lines = []
+    for process in psutil.Process().children(recursive=True):
+        with suppress(psutil.NoSuchProcess):  # or a zombie, where no init collects orphans
+            lines.append(" ".join(process.cmdline()))
+    return [line for line in lines if "textbook" in line]
 
 
 @pytest.mark.broker

@@ -50,7 +50,11 @@ class Asker:
             waiting.set_result(answer.verdicts)
 
     async def ask(self, parcel: Parcel, deliveries: list[Delivery], count: int) -> tuple[Verdict, ...] | None:
-        """One verdict for each delivery, or None when nobody answered in time."""
+        """One verdict for each delivery, or None when nobody answered in time.
+
+        Without a link nobody is asked, and that is no silence: a parcel may be here before the link is up.
+        """
+        await self._link.wait_up()
         question = Question(
             id=new_id(),
             asker=self._me,
