@@ -1,6 +1,7 @@
 """``mailwarren-bench``: runs, a table, the checks and one JSON line; exit status 1 when a check fails."""
 
 import argparse
+import signal
 import sys
 from collections.abc import Callable, Sequence
 
@@ -26,6 +27,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     from mailwarren.bench.check import check
     from mailwarren.bench.table import table, verdicts
 
+    # The stands end their processes on the way out; a bare SIGTERM would leave them behind.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by SIGTERM"))
     found: dict[str, Result | Missing] = {}
     runs: dict[str, Callable[[float], dict[str, Result | Missing]]] = scenarios.by_names(asked.runs or STANDARD)
     for title, run in runs.items():

@@ -189,13 +189,12 @@ class Stand:
             time.sleep(0.5)
 
     def wait_ended(self, count: int, timeout: float = 600.0) -> None:
-        """Return when the sink and then the tables have ``count`` mails.
+        """Return when the tables have ``count`` delivered mails; wait for the sink first, for the count is not free.
 
         Raises:
             TimeoutError: after ``timeout`` seconds.
         """
         end = time.monotonic() + timeout
-        self.sink.wait_for(count, timeout)
         while (got := self.ended()) < count:
             if time.monotonic() > end:
                 raise TimeoutError(f"the tables have {got} of {count} mails after {timeout:.0f} s")
