@@ -7,7 +7,7 @@ SHELL := /bin/sh
 PYTHON := .venv/bin/python
 DEVSTACK := $(PYTHON) -m mailwarren.devstack
 
-.PHONY: help demo up down status logs send scale test bench lint fmt unit memory bootstrap clean minbase-check
+.PHONY: help demo up down status logs send scale test bench profile lint fmt unit memory bootstrap clean minbase-check
 
 help: ## show this list
 	@echo "Mailwarren. Usage: make TARGET"; echo
@@ -45,6 +45,9 @@ memory: bootstrap ## a sender's memory through 200,000 mails (three minutes)
 
 bench: bootstrap ## mails a second and CPU a mail, beside smtplib, a textbook mailer and Postfix; RUNS='high connections backlog'
 	@.venv/bin/mailwarren-bench $(RUNS)
+
+profile: bootstrap ## the costliest functions of ingest, sender and tracker under load (py-spy; root, or ptrace_scope 0)
+	@.venv/bin/mailwarren-profile
 
 lint: bootstrap ## ruff, mypy and the import rules
 	@bin/test --lint
