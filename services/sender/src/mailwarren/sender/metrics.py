@@ -1,5 +1,7 @@
 """The sender's Prometheus metrics: every one is declared here, and recorded through a function."""
 
+from functools import lru_cache
+
 from prometheus_client import Counter, Gauge, Histogram
 
 from mailwarren.contracts.events import Event, Kind
@@ -54,17 +56,28 @@ def record_event(event: Event) -> None:
     tried = event.tried
     if tried is None:
         return
-    provider = tried.site if tried.site in _KNOWN_SITES else "other"
-    shard = shard_of(domain_of(event.to))
-    _attempts.labels(event.lane, shard, provider, event.kind, tried.bounce_class or "none").inc()
-    _attempt_seconds.labels(event.lane).observe(tried.duration)
+    lane = event.lane
+    _attempts_of(lane, shard_of(domain_of(event.to)), tried.site, event.kind, tried.bounce_class).inc()
+    _seconds_of(_attempt_seconds, lane).observe(tried.duration)
     if event.accepted_at is None:
         return
     waited = max(0.0, event.at - event.accepted_at)
     if event.kind is Kind.DELIVERED:
-        _accept_to_delivered.labels(event.lane).observe(waited)
+        _seconds_of(_accept_to_delivered, lane).observe(waited)
     if event.attempt == 1:
-        _accept_to_first.labels(event.lane).observe(waited)
+        _seconds_of(_accept_to_first, lane).observe(waited)
+
+
+# labels() validates and locks; a mail needs four of them, and a process has few different ones.
+@lru_cache(maxsize=4096)
+def _attempts_of(lane: str, shard: str, site: str | None, kind: str, bounce_class: str | None) -> Counter:
+    provider = site if site in _KNOWN_SITES else "other"
+    return _attempts.labels(lane, shard, provider, kind, bounce_class or "none")
+
+
+@lru_cache(maxsize=64)
+def _seconds_of(histogram: Histogram, lane: str) -> Histogram:
+    return histogram.labels(lane)
 
 
 def record_parcel(lane: str, verdict: str) -> None:

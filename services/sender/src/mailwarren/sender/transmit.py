@@ -103,7 +103,8 @@ class Transmitter:
         if isinstance(site, DnsFailure):
             return _without_site(parcel, delivery, site)
         while True:
-            await self._outcomes.clear()
+            if not self._outcomes.may_send():
+                await self._outcomes.clear()
             try:
                 envelope = Envelope(_envelope_sender(parcel.content.sender), delivery.to)
                 result = await self._pool.send(site, envelope, make_data, may_send)

@@ -8,8 +8,7 @@ a crash would send twice. So it is bounded: :meth:`OutcomeWriter.clear` holds ne
 import asyncio
 import contextlib
 import time
-from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import structlog
 
@@ -31,38 +30,43 @@ GATHER = 0.005
 RETRY = 0.2
 
 
-@dataclass(slots=True)
-class _Waiting:
-    event: Event
+@dataclass(slots=True, eq=False)
+class _Batch:
+    """Events of one partition that travel together, and who waits for their confirm."""
+
     since: float
-    done: asyncio.Future[None]
+    events: list[Event] = field(default_factory=list)
+    waiting: list[asyncio.Future[None]] = field(default_factory=list)
 
 
 class OutcomeWriter:
-    """Collects events for a moment, publishes each partition's in one message, repeats until confirmed."""
+    """Collects events for a moment, publishes each partition's in one message, repeats until confirmed.
+
+    A partition has one message on its way at a time: what is reported meanwhile goes together as soon as that one is
+    confirmed, so messages grow with the load.
+    """
 
     def __init__(self, publisher: Publisher, topology: Topology) -> None:
         self._publisher = publisher
         self._exchange = topology.events.name
-        self._fresh: dict[int, list[_Waiting]] = defaultdict(list)
-        self._exposed: dict[int, float] = {}
-        self._serial = 0
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._flush_due = False
+        self._fresh: dict[int, list[_Batch]] = {}
+        self._publishing: dict[int, asyncio.Task[None]] = {}
+        self._unconfirmed: dict[_Batch, None] = {}
+        self._exposed = 0
         self._eased = asyncio.Event()
         self._eased.set()
 
     @property
     def exposed(self) -> int:
         """How many outcomes wait for a confirm."""
-        return len(self._exposed)
+        return self._exposed
 
     def may_send(self) -> bool:
         """Whether more mail data may be written now."""
-        if len(self._exposed) >= MAX_EXPOSED:
+        if self._exposed >= MAX_EXPOSED:
             return False
-        oldest = next(iter(self._exposed.values()), None)
-        return oldest is None or time.monotonic() - oldest < MAX_AGE
+        oldest = next(iter(self._unconfirmed), None)
+        return oldest is None or time.monotonic() - oldest.since < MAX_AGE
 
     async def clear(self) -> None:
         """Return when more mail data may be written."""
@@ -75,33 +79,32 @@ class OutcomeWriter:
     async def report(self, partition: int, event: Event) -> None:
         """Return when the broker has confirmed ``event``; tries for ever, for the outcome cannot be made undone."""
         loop = asyncio.get_running_loop()
-        self._serial += 1
-        serial = self._serial
-        waiting = _Waiting(event, time.monotonic(), loop.create_future())
-        self._exposed[serial] = waiting.since
-        self._fresh[partition].append(waiting)
-        if not self._flush_due:
-            self._flush_due = True
-            loop.call_later(GATHER, self._flush)
+        batches = self._fresh.setdefault(partition, [])
+        if not batches or len(batches[-1].events) >= BATCH:
+            batch = _Batch(time.monotonic())
+            batches.append(batch)
+            self._unconfirmed[batch] = None
+            if len(batches) == 1 and partition not in self._publishing:
+                loop.call_later(GATHER, self._flush, partition)
+        done = loop.create_future()
+        batches[-1].events.append(event)
+        batches[-1].waiting.append(done)
+        self._exposed += 1
+        await done
+
+    def _flush(self, partition: int) -> None:
+        if partition in self._fresh and partition not in self._publishing:
+            self._publishing[partition] = asyncio.get_running_loop().create_task(self._publish(partition))
+
+    async def _publish(self, partition: int) -> None:
         try:
-            await waiting.done
+            while batches := self._fresh.pop(partition, None):
+                await asyncio.gather(*(self._publish_batch(partition, batch) for batch in batches))
         finally:
-            self._exposed.pop(serial, None)
-            self._eased.set()
-            metrics.record_exposed(len(self._exposed))
-        metrics.record_event(event)
+            del self._publishing[partition]
 
-    def _flush(self) -> None:
-        self._flush_due = False
-        fresh, self._fresh = self._fresh, defaultdict(list)
-        for partition, waiting in fresh.items():
-            for at in range(0, len(waiting), BATCH):
-                task = asyncio.get_running_loop().create_task(self._publish(partition, waiting[at : at + BATCH]))
-                self._tasks.add(task)
-                task.add_done_callback(self._tasks.discard)
-
-    async def _publish(self, partition: int, waiting: list[_Waiting]) -> None:
-        message = Outcomes(tuple(one.event for one in waiting))
+    async def _publish_batch(self, partition: int, batch: _Batch) -> None:
+        message = Outcomes(tuple(batch.events))
         body, headers = encode(message), headers_of(message)
         while True:
             try:
@@ -109,8 +112,13 @@ class OutcomeWriter:
                 break
             except PublishError as error:
                 # Event ids are deterministic, so a repeat of what did arrive changes nothing.
-                log.warning("sender.outcomes.repeated", partition=partition, count=len(waiting), error=str(error))
+                log.warning("sender.outcomes.repeated", partition=partition, count=len(batch.events), error=str(error))
                 await asyncio.sleep(RETRY)
-        for one in waiting:
-            if not one.done.done():
-                one.done.set_result(None)
+        del self._unconfirmed[batch]
+        self._exposed -= len(batch.events)
+        self._eased.set()
+        metrics.record_exposed(self._exposed)
+        for event, done in zip(batch.events, batch.waiting, strict=True):
+            metrics.record_event(event)
+            if not done.done():
+                done.set_result(None)

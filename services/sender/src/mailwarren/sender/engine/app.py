@@ -7,6 +7,7 @@ from celery import Celery, Task, signals
 
 from mailwarren.contracts.codec import TASK
 from mailwarren.contracts.topology import Topology
+from mailwarren.runtime.collector import calm_collector
 from mailwarren.runtime.heartbeat import Heartbeat
 from mailwarren.runtime.logs import configure_logging
 from mailwarren.sender.engine.consumer import Drain
@@ -47,6 +48,7 @@ def build_app(settings: SenderSettings) -> Celery:
     def start(**_: Any) -> None:
         # Celery sets up logging after this signal; the engine's first lines should look like all others.
         logs()
+        calm_collector()
         try:
             engine.start()
         except Exception as error:
