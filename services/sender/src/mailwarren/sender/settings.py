@@ -23,6 +23,9 @@ class SenderSettings(Settings):
     """To the smarthost at once; providers have limits of their own (``smtp/route.py``)."""
     messages_per_connection: int = Field(default=100, ge=1)
     """To the smarthost, before the connection is closed."""
+    mails_behind: int = Field(default=3, ge=0, le=10)
+    """Mails that a busy connection to the smarthost is given beside the one under way: where the server offers
+    PIPELINING, an envelope then follows the data before it in one write. 0 waits for each final reply."""
     prefetch: int = Field(default=50, ge=1, le=10_000)
     """Parcels, for each queue consumed."""
     in_flight: int = Field(default=500, ge=1)

@@ -36,7 +36,11 @@ def build_routes(settings: SenderSettings) -> Routes:
         ValueError: the SMTP URL or the resolver's address is wrong; the text says how, without the password.
     """
     through = SitePolicy(
-        SiteLimits(connections=settings.connections, messages_per_connection=settings.messages_per_connection)
+        SiteLimits(
+            connections=settings.connections,
+            messages_per_connection=settings.messages_per_connection,
+            behind=settings.mails_behind,
+        )
     )
 
     def policy(site: str) -> SitePolicy:

@@ -28,11 +28,10 @@ All else, above all a connection lost after the final dot, is the caller's to re
 
 from mailwarren.contracts.reply import Command, Reply
 from mailwarren.sender.smtp.client import ClientSettings
-from mailwarren.sender.smtp.connection import MaySend
 from mailwarren.sender.smtp.envelope import Envelope, prepare_data
 from mailwarren.sender.smtp.mx import DnsFailure, Resolver
 from mailwarren.sender.smtp.pool import Pool, PoolStats
-from mailwarren.sender.smtp.result import Abandoned, Outcome, Refused, Result, Unreachable, UnreachableKind
+from mailwarren.sender.smtp.result import Abandoned, MaySend, Outcome, Refused, Result, Unreachable, UnreachableKind
 from mailwarren.sender.smtp.route import SMARTHOST, Routes, SitePolicy, default_policy
 from mailwarren.sender.smtp.site import Auth, Host, Site, SiteLimits, TlsMode
 from mailwarren.sender.smtp.sitepool import SiteStats

@@ -1,10 +1,9 @@
 """One connection to a mail server that carries transactions, one after the other."""
 
-import asyncio
 import time
-from collections.abc import Callable
+from collections import deque
 
-from mailwarren.contracts.reply import Command, Reply
+from mailwarren.contracts.reply import Command
 from mailwarren.sender.smtp.capabilities import Capabilities
 from mailwarren.sender.smtp.dialogue import (
     Step,
@@ -15,8 +14,9 @@ from mailwarren.sender.smtp.dialogue import (
     shuts_out,
 )
 from mailwarren.sender.smtp.envelope import Envelope
+from mailwarren.sender.smtp.exchange import Exchange
 from mailwarren.sender.smtp.replies import RawReply, to_reply
-from mailwarren.sender.smtp.result import Abandoned, Failure, Outcome, Unreachable, UnreachableKind
+from mailwarren.sender.smtp.result import Abandoned, Failure, MaySend, Unreachable, UnreachableKind
 from mailwarren.sender.smtp.site import Host
 from mailwarren.sender.smtp.timeouts import Timeouts
 from mailwarren.sender.smtp.wire import Wire
@@ -24,100 +24,94 @@ from mailwarren.sender.smtp.wire import Wire
 BLOCK = 64 * 1024
 """Octets of a message written at once; a larger one waits for the transport between its blocks."""
 
-MaySend = Callable[[], bool]
-"""The gate: asked once per attempt, right before message data is written. It must be quick."""
-
 
 class Connection(Wire):
     """A connection driven by callbacks: one future per mail, no task, no timer of its own per command.
+
+    It may be given more mails while it has one. Where the server offers PIPELINING, the envelope of the next goes out
+    behind the data of the current one, in the same write where that is possible (RFC 2920 §3.1: message content may be
+    the first item of a group): a mail costs one round trip instead of two. That envelope begins with RSET, so that
+    nothing of the transaction before it, however it ends, can become part of it.
 
     Attributes:
         route: The ``Site.route`` that it may serve.
         capabilities: What the server offers.
         messages: Transactions begun.
+        pace: Seconds that its last transaction took.
+        promised: Mails that have it now (the pool's count).
         shut: True when the server takes no more mail on it.
         kept: True when it has been used or has rested, so that the server may have given it up meanwhile.
         turns: Mails it got out of turn since it last served the head of the line (the pool's count).
-        data_started: True when the gate of the last transaction has opened.
-        dot_at: When the final dot of the last transaction was written (``time.time()``).
-        replied_at: When the deciding reply of the last transaction came (``time.time()``).
     """
 
     __slots__ = (
-        "_data",
-        "_may_send",
-        "_outcome",
+        "_behind",
+        "_current",
         "_paused",
         "_reset",
-        "_transaction",
         "_unwritten",
         "capabilities",
-        "data_started",
-        "dot_at",
         "kept",
         "messages",
-        "replied_at",
+        "pace",
+        "promised",
         "route",
         "shut",
         "turns",
     )
-
-    _outcome: asyncio.Future[Outcome]
-    _may_send: MaySend
 
     def __init__(self, host: Host, route: str, timeouts: Timeouts) -> None:
         super().__init__(host, timeouts)
         self.route = route
         self.capabilities = Capabilities()
         self.messages = 0
+        self.pace = 0.0
+        self.promised = 0
         self.kept = False
         self.shut = False
         self.turns = 0
-        self.data_started = False
-        self.dot_at: float | None = None
-        self.replied_at: float | None = None
-        self._transaction: Transaction | None = None
-        self._data = b""
+        self._current: Exchange | None = None
+        self._behind: deque[Exchange] = deque()
         self._unwritten: memoryview | None = None
         self._paused = False
         self._reset = False
 
-    async def transact(self, envelope: Envelope, data: bytes, may_send: MaySend) -> Outcome:
-        """Send one mail; ``data`` is in wire form (``prepare_data``).
+    async def transact(self, envelope: Envelope, data: bytes, may_send: MaySend) -> Exchange:
+        """Send one mail, at once or behind the one that is under way; ``data`` is in wire form (``prepare_data``).
 
-        Cancelling it drops the connection; the outcome is then unknown when ``dot_at`` is set.
+        Cancelling it drops the connection as soon as that takes nothing from another mail; the outcome is then unknown
+        when ``dot_at`` is set.
 
         Raises:
             Exception: whatever ``may_send`` raised; the connection is dropped and no data was written.
         """
-        self.data_started = False
-        self.dot_at = self.replied_at = None
         capabilities = self.capabilities
-        self._stage = Command.MAIL
-        if self.closed:
-            return self._unreachable(UnreachableKind.LOST, "connection closed by the server")
-        refused = check_sendable(capabilities, envelope, message_size(data))
-        if refused is not None:
-            return refused
-        self.messages += 1
-        self._data = data
-        self._may_send = may_send
-        self._outcome = self._loop.create_future()
-        self._transaction = transaction = Transaction(
+        behind = self._current is not None
+        transaction = Transaction(
             envelope,
             mail_parameters(capabilities, envelope, data),
             pipelined=capabilities.pipelining,
-            reset=self._reset,
+            reset=behind or self._reset,
         )
-        self._timer.set(self._timeouts.command)
-        self._transport.write(transaction.start())
-        try:
-            return await self._outcome
-        except BaseException:
-            self._transaction = None
-            self._unwritten = None
-            self.abort()
-            raise
+        exchange = Exchange(transaction, data, may_send, self._loop)
+        refused = check_sendable(capabilities, envelope, message_size(data))
+        if self.closed:
+            exchange.finish(self._failure_of(exchange, UnreachableKind.LOST, "connection closed by the server"))
+        elif refused is not None:
+            exchange.finish(refused)
+        else:
+            self.messages += 1
+            if behind:
+                self._behind.append(exchange)
+                self._write_behind()
+            else:
+                self._begin(exchange)
+            try:
+                await exchange.done
+            except BaseException:
+                self._forsake(exchange)
+                raise
+        return exchange
 
     def rest(self, idle: float) -> None:
         """Wait for the next transaction; QUIT after ``idle`` seconds without one."""
@@ -125,18 +119,30 @@ class Connection(Wire):
 
     def cut(self) -> None:
         """Drop the connection because the pool closes; a mail whose data was not all written is abandoned."""
-        if self._transaction is not None and self.dot_at is None:
-            self._finish(Abandoned())
+        for following in self._behind:
+            following.finish(Abandoned())
+        current = self._current
+        if current is not None and current.dot_at is None:
+            self._current = None
+            current.finish(Abandoned())
             self.abort()
         else:
             self.fail(self._unreachable(UnreachableKind.LOST, "closed by us before the reply"))
 
     def fail(self, failure: Failure) -> None:
         """End the connection; an earlier answer of the server for this recipient outlives it."""
-        transaction = self._transaction
-        if transaction is not None:
-            self._finish(transaction.decided or failure)
+        current, self._current = self._current, None
+        if current is not None:
+            current.finish(current.transaction.decided or failure)
         super().fail(failure)
+
+    def abort(self) -> None:
+        """Drop the connection without a word; those behind the current mail have lost it before their data."""
+        self._unwritten = None
+        super().abort()
+        while self._behind:
+            following = self._behind.popleft()
+            following.finish(self._failure_of(following, UnreachableKind.LOST, "lost behind another mail"))
 
     def pause_writing(self) -> None:
         """The transport has enough."""
@@ -148,57 +154,110 @@ class Connection(Wire):
         if self._unwritten is not None:
             self._write_blocks()
 
+    # --- inside ---
+
+    def _begin(self, exchange: Exchange) -> None:
+        self._current = exchange
+        exchange.written = True
+        exchange.began = time.monotonic()
+        self._timer.set(self._timeouts.command)
+        self._transport.write(exchange.transaction.start())
+
+    def _write_behind(self) -> None:
+        """Write the next envelope if all data of the current mail has been written."""
+        if self._current is not None and self._current.dot_at is not None:
+            self._transport.write(self._next_envelope())
+
+    def _next_envelope(self) -> bytes:
+        """What may go out behind the data of the current mail; empty when nothing may."""
+        if not self._behind or self._behind[0].written or not self.capabilities.pipelining:
+            return b""
+        self._behind[0].written = True
+        return self._behind[0].transaction.start()
+
+    def _follow(self) -> None:
+        """The current mail is done: it is the next one's turn, whose envelope may be on its way."""
+        self._current = None
+        if not self._behind:
+            return
+        following = self._behind.popleft()
+        if following.done.done():
+            self.abort()
+        elif following.written:
+            self._current = following
+            following.began = time.monotonic()
+            self._timer.set(self._timeouts.command)
+        else:
+            self._begin(following)
+
+    def _forsake(self, exchange: Exchange) -> None:
+        """The task that waited for ``exchange`` was cancelled, or its gate raised."""
+        if exchange is self._current:
+            self._current = None
+            self.abort()
+        elif exchange in self._behind and not exchange.written:
+            self._behind.remove(exchange)
+        # An envelope that is on its way behind another mail is dropped when its turn comes (``_follow``).
+
     def _replied(self, raw: RawReply) -> None:
-        transaction = self._transaction
-        if transaction is None:
+        current = self._current
+        if current is None:
             super()._replied(raw)
             return
         if self._unwritten is not None:
-            self._answered_too_soon(raw)
+            self._answered_too_soon(current, raw)
             return
-        step = transaction.advance(raw)
+        step = current.transaction.advance(raw)
         if step is Step.WAIT:
             self._timer.set(self._timeouts.command)
         elif step is Step.SEND_DATA:
-            self._send_data()
+            self._send_data(current)
         elif isinstance(step, bytes):
             self._timer.set(self._timeouts.command)
             self._transport.write(step)
         else:
-            self._decided(transaction, step)
+            self._decided(current, step)
 
-    def _decided(self, transaction: Transaction, step: Step) -> None:
+    def _decided(self, current: Exchange, step: Step) -> None:
+        transaction = current.transaction
         self._reset = transaction.unfinished
         if transaction.decided is None:
-            self.fail(self._unreachable(UnreachableKind.PROTOCOL, transaction.nonsense or "no answer"))
+            problem = transaction.nonsense or "no answer"
+            self.fail(self._unreachable(UnreachableKind.PROTOCOL, problem))
             return
-        self._finish(transaction.decided)
+        self.shut = self.shut or shuts_out(transaction.decided)
+        self.pace = time.monotonic() - current.began
+        current.finish(transaction.decided)
         if step is Step.DROP:
+            self._current = None
             self.abort()
+        else:
+            self._follow()
 
-    def _send_data(self) -> None:
-        if self._outcome.done():
+    def _send_data(self, current: Exchange) -> None:
+        if current.done.done():
             return  # cancelled a moment ago; the task that was cancelled drops the connection
         try:
-            allowed = self._may_send()
+            allowed = current.may_send()
         except Exception as error:  # noqa: BLE001  # it belongs to the task that awaits the outcome
-            self._transaction = None
-            self._outcome.set_exception(error)
+            self._current = None
+            current.done.set_exception(error)
             self.abort()
             return
         if not allowed:
             # A lone dot would deliver an empty mail: only hanging up takes DATA back.
-            self._finish(Abandoned())
+            self._current = None
+            current.finish(Abandoned())
             self.abort()
             return
-        self.data_started = True
-        data = self._data
-        if len(data) <= BLOCK:
-            self._transport.write(data)
-            self._dot_written()
-        else:
+        current.data_started = True
+        data = current.data
+        if len(data) > BLOCK:
             self._unwritten = memoryview(data)
             self._write_blocks()
+            return
+        self._transport.write(data + self._next_envelope())
+        self._dot_written(current)
 
     def _write_blocks(self) -> None:
         """Write until the transport has enough; each step forward gives the server a new data-block timeout."""
@@ -209,41 +268,36 @@ class Connection(Wire):
         if rest:
             self._unwritten = rest
             self._timer.set(self._timeouts.data_block)
-        else:
-            self._unwritten = None
-            self._dot_written()
+            return
+        self._unwritten = None
+        if self._current is not None:
+            self._dot_written(self._current)
+            self._write_behind()
 
-    def _dot_written(self) -> None:
-        self.dot_at = time.time()
+    def _dot_written(self, current: Exchange) -> None:
+        current.dot_at = time.time()
         self._timer.set(self._timeouts.final_dot)
 
-    def _answered_too_soon(self, raw: RawReply) -> None:
+    def _answered_too_soon(self, current: Exchange, raw: RawReply) -> None:
         """A reply in the middle of the message: a refusal counts, but what follows on this connection is undefined."""
         reply = to_reply(raw, Command.DOT)
         if reply.transient or reply.permanent:
-            self._finish(reply)
+            self._current = None
+            current.finish(reply)
             self.abort()
         else:
-            self.fail(self._unreachable(UnreachableKind.PROTOCOL, "a positive reply before the end of the message"))
-
-    def _finish(self, outcome: Outcome) -> None:
-        """End the transaction and give ``outcome`` to the task that waits for it."""
-        if isinstance(outcome, Reply):
-            self.replied_at = time.time()
-            self.shut = shuts_out(outcome)
-        self._transaction = None
-        self._unwritten = None
-        self._data = b""
-        if not self._outcome.done():
-            self._outcome.set_result(outcome)
+            problem = "a positive reply before the end of the message"
+            self.fail(self._unreachable(UnreachableKind.PROTOCOL, problem))
 
     def _expired(self) -> None:
-        if self._transaction is not None and not self.closed:
+        if self._current is not None and not self.closed:
             self.fail(self._unreachable(UnreachableKind.TIMEOUT, "no answer in time"))
         else:
             super()._expired()
 
     def _unreachable(self, kind: UnreachableKind, text: str) -> Unreachable:
-        transaction = self._transaction
-        command = self._stage if transaction is None else transaction.command
-        return Unreachable(kind, text, self.label, command, dot_sent=self.dot_at is not None)
+        current = self._current
+        return super()._unreachable(kind, text) if current is None else self._failure_of(current, kind, text)
+
+    def _failure_of(self, exchange: Exchange, kind: UnreachableKind, text: str) -> Unreachable:
+        return Unreachable(kind, text, self.label, exchange.transaction.command, dot_sent=exchange.dot_at is not None)

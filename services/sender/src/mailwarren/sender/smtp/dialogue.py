@@ -116,7 +116,7 @@ class Transaction:
         envelope: Who from and for.
         parameters: Of MAIL FROM, from ``mail_parameters``.
         pipelined: Write the envelope as one group.
-        reset: Begin with RSET: the last transaction of this connection was refused.
+        reset: Begin with RSET: the last transaction of this connection was refused, or has not been answered yet.
 
     Attributes:
         decided: The server's answer for this recipient, None while there is none. In a group it may be there before

@@ -11,11 +11,12 @@ import structlog
 
 from mailwarren.contracts.reply import Reply
 from mailwarren.sender.smtp.client import ClientSettings, open_session
-from mailwarren.sender.smtp.connection import Connection, MaySend
+from mailwarren.sender.smtp.connection import Connection
 from mailwarren.sender.smtp.dialogue import used_up
 from mailwarren.sender.smtp.envelope import Envelope
+from mailwarren.sender.smtp.exchange import Exchange
 from mailwarren.sender.smtp.hosts import HostHealth, most_hopeful
-from mailwarren.sender.smtp.result import Abandoned, NoSession, Outcome, Result, Unreachable
+from mailwarren.sender.smtp.result import Abandoned, MaySend, NoSession, Result, Unreachable
 from mailwarren.sender.smtp.site import Site
 from mailwarren.sender.smtp.sitepool import SitePool, SiteStats
 
@@ -106,11 +107,12 @@ class Pool:
             connection = found
         if not isinstance(data, bytes):
             data = await self._make(data, queue, connection)
-        began = time.monotonic()
         kept = connection.kept
-        outcome = await connection.transact(envelope, data, may_send)
-        if kept and _was_spent(connection, outcome):
-            connection.quit()
+        queue.promise_behind(connection)
+        exchange = await connection.transact(envelope, data, may_send)
+        if kept and _was_spent(exchange):
+            connection.shut = True
+            queue.release(connection)
             if self._closing:
                 return _unsent(Abandoned(), asked)
             self.retried_total += 1
@@ -118,16 +120,16 @@ class Pool:
             found = await queue.acquire(site, fresh=True)
             if not isinstance(found, Connection):
                 return _unsent(found, asked)
-            connection, began = found, time.monotonic()
-            outcome = await connection.transact(envelope, data, may_send)
+            connection = found
+            exchange = await connection.transact(envelope, data, may_send)
         result = Result(
-            outcome,
+            exchange.outcome,
             connection.label,
             connection.tls,
-            began - asked,
-            time.monotonic() - began,
-            connection.dot_at,
-            connection.replied_at,
+            exchange.began - asked,
+            time.monotonic() - exchange.began,
+            exchange.dot_at,
+            exchange.replied_at,
         )
         queue.release(connection)
         return result
@@ -211,10 +213,11 @@ class Pool:
         return most_hopeful(failures)
 
 
-def _was_spent(connection: Connection, outcome: Outcome) -> bool:
+def _was_spent(exchange: Exchange) -> bool:
     """Whether a kept connection gave out before the mail's data, so that another try cannot send it twice."""
-    if connection.data_started:
+    if exchange.data_started:
         return False
+    outcome = exchange.outcome
     if isinstance(outcome, Reply):
         return used_up(outcome)
     return isinstance(outcome, Unreachable)

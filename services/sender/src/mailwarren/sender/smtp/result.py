@@ -1,5 +1,6 @@
 """What became of one attempt. Every member of ``Outcome`` is a value: nothing here is ever raised."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -83,6 +84,9 @@ class NoSession:
             return self.failure.kind.value
         return f"{self.failure.command.value} {self.failure.code}"
 
+
+MaySend = Callable[[], bool]
+"""The gate: asked once per attempt, right before message data is written. It must be quick."""
 
 Outcome = Reply | Unreachable | Refused | Abandoned
 """All that can become of one attempt; match on it exhaustively."""

@@ -69,6 +69,8 @@ class SiteLimits:
         connections: Open at the same time.
         messages_per_connection: Transactions before QUIT, refused ones included.
         idle: Seconds that a connection is kept without work.
+        behind: Mails that a busy connection is given beside the one under way, when all are busy and the server offers
+            PIPELINING; from 2 on, data and the next envelope go out in one write. 0 waits for each final reply.
 
     Raises:
         ValueError: a limit under which no mail could ever go.
@@ -77,6 +79,7 @@ class SiteLimits:
     connections: int = 10
     messages_per_connection: int = 100
     idle: float = 60.0
+    behind: int = 0
 
     def __post_init__(self) -> None:
         """Refuse limits that would keep senders waiting for ever."""

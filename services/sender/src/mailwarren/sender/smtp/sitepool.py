@@ -14,6 +14,9 @@ from mailwarren.sender.smtp.waiting import Found, Waiter, WaitingLine
 MOST_TURNS = 10
 """Mails that a connection may carry out of turn, because they are for its own route, while others wait."""
 
+QUICK = 0.25
+"""Seconds of a transaction after which its connection is given one mail at a time."""
+
 Dial = Callable[["SitePool", Site], Coroutine[Any, Any, Connection | NoSession]]
 """Opens one connection to one of the site's hosts."""
 
@@ -77,7 +80,11 @@ class SitePool:
     def take_idle(self, route: str) -> Connection | None:
         """Return the connection of ``route`` that rested last, now busy; None when none rests."""
         having = self._routes.get(route)
-        return having.idle.pop() if having is not None and having.idle else None
+        if having is None or not having.idle:
+            return None
+        connection = having.idle.pop()
+        connection.promised = 1
+        return connection
 
     async def acquire(self, site: Site, *, fresh: bool = False) -> Found:
         """Return a connection for ``site``, waiting in line for it; with ``fresh`` one that was never used.
@@ -100,13 +107,36 @@ class SitePool:
 
     def release(self, connection: Connection) -> None:
         """Its sender is done with ``connection``: hand it on, let it rest, or let it go."""
+        connection.promised -= 1
         if connection.closed:
             return
         connection.kept = True
-        if connection.shut or connection.messages >= self.limits.messages_per_connection:
+        if connection.promised:
+            self.promise_behind(connection)
+        elif connection.shut or connection.messages >= self.limits.messages_per_connection:
             connection.quit()
         else:
             self._place(connection)
+
+    def promise_behind(self, connection: Connection) -> None:
+        """Let those who are first in line have a busy connection too, so that their mails follow without a gap.
+
+        Only one that has just carried a mail quickly: another is not known to be any good, and a server that takes its
+        time would hold up those behind. And only those whose turn it is: nobody of another route is passed over.
+        """
+        limits = self.limits
+        while (
+            connection.promised <= limits.behind
+            and connection.kept
+            and connection.pace < QUICK
+            and connection.capabilities.pipelining
+            and not (connection.closed or connection.shut or self._closing)
+            and connection.messages + connection.promised < limits.messages_per_connection
+            and (head := self._line.head) is not None
+            and head.route == connection.route
+            and not head.fresh
+        ):
+            self._serve(head, connection)
 
     def reaches(self, host: Host) -> bool:
         """Whether there is a connection to ``host``."""
@@ -157,9 +187,13 @@ class SitePool:
             connection.quit()
         else:
             connection.turns = 0 if mine is head else connection.turns + 1
-            self._line.leave(mine)
-            mine.future.set_result(connection)
+            self._serve(mine, connection)
         self._serve_line()
+
+    def _serve(self, waiter: Waiter, connection: Connection) -> None:
+        self._line.leave(waiter)
+        connection.promised += 1
+        waiter.future.set_result(connection)
 
     def _surplus(self) -> bool:
         """Whether there are too many even when those that leave are gone."""
@@ -180,8 +214,10 @@ class SitePool:
         future = waiter.future
         if future.done() and not future.cancelled() and future.exception() is None:
             found = future.result()
-            if isinstance(found, Connection) and not found.closed:
-                self._place(found)
+            if isinstance(found, Connection):
+                found.promised -= 1
+                if not (found.closed or found.promised):
+                    self._place(found)
 
     def _gone(self, connection: Connection) -> None:
         """A connection's transport is closed."""
@@ -269,8 +305,7 @@ class SitePool:
         # Lost in this moment. Somebody must hear of it, or we would dial such a server for ever.
         waiter = self._first_for(connection)
         if waiter is not None:
-            self._line.leave(waiter)
-            waiter.future.set_result(connection)
+            self._serve(waiter, connection)
         if connection.gone:
             self._gone(connection)
         else:
