@@ -29,7 +29,7 @@ async def test_what_came_over_a_connection_that_is_lost_while_draining_is_no_lon
 
     handover.start(asyncio.get_running_loop(), work)
     handover.attach(SimpleNamespace(call_soon=lambda _: None, task_consumer=None, connection_errors=(OSError,)))
-    handover.submit(SimpleNamespace(body=b"x", headers={}, delivery_info={}))
+    handover.submit(SimpleNamespace(body=b"x", headers={}, delivery_info={}, delivery_tag=1))
     await asyncio.sleep(0.03)
     monkeypatch.setattr(state, "should_stop", 0)
     consumer = SimpleNamespace(

@@ -15,11 +15,11 @@ class Message:
 
     def __init__(self, number: int, done: list[tuple[str, int]]) -> None:
         self.number, self.done = number, done
-        self.body, self.headers = b"%d" % number, {}
+        self.body, self.headers, self.delivery_tag = b"%d" % number, {}, number
         self.delivery_info = {"consumer_tag": "tag-1", "routing_key": "normal.h1", "redelivered": False}
 
-    def ack_log_error(self, *_: Any) -> None:
-        self.done.append(("ack", self.number))
+    def ack_log_error(self, *_: Any, multiple: bool = False) -> None:
+        self.done.append(("ack up to" if multiple else "ack", self.number))
 
     def reject_log_error(self, *_: Any, requeue: bool) -> None:
         self.done.append(("requeue" if requeue else "reject", self.number))
@@ -50,6 +50,7 @@ class Crossing:
         self.handover, self.done = Handover(), []
         self.gates: dict[int, asyncio.Event] = {}
         self.seen: list[Incoming] = []
+        self.work_of: dict[int, Finish] = {}
         self.handover.start(asyncio.get_running_loop(), self.work)
 
     async def work(self, incoming: Incoming) -> Finish:
@@ -57,7 +58,7 @@ class Crossing:
         number = int(incoming.body)
         if number in self.gates:
             await self.gates[number].wait()
-        return Finish.ACK if incoming.owned() else Finish.STALE
+        return self.work_of.get(number, Finish.ACK) if incoming.owned() else Finish.STALE
 
     async def send(self, *numbers: int) -> None:
         def submit() -> None:
@@ -67,7 +68,7 @@ class Crossing:
         thread = threading.Thread(target=submit)
         thread.start()
         thread.join()
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(0.03)
 
 
 @pytest.fixture
@@ -81,7 +82,7 @@ async def test_a_burst_is_acked_in_one_turn(crossing: Crossing) -> None:
     await crossing.send(1, 2, 3)
     assert len(consumer.soon) == 1
     consumer.turn()
-    assert crossing.done == [("ack", 1), ("ack", 2), ("ack", 3)]
+    assert crossing.done == [("ack up to", 3)]
     assert crossing.handover.open == 0
 
 
@@ -102,15 +103,39 @@ async def test_acks_go_on_after_a_lost_connection(crossing: Crossing, ended: str
     crossing.handover.lost()
     if ended == "while away":
         crossing.gates[1].set()
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(0.03)
     crossing.handover.attach(second)
     if ended == "after":
         crossing.gates[1].set()
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(0.03)
     await crossing.send(2, 3)
     first.turn()
     second.turn()
     await crossing.send(4)
     second.turn()
-    assert crossing.done == [("ack", 2), ("ack", 3), ("ack", 4)]
+    assert crossing.done == [("ack up to", 3), ("ack", 4)]
     assert crossing.handover.open == 0
+
+
+async def test_what_is_out_of_order_is_acked_alone(crossing: Crossing) -> None:
+    consumer = Consumer()
+    crossing.handover.attach(consumer)
+    crossing.gates[2] = asyncio.Event()
+    await crossing.send(1, 2, 3, 4)
+    consumer.turn()
+    assert crossing.done == [("ack", 1), ("ack", 3), ("ack", 4)]
+    crossing.done.clear()
+    crossing.gates[2].set()
+    await crossing.send(5)
+    consumer.turn()
+    # 3 and 4 are settled, and an ack up to 5 means 2 and 5 alone.
+    assert crossing.done == [("ack up to", 5)]
+
+
+async def test_what_goes_back_is_not_acked_with_the_others(crossing: Crossing) -> None:
+    consumer = Consumer()
+    crossing.handover.attach(consumer)
+    crossing.work_of[2] = Finish.REQUEUE
+    await crossing.send(1, 2, 3)
+    consumer.turn()
+    assert crossing.done == [("requeue", 2), ("ack up to", 3)]

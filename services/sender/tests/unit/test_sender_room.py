@@ -8,9 +8,12 @@ from mailwarren.sender.room import Room
 
 
 async def enter(room: Room, size: int, log: list[str], name: str, leave: asyncio.Event) -> None:
-    async with room.hold(size):
+    await room.enter(size)
+    try:
         log.append(name)
         await leave.wait()
+    finally:
+        room.leave(size)
     log.append(f"{name} left")
 
 
@@ -55,5 +58,5 @@ async def test_who_gives_up_leaves_no_hole(served: bool) -> None:
     gates[1].set()
     gates[2].set()
     await asyncio.gather(*tasks, return_exceptions=True)
-    async with asyncio.timeout(1), room.hold(10):
-        pass
+    async with asyncio.timeout(1):
+        await room.enter(10)

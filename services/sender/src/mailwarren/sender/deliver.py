@@ -100,8 +100,12 @@ class Deliverer:
 
     async def finish(self, incoming: Incoming) -> Finish:
         """Do all that the parcel needs now; whatever comes back is safe to do at once."""
-        async with self._room.hold(len(incoming.body)):
+        size = len(incoming.body)
+        await self._room.enter(size)
+        try:
             return await self._finish(incoming)
+        finally:
+            self._room.leave(size)
 
     async def _finish(self, incoming: Incoming) -> Finish:
         if incoming.stopping():
@@ -117,15 +121,16 @@ class Deliverer:
             return Finish.ACK
         except Undecodable as error:
             return await self._park(incoming, "undecodable", f"undecodable: {error}")
-        with structlog.contextvars.bound_contextvars(parcel_id=str(parcel.id), lane=str(parcel.lane)):
-            try:
-                finish = await self._finish_parcel(parcel, incoming)
-            except Stale:
-                finish = Finish.STALE
-            except Exception as error:
-                # Ours, not the recipient's: a person looks at it, nobody is told that the mail bounced.
-                log.exception("sender.parcel.error")
-                return await self._park(incoming, "error", f"{type(error).__name__}: {error}")
+        # Every message has a task, and so a context, of its own.
+        structlog.contextvars.bind_contextvars(parcel_id=str(parcel.id), lane=str(parcel.lane))
+        try:
+            finish = await self._finish_parcel(parcel, incoming)
+        except Stale:
+            finish = Finish.STALE
+        except Exception as error:
+            # Ours, not the recipient's: a person looks at it, nobody is told that the mail bounced.
+            log.exception("sender.parcel.error")
+            return await self._park(incoming, "error", f"{type(error).__name__}: {error}")
         metrics.record_parcel(parcel.lane, finish.value)
         return finish
 
@@ -169,22 +174,27 @@ class Deliverer:
         return incoming.count > 0 or parcel.attempt > 1 or parcel.settle or parcel.turn > 0
 
     async def _deliver(self, parcel: Parcel, deliveries: list[Delivery], incoming: Incoming) -> Finish:
-        tasks: list[asyncio.Task[Tried | None]] = []
-        handed_back = False
         alone = incoming.count >= ALONE_AFTER
         if alone:
             Random(f"{parcel.id}{incoming.count}").shuffle(deliveries)
+        tasks: list[asyncio.Task[Tried | None]] = []
+        ended: list[Tried | BaseException | None] = []
+        handed_back = False
         for delivery in deliveries:
             await self._slots.acquire()
             if not incoming.owned() or incoming.stopping():
                 self._slots.release()
                 handed_back = True
                 break
-            tasks.append(asyncio.create_task(self._deliver_one(parcel, delivery, incoming)))
+            sending = self._deliver_one(parcel, delivery, incoming)
+            if len(deliveries) == 1:
+                ended.append(await sending)  # most parcels of single posts: no task for one
+                break
+            tasks.append(asyncio.create_task(sending))
             if alone:
                 await asyncio.wait(tasks[-1:])
         # All are awaited, also when one finds the parcel stale: what is past its final dot is finished and reported.
-        ended = await asyncio.gather(*tasks, return_exceptions=True)
+        ended += await asyncio.gather(*tasks, return_exceptions=True)
         for one in ended:
             if isinstance(one, BaseException):
                 raise one

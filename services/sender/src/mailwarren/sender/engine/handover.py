@@ -1,13 +1,15 @@
 """Between Celery's consumer thread and the asyncio loop: messages over, verdicts back, acks only in the consumer's.
 
-A channel of py-amqp belongs to one thread, so acks are queued and done in the consumer thread, one wake-up for a
-burst. Every broker connection is an epoch: what came over an older one can no longer be acked, and must not be sent.
+A channel of py-amqp belongs to one thread, so acks are queued and done in the consumer thread: one wake-up for those of
+some milliseconds, and one ``basic.ack`` for all that are next in the order of the channel. Every broker connection is
+an epoch: what came over an older one can no longer be acked, and must not be sent.
 """
 
 import asyncio
 import logging
 import threading
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +18,9 @@ from mailwarren.sender import metrics
 from mailwarren.sender.deliver import Finish, Incoming
 
 log = logging.getLogger(__name__)
+
+ACK_GATHER = 0.005
+"""Seconds that acks wait for company. Nothing is sent twice by it: the outcome is confirmed already."""
 
 Work = Callable[[Incoming], Awaitable[Finish]]
 
@@ -41,6 +46,10 @@ class Handover:
         self._tasks: set[asyncio.Task[None]] = set()
         self._connected_at = 0.0
         self._queues: dict[str | None, str] = {}
+        self._unsettled: deque[int] = deque()
+        """Delivery tags of this epoch in the order of the channel, until all before them are settled."""
+        self._settled: set[int] = set()
+        """Those of them that were settled out of order."""
         self.epoch = 0
         self.open = 0
         """Messages taken over and not yet acked or handed back."""
@@ -86,7 +95,8 @@ class Handover:
             wake = consumer is not None and not self._flush_due
             self._flush_due = self._flush_due or wake
         if wake:
-            consumer.call_soon(self.flush)
+            assert self._loop is not None  # noqa: S101 - start() comes first
+            self._loop.call_later(ACK_GATHER, consumer.call_soon, self.flush)
 
     # The consumer's thread
 
@@ -109,6 +119,8 @@ class Handover:
         self._flush_due = False
         self.open -= len(self._back)
         self._back.clear()
+        self._unsettled.clear()
+        self._settled.clear()
 
     def submit(self, message: Any) -> None:
         """Hand a message over to the loop."""
@@ -127,6 +139,7 @@ class Handover:
         with self._lock:
             self._over.append((_Held(message, epoch), incoming))
             self.open += 1
+            self._unsettled.append(message.delivery_tag)
             wake = len(self._over) == 1
         if wake and self._loop is not None:
             self._loop.call_soon_threadsafe(self._take)
@@ -148,10 +161,27 @@ class Handover:
         if consumer is None:
             return
         errors = consumer.connection_errors
+        acks: dict[int, Any] = {}
         for held, finish in back:
             if held.epoch != epoch or finish is Finish.STALE:
                 continue
             if finish is Finish.ACK:
-                held.message.ack_log_error(log, errors)
+                acks[held.message.delivery_tag] = held.message
             else:
                 held.message.reject_log_error(log, errors, requeue=True)
+                self._settled.add(held.message.delivery_tag)
+        self._ack(acks, errors)
+
+    def _ack(self, acks: dict[int, Any], errors: tuple[type[BaseException], ...]) -> None:
+        first: list[Any] = []
+        unsettled, settled = self._unsettled, self._settled
+        while unsettled and (unsettled[0] in acks or unsettled[0] in settled):
+            tag = unsettled.popleft()
+            settled.discard(tag)
+            if tag in acks:
+                first.append(acks.pop(tag))
+        if first:
+            first[-1].ack_log_error(log, errors, multiple=len(first) > 1)
+        for tag, message in acks.items():
+            message.ack_log_error(log, errors)
+            settled.add(tag)
