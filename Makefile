@@ -7,7 +7,7 @@ SHELL := /bin/sh
 PYTHON := .venv/bin/python
 DEVSTACK := $(PYTHON) -m mailwarren.devstack
 
-.PHONY: help demo up down status logs send scale test bench profile lint fmt unit memory bootstrap clean minbase-check
+.PHONY: help demo up down status logs send scale test bench benchmarks profile lint fmt unit memory bootstrap clean minbase-check
 
 help: ## show this list
 	@echo "Mailwarren. Usage: make TARGET"; echo
@@ -45,6 +45,10 @@ memory: bootstrap ## a sender's memory through 200,000 mails (three minutes)
 
 bench: bootstrap ## mails a second and CPU a mail, beside smtplib, a textbook mailer and Postfix; RUNS='high connections backlog'
 	@.venv/bin/mailwarren-bench $(RUNS)
+
+benchmarks: bootstrap ## the hot paths one by one: route, render, classify, codec, SMTP client, record a batch (K=name)
+	@$(PYTHON) -m pytest -q loadtest/bench/tests/benchmarks -o python_files='bench_*.py' -o python_functions='bench_*' \
+	    -k '$(or $(K),bench)' --benchmark-columns=min,median,stddev,ops,rounds --benchmark-sort=name
 
 profile: bootstrap ## the costliest functions of ingest, sender and tracker under load (py-spy; root, or ptrace_scope 0)
 	@.venv/bin/mailwarren-profile
