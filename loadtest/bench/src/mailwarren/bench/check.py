@@ -43,6 +43,7 @@ def check(runs: Mapping[str, Result]) -> list[Check]:
         found.append(at_most("accept p99 at 300/s", steady.latency["p99"] * 1000, 150, " ms"))
     if high := runs.get("high"):
         found.append(at_most("high lane under bulk, accept to 250, p95", high.latency["p95"], 2, " s"))
+        found.append(at_least("bulk waiting at the first high post", high.notes["bulk_waiting_before"], 200_000))
         found.append(at_least("bulk waiting after the last high post", high.notes["bulk_waiting_after"], 1))
     if slow := runs.get("connections"):
         found.append(at_least("1,000 connections to a sink of 500 ms", slow.rate, 1200, " mails/s"))

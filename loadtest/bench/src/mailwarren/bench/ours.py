@@ -117,9 +117,13 @@ def _whole_way(stand: Stand, name: str, path: str, bodies: list[bytes], mails: i
 
 
 def run_high_under_bulk(stand: Stand, waiting: int, high: int, rate: float) -> Result:
-    """``high`` mails posted at ``rate`` while ``waiting`` bulk mails are in the queues: from the post to the 250."""
+    """``high`` mails posted at ``rate`` while bulk mails wait and are sent: from the post to the 250.
+
+    The stand has no sender of bulk; it is started when ``waiting`` bulk mails are in the queues.
+    """
     stand.sink.forget()
     post(stand, "/emails/bulk", bulk_bodies(make_work(waiting, tag="w")), connections=1)
+    stand.system.start_sender("sender-bulk", (Lane.BULK,))
     left_before = waiting - stand.sink.accepted()
     work = [Recipient(f"high{n}@{HIGH_DOMAIN}", one.variables) for n, one in enumerate(make_work(high))]
     begin = time.monotonic()
