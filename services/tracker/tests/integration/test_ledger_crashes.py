@@ -50,6 +50,10 @@ class Dying:
         self.step()
         return await self.raw.execute(*values)
 
+    async def copy_records_to_table(self, *values, **named):
+        self.step()
+        return await self.raw.copy_records_to_table(*values, **named)
+
     @asynccontextmanager
     async def transaction(self):
         self.step()

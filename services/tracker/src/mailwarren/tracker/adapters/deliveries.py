@@ -1,42 +1,43 @@
 """Deliveries: one row each, made by whichever comes first, its acceptance or an event."""
 
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from mailwarren.contracts.events import Event
 from mailwarren.contracts.parcel import Delivery, Parcel
 from mailwarren.store.states import State
-from mailwarren.tracker.adapters.arrays import Row, columns, tried_columns
+from mailwarren.tracker.adapters.rows import Row, columns, copy, moment, tried_columns
 from mailwarren.tracker.domain.fold import Change
-from mailwarren.tracker.domain.status import Status
+from mailwarren.tracker.domain.status import UNHEARD, Status
 
 if TYPE_CHECKING:
     from asyncpg import Connection, Record
 
-Accepted = dict[UUID, tuple[Parcel, Delivery]]
-
-# One statement inserts the rows that are missing, fills in those that an event made before their acceptance, and locks
-# all others, in the order of their ids: two trackers never wait for each other in a circle. RETURNING gives the rows
-# that were inserted or filled in.
-_ENSURE = """
-INSERT INTO deliveries AS d (id, email_id, tenant, address, role, lane, shard, partition, state, accepted_at,
-                             updated_at)
-SELECT id, email_id, tenant, address, role, lane, shard, partition, 'accepted', to_timestamp(accepted_at),
-       to_timestamp(at)
-FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::text[], $7::text[], $8::int2[],
-            $9::float8[], $10::float8[])
-  AS t (id, email_id, tenant, address, role, lane, shard, partition, accepted_at, at)
-ORDER BY id
-ON CONFLICT (id) DO UPDATE
-  SET accepted_at = excluded.accepted_at, role = excluded.role, shard = excluded.shard, partition = excluded.partition
-  WHERE d.accepted_at IS NULL AND excluded.accepted_at IS NOT NULL
-RETURNING id
-"""
+Accepted = Mapping[UUID, tuple[Parcel, Delivery]]
+"""Acceptances by delivery."""
 
 _READ = """
-SELECT id, state, attempt, started, parked, extract(epoch FROM ended_at)::float8
+SELECT id, state, attempt, started, parked, extract(epoch FROM ended_at)::float8, accepted_at IS NULL
 FROM deliveries WHERE id = ANY($1::uuid[])
+"""
+
+# In the order of their ids: two trackers never wait for each other in a circle.
+_LOCK = f"{_READ} ORDER BY id FOR NO KEY UPDATE"
+
+_NEW = (
+    "id", "email_id", "tenant", "address", "role", "lane", "shard", "partition", "accepted_at", "state", "attempt",
+    "started", "parked", "ended_at", "next_attempt_at", "reply_code", "reply_enhanced", "reply_text", "reply_command",
+    "trouble", "bounce_class", "site", "host", "updated_at",
+)  # fmt: skip
+
+_UNTOUCHED: Row = (UNHEARD.state, 0, 0, 0, None, None, *tried_columns(None))
+
+_FILL_IN = """
+UPDATE deliveries d SET
+  accepted_at = to_timestamp(t.accepted_at), role = t.role, shard = t.shard, partition = t.partition
+FROM unnest($1::uuid[], $2::float8[], $3::text[], $4::text[], $5::int2[]) AS t (id, accepted_at, role, shard, partition)
+WHERE d.id = t.id
 """
 
 _CHANGES = """
@@ -61,37 +62,74 @@ WHERE d.id = t.id
 """
 
 
-async def ensure(connection: "Connection[Record]", parcels: Iterable[Parcel], events: Iterable[Event]) -> list[Parcel]:
-    """Make sure that every delivery of the parcels and events has a row, and lock them all.
+@dataclass(slots=True)
+class Stored:
+    """What is known of those deliveries that have a row, and which of them were made before their acceptance."""
 
-    Returns:
-        For each delivery that was not accepted before, its parcel.
-    """
-    accepted: Accepted = {delivery.id: (parcel, delivery) for parcel in parcels for delivery in parcel.deliveries}
-    rows = {ident: _accepted(parcel, delivery) for ident, (parcel, delivery) in accepted.items()}
-    for event in events:
-        if event.delivery not in rows:
-            rows[event.delivery] = _heard_of(event)
-    found = await connection.fetch(_ENSURE, *columns(rows.values(), 10))
-    return [accepted[row[0]][0] for row in found if row[0] in accepted]
+    known: dict[UUID, Status] = field(default_factory=dict)
+    unaccepted: set[UUID] = field(default_factory=set)
+
+
+def accepted_by(parcels: Iterable[Parcel]) -> Accepted:
+    """The acceptances in parcels."""
+    return {delivery.id: (parcel, delivery) for parcel in parcels for delivery in parcel.deliveries}
+
+
+async def lock(connection: "Connection[Record]", ids: Collection[UUID]) -> Stored:
+    """Read the rows of those deliveries that have one, and lock them until the transaction ends."""
+    return _stored(await connection.fetch(_LOCK, ids))
 
 
 async def read(connection: "Connection[Record]", ids: Collection[UUID]) -> dict[UUID, Status]:
-    """The status of those deliveries that are stored."""
-    rows = await connection.fetch(_READ, list(ids))
-    return {row[0]: Status(State(row[1]), row[2], row[3], row[4], row[5]) for row in rows}
+    """The status of those deliveries that have a row."""
+    return _stored(await connection.fetch(_READ, ids)).known
+
+
+async def insert(
+    connection: "Connection[Record]", accepted: Accepted, changes: Mapping[UUID, Change], known: Mapping[UUID, Status]
+) -> list[UUID]:
+    """Insert the deliveries that are not ``known`` as they are after their changes; their ids.
+
+    Raises:
+        asyncpg.UniqueViolationError: somebody else has inserted one since it was looked for.
+    """
+    rows = [_accepted(*one, changes.get(ident)) for ident, one in accepted.items() if ident not in known]
+    rows += [_heard_of(change) for ident, change in changes.items() if ident not in known and ident not in accepted]
+    # As with locks; and neighbours in the table's main index come one after another.
+    rows.sort(key=_order)
+    await copy(connection, "deliveries", _NEW, rows)
+    return [row[0] for row in rows]
+
+
+async def fill_in(connection: "Connection[Record]", accepted: Accepted) -> None:
+    """Write the acceptances of rows that an event has made before."""
+    rows = [(ident, p.accepted_at, d.role, p.shard, p.partition) for ident, (p, d) in accepted.items()]
+    if rows:
+        await connection.execute(_FILL_IN, *columns(rows, 5))
 
 
 async def write_changes(
     connection: "Connection[Record]", changes: Mapping[UUID, Change], known: Mapping[UUID, Status]
 ) -> None:
     """Update the rows of deliveries whose status is another than the ``known`` one."""
-    rows = [_change(ident, change) for ident, change in changes.items() if change.status != known[ident]]
+    rows = [
+        _change(ident, change) for ident, change in changes.items() if ident in known and change.status != known[ident]
+    ]
     if rows:
         await connection.execute(_CHANGES, *columns(rows, 18))
 
 
-def _accepted(parcel: Parcel, delivery: Delivery) -> Row:
+def _stored(rows: "Iterable[Record]") -> Stored:
+    stored = Stored()
+    for ident, state, attempt, started, parked, ended_at, unaccepted in rows:
+        stored.known[ident] = Status(State(state), attempt, started, parked, ended_at)
+        if unaccepted:
+            stored.unaccepted.add(ident)
+    return stored
+
+
+def _accepted(parcel: Parcel, delivery: Delivery, change: Change | None) -> Row:
+    accepted_at = moment(parcel.accepted_at)
     return (
         delivery.id,
         delivery.email_id,
@@ -101,17 +139,49 @@ def _accepted(parcel: Parcel, delivery: Delivery) -> Row:
         parcel.lane,
         parcel.shard,
         parcel.partition,
-        parcel.accepted_at,
-        parcel.accepted_at,
+        accepted_at,
+        *(_UNTOUCHED if change is None else _changed(change)),
+        accepted_at if change is None else moment(max(change.at, parcel.accepted_at)),
     )
 
 
-def _heard_of(event: Event) -> Row:
-    return (event.delivery, event.email_id, event.tenant, event.to, None, event.lane, None, None, None, event.at)
+def _heard_of(change: Change) -> Row:
+    event = change.first.event
+    return (
+        event.delivery,
+        event.email_id,
+        event.tenant,
+        event.to,
+        None,
+        event.lane,
+        None,
+        None,
+        None,
+        *_changed(change),
+        moment(change.at),
+    )
+
+
+def _changed(change: Change) -> Row:
+    status, next_at = change.status, _next_at(change)
+    return (
+        status.state,
+        status.attempt,
+        status.started,
+        status.parked,
+        None if status.ended_at is None else moment(status.ended_at),
+        None if next_at is None else moment(next_at),
+        *tried_columns(change.tried),
+    )
+
+
+def _order(row: Row) -> int:
+    ident: UUID = row[0]
+    return ident.int
 
 
 def _change(ident: UUID, change: Change) -> Row:
-    status, decided = change.status, change.decided
+    status = change.status
     return (
         ident,
         status.state,
@@ -120,8 +190,12 @@ def _change(ident: UUID, change: Change) -> Row:
         status.parked,
         change.at,
         status.ended_at,
-        decided is not None,
-        decided.next_attempt_at if decided is not None and status.state is State.DEFERRED else None,
+        change.decided is not None,
+        _next_at(change),
         change.tried is not None,
         *tried_columns(change.tried),
     )
+
+
+def _next_at(change: Change) -> float | None:
+    return change.decided.next_attempt_at if change.decided and change.status.state is State.DEFERRED else None

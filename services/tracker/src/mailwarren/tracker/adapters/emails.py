@@ -8,7 +8,7 @@ from uuid import UUID
 import msgspec
 
 from mailwarren.contracts.parcel import Content, Parcel
-from mailwarren.tracker.adapters.arrays import Row, array_text, columns, json_text
+from mailwarren.tracker.adapters.rows import Row, array_text, columns, json_text
 
 if TYPE_CHECKING:
     from asyncpg import Connection, Record

@@ -1,12 +1,13 @@
 """Events: the record of what happened, and what follows from it for lists and counts."""
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 from uuid import UUID
 
 from mailwarren.contracts.events import Event
-from mailwarren.tracker.adapters.arrays import Row, columns, tried_columns
+from mailwarren.tracker.adapters.rows import Row, columns, copy, moment, tried_columns
 from mailwarren.tracker.domain.fold import Report
 from mailwarren.tracker.domain.stats import Cell
 from mailwarren.tracker.domain.suppression import Suppression
@@ -21,19 +22,10 @@ _SEEN = """
 SELECT id FROM events WHERE email_id = ANY($1::uuid[]) AND id = ANY($2::uuid[]) AND at >= to_timestamp($3::float8)
 """
 
-_EVENTS = """
-INSERT INTO events (at, id, delivery_id, email_id, tenant, kind, attempt, reason, next_attempt_at, duration,
-                    reply_code, reply_enhanced, reply_text, reply_command, trouble, bounce_class, site, host)
-SELECT to_timestamp(at), id, delivery_id, email_id, tenant, kind, attempt, reason, to_timestamp(next_at), duration,
-       reply_code, reply_enhanced, reply_text, reply_command, trouble, bounce_class, site, host
-FROM unnest($1::float8[], $2::uuid[], $3::uuid[], $4::uuid[], $5::uuid[], $6::text[], $7::int4[], $8::text[],
-            $9::float8[], $10::float8[], $11::int2[], $12::text[], $13::text[], $14::text[], $15::text[],
-            $16::text[], $17::text[], $18::text[])
-  AS t (at, id, delivery_id, email_id, tenant, kind, attempt, reason, next_at, duration, reply_code, reply_enhanced,
-        reply_text, reply_command, trouble, bounce_class, site, host)
-ON CONFLICT DO NOTHING
-RETURNING id
-"""
+_EVENT = (
+    "at", "id", "delivery_id", "email_id", "tenant", "kind", "attempt", "reason", "next_attempt_at", "duration",
+    "reply_code", "reply_enhanced", "reply_text", "reply_command", "trouble", "bounce_class", "site", "host",
+)  # fmt: skip
 
 _SUPPRESSIONS = """
 INSERT INTO suppressions AS s (tenant, address, reason, origin, email_id, created_at)
@@ -56,19 +48,22 @@ ON CONFLICT (tenant, minute, lane, kind) DO UPDATE SET count = s.count + exclude
 """
 
 
-async def seen(connection: "Connection[Record]", events: Sequence[Event]) -> set[UUID]:
-    """Those ids of events that are recorded."""
+async def seen(connection: "Connection[Record]", events: Sequence[Event], *, ever: bool = False) -> set[UUID]:
+    """Those ids of events that are recorded; with ``ever`` even one that happened long before its acceptance."""
     if not events:
         return set()
     emails = list({event.email_id for event in events})
-    since = min(event.accepted_at or 0.0 for event in events) - DAY
+    since = -math.inf if ever else min(event.accepted_at or 0.0 for event in events) - DAY
     return {row[0] for row in await connection.fetch(_SEEN, emails, [event.id for event in events], since)}
 
 
-async def write_events(connection: "Connection[Record]", reports: Iterable[Report]) -> set[UUID]:
-    """Insert events; the ids of those that were not there."""
-    rows = await connection.fetch(_EVENTS, *columns(map(_event, reports), 18))
-    return {row[0] for row in rows}
+async def write_events(connection: "Connection[Record]", reports: Iterable[Report]) -> None:
+    """Insert events that are not recorded.
+
+    Raises:
+        asyncpg.UniqueViolationError: one is.
+    """
+    await copy(connection, "events", _EVENT, [_event(report) for report in reports])
 
 
 async def write_suppressions(connection: "Connection[Record]", entries: Iterable[Suppression]) -> None:
@@ -87,7 +82,7 @@ async def add_stats(connection: "Connection[Record]", cells: Counter[Cell]) -> N
 def _event(report: Report) -> Row:
     event = report.event
     return (
-        event.at,
+        moment(event.at),
         event.id,
         event.delivery,
         event.email_id,
@@ -95,7 +90,7 @@ def _event(report: Report) -> Row:
         event.kind,
         event.attempt,
         event.reason,
-        report.next_attempt_at,
+        None if report.next_attempt_at is None else moment(report.next_attempt_at),
         event.tried and event.tried.duration,
         *tried_columns(event.tried),
     )

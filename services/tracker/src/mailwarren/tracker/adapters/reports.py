@@ -1,12 +1,12 @@
-"""Reports into the tables: what they change of their deliveries, and the events themselves."""
+"""Acceptances and reports into the tables: what they make of their deliveries, and the events themselves."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
-from uuid import UUID
 
+from mailwarren.contracts.parcel import Parcel
 from mailwarren.tracker.adapters import deliveries, events
+from mailwarren.tracker.adapters.deliveries import Stored
 from mailwarren.tracker.domain.fold import Report, doubtful, fold
-from mailwarren.tracker.domain.status import Status
 from mailwarren.tracker.domain.suppression import suppression_of
 from mailwarren.tracker.ports import Recorded
 
@@ -14,25 +14,43 @@ if TYPE_CHECKING:
     from asyncpg import Connection, Record
 
 
-async def write_reports(
-    connection: "Connection[Record]", reports: Sequence[Report], known: dict[UUID, Status], *, into: Recorded
+async def write(
+    connection: "Connection[Record]",
+    reports: Sequence[Report],
+    stored: Stored,
+    parcels: Sequence[Parcel] = (),
+    *,
+    into: Recorded,
+    careful: bool = False,
 ) -> None:
-    """Write what is new.
+    """Write what is new. A row that is not stored is inserted as it is after the reports.
 
     Args:
-        connection: inside of a transaction that holds the rows of the deliveries.
+        connection: inside of a transaction that has locked the rows of all the deliveries.
         reports: each event once.
-        known: the stored status of every delivery reported; afterwards as it is then.
+        stored: what those rows say; afterwards, its ``known`` as they are then.
+        parcels: acceptances.
         into: gets what was new.
+        careful: look for every event, also those that are surely new.
+
+    Raises:
+        asyncpg.UniqueViolationError: somebody else has written one of the rows meanwhile, or an event that nobody took
+            for a known one is known.
     """
-    seen = await events.seen(connection, doubtful(reports, known))
+    known = stored.known
+    doubts = [report.event for report in reports] if careful else doubtful(reports, known)
+    seen = await events.seen(connection, doubts, ever=careful)
     folded = fold(reports, known, seen)
+    accepted = deliveries.accepted_by(parcels)
+    inserted = await deliveries.insert(connection, accepted, folded.changes, known)
+    filled_in = {ident: accepted[ident] for ident in stored.unaccepted if ident in accepted}
+    await deliveries.fill_in(connection, filled_in)
     await deliveries.write_changes(connection, folded.changes, known)
     news = [report for report in reports if report.event.id not in seen]
-    written = await events.write_events(connection, news)
-    into.events = [report.event for report in news if report.event.id in written]
+    await events.write_events(connection, news)
+    into.accepted = [accepted[ident][0] for ident in (*inserted, *filled_in) if ident in accepted]
+    into.events = [report.event for report in news]
     into.delivered = folded.delivered
-    into.repeated = len(reports) - len(into.events)
+    into.repeated = len(reports) - len(news)
     await events.write_suppressions(connection, filter(None, map(suppression_of, into.events)))
-    for ident, change in folded.changes.items():
-        known[ident] = change.status
+    known.update((ident, change.status) for ident, change in folded.changes.items())

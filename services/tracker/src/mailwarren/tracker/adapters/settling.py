@@ -9,8 +9,8 @@ import msgspec
 
 from mailwarren.contracts.events import Cancel
 from mailwarren.contracts.settle import Answer, Question
-from mailwarren.tracker.adapters.arrays import columns
 from mailwarren.tracker.adapters.emails import EARLY_CANCELS
+from mailwarren.tracker.adapters.rows import columns
 from mailwarren.tracker.domain.settle import Claim, Terms, judge
 from mailwarren.tracker.domain.status import Status
 

@@ -11,21 +11,18 @@ import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from mailwarren.store.engine import AWAY, driver_connection
-from mailwarren.tracker.adapters import deliveries, events
+from mailwarren.tracker.adapters import deliveries, events, reports
 from mailwarren.tracker.adapters.emails import write_emails
 from mailwarren.tracker.adapters.partitions import Partitions
-from mailwarren.tracker.adapters.reports import write_reports
+from mailwarren.tracker.adapters.rows import Unstorable
 from mailwarren.tracker.adapters.settling import answer, write_cancels
 from mailwarren.tracker.domain.fold import distinct
 from mailwarren.tracker.domain.read import Work
 from mailwarren.tracker.domain.settle import Terms
 from mailwarren.tracker.domain.stats import count
-from mailwarren.tracker.domain.status import Status
 from mailwarren.tracker.ports import Recorded, Refused, Unavailable
 
 if TYPE_CHECKING:
-    from uuid import UUID
-
     from asyncpg import Connection, Record
 
 log = structlog.get_logger()
@@ -33,6 +30,8 @@ log = structlog.get_logger()
 BY_KEY = "SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off"
 """Every statement of a batch finds its rows by their keys. The planner does not know: its counts of a table that grows
 by thousands of rows a second are always old, and of one that it takes for small it reads everything, every time."""
+RACES = 2
+"""A batch is begun again so many times because rows have appeared; then it is written in smaller pieces."""
 REFUSALS = ("22", "23", "54")
 """SQLSTATE classes that blame the data: data exception, integrity constraint violation, program limit exceeded."""
 
@@ -63,8 +62,7 @@ class PostgresLedger:
         raw, fresh = await self._connected()
         try:
             await self._prepare(raw, works)
-            async with raw.transaction():
-                return await self._write(raw, works)
+            return await self._commit(raw, works)
         except Exception as error:
             reason = f"{type(error).__name__}: {error}"
             blamed = blame(error)
@@ -108,33 +106,47 @@ class PostgresLedger:
         if days:
             await self._partitions.make(raw, days, now)
 
-    async def _write(self, raw: "Connection[Record]", works: Sequence[Work]) -> Recorded:
+    async def _commit(self, raw: "Connection[Record]", works: Sequence[Work]) -> Recorded:
+        """Write in one transaction, and again if another tracker inserted a row between our look and our insert.
+
+        It has committed by then, so that the row is found and locked the next time.
+        """
+        for careful in [False] + [True] * RACES:
+            try:
+                async with raw.transaction():
+                    return await self._write(raw, works, careful=careful)
+            except asyncpg.UniqueViolationError as error:
+                log.info("tracker.batch.raced", error=error.constraint_name)
+                raced = error
+        raise raced
+
+    async def _write(self, raw: "Connection[Record]", works: Sequence[Work], *, careful: bool) -> Recorded:
         recorded = Recorded()
         # Cancels first: their lock is exclusive, and one that is asked for later would wait for others in a circle.
         cancels = [work.cancel for work in works if work.cancel]
         if cancels:
             await write_cancels(raw, cancels)
         parcels = [work.acceptance for work in works if work.acceptance]
-        reports = list(distinct(report for work in works for report in work.reports).values())
+        told = list(distinct(report for work in works for report in work.reports).values())
         questions = [work.question for work in works if work.question]
         if parcels:
             await write_emails(raw, parcels)
-        if parcels or reports:
-            recorded.accepted = await deliveries.ensure(raw, parcels, (report.event for report in reports))
-        known: dict[UUID, Status] = {}
-        if reports or questions:
-            reported = {report.event.delivery for report in reports}
-            known = await deliveries.read(raw, reported.union(*(question.deliveries for question in questions)))
-        if reports:
-            await write_reports(raw, reports, known, into=recorded)
+        stored = deliveries.Stored()
+        if parcels or told:
+            ids = {delivery.id for parcel in parcels for delivery in parcel.deliveries}
+            stored = await deliveries.lock(raw, ids.union(report.event.delivery for report in told))
+            await reports.write(raw, told, stored, parcels, into=recorded, careful=careful)
         await events.add_stats(raw, count(recorded.accepted, recorded.events))
         if questions:
+            known = await deliveries.read(raw, {ident for question in questions for ident in question.deliveries})
             recorded.answers = await answer(raw, questions, known, self._terms)
         return recorded
 
 
 def blame(error: Exception) -> Blame:
     """What an error says about the batch and the database."""
+    if isinstance(error, Unstorable):
+        return Blame.DATA
     if isinstance(error, asyncpg.PostgresError):
         return Blame.DATA if (error.sqlstate or "").startswith(REFUSALS) else Blame.DATABASE
     if isinstance(error, asyncpg.InterfaceError):

@@ -6,8 +6,9 @@ from mailwarren.contracts.events import Event, Kind
 from mailwarren.contracts.ids import event_id
 from mailwarren.contracts.lanes import Lane
 from mailwarren.store.states import State
+from mailwarren.tracker.adapters import reports
+from mailwarren.tracker.adapters.deliveries import Stored
 from mailwarren.tracker.adapters.events import add_stats
-from mailwarren.tracker.adapters.reports import write_reports
 from mailwarren.tracker.domain.fold import Report
 from mailwarren.tracker.domain.stats import count
 from mailwarren.tracker.domain.status import Status
@@ -44,8 +45,8 @@ async def end_unconfirmed(connection: "Connection[Record]", before: float, now: 
     async with connection.transaction():
         rows = await connection.fetch(_OVERDUE, [lane.value for lane in Lane], State.UNCONFIRMED, before, AT_ONCE)
         if rows:
-            known = {row[0]: Status(State.UNCONFIRMED, *row[5:8]) for row in rows}
-            await write_reports(connection, [_failure(row, now) for row in rows], known, into=recorded)
+            stored = Stored({row[0]: Status(State.UNCONFIRMED, *row[5:8]) for row in rows})
+            await reports.write(connection, [_failure(row, now) for row in rows], stored, into=recorded)
             await add_stats(connection, count([], recorded.events))
     return recorded
 
