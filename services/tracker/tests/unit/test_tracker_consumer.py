@@ -1,12 +1,16 @@
 """Batches, acks and stops, with an inbox that redelivers as a broker does."""
 
 import asyncio
+import uuid
 
 import pytest
 
 from mailwarren.contracts import codec
 from mailwarren.contracts.events import Outcomes
+from mailwarren.contracts.ids import new_id
+from mailwarren.contracts.settle import Question
 from mailwarren.contracts.testing import a_parcel, an_event
+from mailwarren.tracker import consume
 from mailwarren.tracker.consume import Consumer
 from mailwarren.tracker.domain.read import Message, Source
 from mailwarren.tracker.record import Abandoned
@@ -114,6 +118,34 @@ async def test_a_single_message_does_not_wait_for_others():
     async with asyncio.timeout(1):
         await run_once(inbox, recorder, wait=30.0)
     assert inbox.acked == [1]
+
+
+async def after(seconds, what):
+    await asyncio.sleep(seconds)
+    what()
+
+
+async def test_a_batch_under_load_waits_for_more_and_a_small_one_does_not():
+    for rows, expected in ((consume.BUSY_ROWS, [[1, 2]]), (1, [[1]])):
+        inbox, recorder = FakeInbox(), FakeRecorder()
+        inbox.put(outcomes(rows))
+        later = asyncio.create_task(after(consume.LULL, lambda inbox=inbox: inbox.put(outcomes())))
+        await run_once(inbox, recorder, limit=1000, wait=30.0)
+        assert recorder.batches == expected
+        await later
+
+
+async def test_a_question_is_not_kept_waiting_for_company():
+    inbox, recorder = FakeInbox(), FakeRecorder()
+    question = Question(new_id(), uuid.uuid4(), "q", (uuid.uuid4(),), 1)
+    inbox.put(outcomes(consume.BUSY_ROWS), question, outcomes())
+
+    async def never(_):
+        raise AssertionError("waited")
+
+    inbox.wait = never
+    await run_once(inbox, recorder, limit=1000, wait=30.0)
+    assert recorder.batches == [[1, 2, 3]]
 
 
 async def test_a_trickle_is_written_when_its_time_is_up():

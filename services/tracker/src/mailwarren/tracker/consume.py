@@ -21,6 +21,9 @@ IDLE = 0.25
 """Seconds between looks at the stop signal while no message comes."""
 LULL = 0.005
 """A batch does not wait longer than this for a next message: a single mail is readable at once."""
+BUSY_LULL = 0.02
+BUSY_ROWS = 10
+"""A batch of so many rows waits longer, :data:`BUSY_LULL`: there is load, and a row costs least among many others."""
 BATCH_OCTETS = 8 * 1024 * 1024
 """Of message bodies, at which a batch is full: decoded and on its way to Postgres it takes several times as much."""
 
@@ -35,6 +38,7 @@ class Batch:
     last: Message | None = None
     rows: int = 0
     octets: int = 0
+    asked: bool = False
 
 
 class Consumer:
@@ -95,16 +99,23 @@ class Consumer:
             log.info("tracker.batch.stale", messages=batch.sources.total())
 
     async def collect(self) -> Batch:
-        """The messages that are there and those that come soon; an empty batch when there are none."""
+        """The messages that are there and those that come soon; an empty batch when there are none.
+
+        Somebody waits for the answer to a question: a batch that has one takes only what is there.
+        """
         loop = asyncio.get_running_loop()
         batch, until = Batch(), loop.time() + self._wait
         while batch.rows < self._limit and batch.octets < BATCH_OCTETS:
             message = self._inbox.pop()
             if message is None:
                 left = until - loop.time()
-                if batch.last is None or left <= 0:
+                if batch.last is None or batch.asked or left <= 0:
                     break
-                await self._inbox.wait(min(left, LULL))
+                if batch.rows >= BUSY_ROWS:
+                    # Not woken by each message.
+                    await asyncio.sleep(min(left, BUSY_LULL))
+                else:
+                    await self._inbox.wait(min(left, LULL))
                 message = self._inbox.pop()
                 if message is None:
                     break
@@ -132,6 +143,7 @@ class Consumer:
             batch.unreadable.append((message, "undecodable", f"{type(error).__name__}: {error}"))
         else:
             batch.works.append(work)
+            batch.asked = batch.asked or work.question is not None
             batch.rows += work.rows
             return
         batch.rows += 1

@@ -12,9 +12,9 @@ class TrackerSettings(Settings):
     """Postgres: ``postgresql://user:password@host:port/database``."""
     tracker_batch_rows: int = Field(default=1000, ge=1, le=10_000)
     """Deliveries and events in one transaction, about: a batch ends with the message that reaches it."""
-    tracker_batch_wait: float = Field(default=0.05, ge=0, le=5)
-    """Seconds from a batch's first message after which it is written as it is."""
-    tracker_prefetch: int = Field(default=200, ge=1, le=10_000)
+    tracker_batch_wait: float = Field(default=0.2, ge=0, le=5)
+    """Seconds from a batch's first message after which it is written as it is, under load: else it waits 5 ms."""
+    tracker_prefetch: int = Field(default=400, ge=1, le=10_000)
     """Messages in hand per queue, at most: several batches of bulk parcels, most of one of single mails."""
     tracker_octets: int = Field(default=64 * 1024 * 1024, ge=1024 * 1024)
     """Of messages in hand, about; beyond it fewer messages are taken at a time."""
