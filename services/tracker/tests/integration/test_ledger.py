@@ -15,6 +15,7 @@ from mailwarren.contracts.parcel import Mark, OnUnknown, Role, Syntax, Wait
 from mailwarren.contracts.reply import Command, Reply
 from mailwarren.contracts.settle import Question, Verdict
 from mailwarren.contracts.testing import TENANT, a_content, a_delivery, a_parcel, an_attempt, an_event
+from mailwarren.tracker.adapters import deliveries
 from mailwarren.tracker.adapters.emails import digest_of
 from mailwarren.tracker.adapters.partitions import Partitions
 from mailwarren.tracker.adapters.store import PostgresLedger
@@ -213,6 +214,28 @@ async def test_events_without_an_attempt_are_recorded_once_too(ledger, database,
     assert await states(database) == {"bob@example.test": "unconfirmed"}
     await ledger.record([inbound.events(an_event(parcel, Kind.STARTED))])
     assert await states(database) == {"bob@example.test": "accepted"}
+
+
+async def test_an_event_from_long_before_its_acceptance_is_recorded_once(ledger, database, inbound):
+    parcel = a_parcel()
+    event = an_event(parcel, Kind.UNCONFIRMED, attempt=0, tried=None, at=parcel.accepted_at - 200_000)
+    await ledger.record([inbound.events(event)])
+    recorded = await ledger.record([inbound.events(event, an_event(parcel))])
+    assert ([event.kind for event in recorded.events], recorded.repeated) == ([Kind.DELIVERED], 1)
+    assert await counts(database) == {"unconfirmed": 1, "delivered": 1}
+
+
+async def test_no_batch_reads_all_deliveries_however_few_there_are(ledger, database, inbound):
+    parcel = a_parcel(to=[f"u{n}@x.test" for n in range(50)])
+    await ledger.record([inbound.parcel(parcel)])
+    await database.execute("ANALYZE deliveries")
+    connection, _ = await ledger._connected()
+    ids = [delivery.id for delivery in parcel.deliveries]
+    changes = [ids, *([None] * 50 for _ in range(17))]
+    for statement, values in ((deliveries._LOCK, [ids]), (deliveries._READ, [ids]), (deliveries._CHANGES, changes)):
+        plan = "\n".join(row[0] for row in await connection.fetch(f"EXPLAIN {statement}", *values))
+        assert "pk_deliveries" in plan
+        assert "Seq Scan" not in plan
 
 
 async def test_a_suppressed_delivery_is_suppressed_from_the_start(ledger, database, inbound):

@@ -6,6 +6,7 @@ import uuid
 from collections import Counter
 from contextlib import asynccontextmanager
 
+import asyncpg
 import pytest
 from msgspec.structs import replace
 
@@ -16,7 +17,7 @@ from mailwarren.contracts.parcel import Wait
 from mailwarren.contracts.reply import Reply
 from mailwarren.contracts.settle import Question
 from mailwarren.contracts.testing import TENANT, a_delivery, a_parcel, an_attempt, an_event
-from mailwarren.store.engine import make_engine
+from mailwarren.store.engine import dsn, make_engine
 from mailwarren.tracker.adapters.partitions import Partitions
 from mailwarren.tracker.adapters.store import PostgresLedger
 from mailwarren.tracker.domain.read import Source
@@ -215,6 +216,32 @@ async def test_trackers_side_by_side_count_everything_once(database_url, databas
     assert sum(len(result.accepted) for result in recorded) == 240
     assert sum(len(result.events) for result in recorded) == 480
     assert sum(len(result.delivered) for result in recorded) == expected[Kind.DELIVERED]
+
+
+async def test_a_row_that_another_tracker_inserts_meanwhile_is_found_the_second_time(
+    database_url, ledger, database, inbound, eventually
+):
+    parcel = a_parcel()
+    [delivery] = parcel.deliveries
+    other = await asyncpg.connect(dsn(database_url))
+    transaction = other.transaction()
+    await transaction.start()
+    await other.execute(
+        "INSERT INTO deliveries (id, email_id, tenant, address, lane, state, attempt, updated_at, ended_at) "
+        "VALUES ($1, $2, $3, 'bob@example.test', 'normal', 'bounced', 1, now(), to_timestamp(100))",
+        delivery.id, delivery.email_id, TENANT,
+    )  # fmt: skip
+    task = asyncio.create_task(ledger.record([inbound.parcel(parcel), inbound.events(an_event(parcel))]))
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+    await eventually(lambda: database.fetchval(waiting))
+    await transaction.commit()
+    await other.close()
+    recorded = await task
+    assert (recorded.accepted, len(recorded.events), len(recorded.delivered)) == ([parcel], 1, 1)
+    row = await database.fetchrow("SELECT state, accepted_at IS NOT NULL, shard FROM deliveries")
+    assert tuple(row) == ("delivered", True, parcel.shard)
+    stats = await database.fetch("SELECT kind, count::int FROM stats_minute")
+    assert {row[0]: row[1] for row in stats} == {"accepted": 1, "delivered": 1}
 
 
 async def test_a_cancel_and_the_acceptance_that_it_overtakes_always_meet(database_url, database, inbound):

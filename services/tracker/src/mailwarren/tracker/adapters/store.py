@@ -30,8 +30,6 @@ log = structlog.get_logger()
 BY_KEY = "SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off"
 """Every statement of a batch finds its rows by their keys. The planner does not know: its counts of a table that grows
 by thousands of rows a second are always old, and of one that it takes for small it reads everything, every time."""
-RACES = 2
-"""A batch is begun again so many times because rows have appeared; then it is written in smaller pieces."""
 REFUSALS = ("22", "23", "54")
 """SQLSTATE classes that blame the data: data exception, integrity constraint violation, program limit exceeded."""
 
@@ -107,18 +105,20 @@ class PostgresLedger:
             await self._partitions.make(raw, days, now)
 
     async def _commit(self, raw: "Connection[Record]", works: Sequence[Work]) -> Recorded:
-        """Write in one transaction, and again if another tracker inserted a row between our look and our insert.
+        """Write in one transaction, and again if another tracker inserted a delivery between our look and our insert.
 
-        It has committed by then, so that the row is found and locked the next time.
+        It has committed by then, so that every time there is a row less to insert: this comes to an end.
         """
-        for careful in [False] + [True] * RACES:
+        careful = False
+        while True:
             try:
                 async with raw.transaction():
                     return await self._write(raw, works, careful=careful)
             except asyncpg.UniqueViolationError as error:
-                log.info("tracker.batch.raced", error=error.constraint_name)
-                raced = error
-        raise raced
+                if careful and error.table_name != "deliveries":
+                    raise
+                log.info("tracker.batch.raced", table=error.table_name)
+                careful = True
 
     async def _write(self, raw: "Connection[Record]", works: Sequence[Work], *, careful: bool) -> Recorded:
         recorded = Recorded()
@@ -136,7 +136,8 @@ class PostgresLedger:
             ids = {delivery.id for parcel in parcels for delivery in parcel.deliveries}
             stored = await deliveries.lock(raw, ids.union(report.event.delivery for report in told))
             await reports.write(raw, told, stored, parcels, into=recorded, careful=careful)
-        await events.add_stats(raw, count(recorded.accepted, recorded.events))
+        recorded.counts = count(recorded.accepted, recorded.events)
+        await events.add_stats(raw, recorded.counts)
         if questions:
             known = await deliveries.read(raw, {ident for question in questions for ident in question.deliveries})
             recorded.answers = await answer(raw, questions, known, self._terms)
