@@ -44,6 +44,7 @@ _accept_to_250 = Histogram(
     ["lane"],
     buckets=(0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 30, 60, 120, 300, 600),
 )
+_accept_to_250_of = {lane: _accept_to_250.labels(lane) for lane in Lane}
 _in_hand = Gauge("mailwarren_tracker_in_hand_bytes", "Octets of the messages in hand when the last batch was acked")
 _prefetch = Gauge("mailwarren_tracker_prefetch", "Messages in hand per queue, at most")
 _open = Gauge("mailwarren_tracker_deliveries_open", "Deliveries without an end", ["lane", "state"])
@@ -57,16 +58,17 @@ _database_up = Gauge("mailwarren_tracker_database_up", "Whether the last use of 
 
 def record_batch(recorded: Recorded) -> None:
     """A batch that is committed."""
-    for lane, number in Tally(parcel.lane for parcel in recorded.accepted).items():
-        _accepted.labels(lane).inc(number)
-    for (lane, kind), number in Tally((event.lane, event.kind) for event in recorded.events).items():
-        _events.labels(lane, kind).inc(number)
+    for cell, number in recorded.counts.items():
+        if cell.kind == State.ACCEPTED:
+            _accepted.labels(cell.lane).inc(number)
+        else:
+            _events.labels(cell.lane, cell.kind).inc(number)
     _repeated.inc(recorded.repeated)
     if recorded.events:
         _lag.observe(max(0.0, time.time() - min(event.at for event in recorded.events)))
     for event in recorded.delivered:
         if event.accepted_at is not None:
-            _accept_to_250.labels(event.lane).observe(max(0.0, event.at - event.accepted_at))
+            _accept_to_250_of[event.lane].observe(max(0.0, event.at - event.accepted_at))
     for _, answer in recorded.answers:
         for verdict in answer.verdicts:
             _answers.labels(verdict).inc()

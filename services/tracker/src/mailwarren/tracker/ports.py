@@ -1,5 +1,6 @@
 """What the tracker needs from the outside, and what each port owes."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -8,6 +9,7 @@ from mailwarren.contracts.events import Event
 from mailwarren.contracts.parcel import Parcel
 from mailwarren.contracts.settle import Answer, Question
 from mailwarren.tracker.domain.read import Message, Work
+from mailwarren.tracker.domain.stats import Cell
 
 
 class Unavailable(Exception):
@@ -23,13 +25,15 @@ class Recorded:
     """What a batch changed, each thing told exactly once for each row it made.
 
     ``accepted`` has a parcel once for each of its deliveries that was new, ``events`` the events that were new,
-    ``delivered`` those that made a delivery delivered, ``repeated`` the number of events known before.
+    ``delivered`` those that made a delivery delivered, ``repeated`` the number of events known before. ``counts`` says
+    the first two in numbers.
     """
 
     accepted: list[Parcel] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
     delivered: list[Event] = field(default_factory=list)
     repeated: int = 0
+    counts: Counter[Cell] = field(default_factory=Counter)
     answers: list[tuple[Question, Answer]] = field(default_factory=list)
 
 

@@ -62,6 +62,9 @@ WHERE d.id = t.id
 """
 
 
+_STATES = {state.value: state for state in State}
+
+
 @dataclass(slots=True)
 class Stored:
     """What is known of those deliveries that have a row, and which of them were made before their acceptance."""
@@ -122,7 +125,7 @@ async def write_changes(
 def _stored(rows: "Iterable[Record]") -> Stored:
     stored = Stored()
     for ident, state, attempt, started, parked, ended_at, unaccepted in rows:
-        stored.known[ident] = Status(State(state), attempt, started, parked, ended_at)
+        stored.known[ident] = Status(_STATES[state], attempt, started, parked, ended_at)
         if unaccepted:
             stored.unaccepted.add(ident)
     return stored

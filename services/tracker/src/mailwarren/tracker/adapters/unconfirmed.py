@@ -47,7 +47,8 @@ async def end_unconfirmed(connection: "Connection[Record]", before: float, now: 
         if rows:
             stored = Stored({row[0]: Status(State.UNCONFIRMED, *row[5:8]) for row in rows})
             await reports.write(connection, [_failure(row, now) for row in rows], stored, into=recorded)
-            await add_stats(connection, count([], recorded.events))
+            recorded.counts = count([], recorded.events)
+            await add_stats(connection, recorded.counts)
     return recorded
 
 

@@ -107,6 +107,8 @@ UNHEARD = Status(State.ACCEPTED)
 
 _OUTCOMES = frozenset({Kind.DEFERRED, *(Kind(end) for end in ENDS)})
 _ORDER = {state: index for index, state in enumerate(State)}
+_ENTERED = {Kind(state): state for state in State if state is not State.ACCEPTED}
+"""The state that a kind of event leads to. Looked up, for to make an enum's member of its value is slow."""
 
 
 def next_status(known: Status, kind: Kind, attempt: int, at: float) -> Status:
@@ -157,7 +159,7 @@ def _target(rule: Rule, known: Status, kind: Kind, attempt: int, at: float) -> S
         case Rule.IF_REPLAYED:
             enters = attempt >= known.parked
         case Rule.IF_FIRST:
-            enters = known.ended_at is None or (at, _ORDER[State(kind)]) < (known.ended_at, _ORDER[known.state])
+            enters = known.ended_at is None or (at, _ORDER[_ENTERED[kind]]) < (known.ended_at, _ORDER[known.state])
         case _:
             assert_never(rule)
-    return State(kind) if enters else None
+    return _ENTERED[kind] if enters else None
