@@ -3,7 +3,6 @@
 import argparse
 import asyncio
 import contextlib
-import gc
 import logging
 import socket
 import sys
@@ -30,6 +29,7 @@ from mailwarren.ingest.domain.admission import Marks
 from mailwarren.ingest.settings import Settings
 from mailwarren.ingest.submit import Submit
 from mailwarren.runtime.amqp import Link, Publisher
+from mailwarren.runtime.collector import calm_collector
 from mailwarren.runtime.health import Health, HealthServer
 from mailwarren.runtime.logs import configure_logging
 from mailwarren.runtime.shutdown import stop_on_signals
@@ -159,8 +159,7 @@ def main(argv: list[str] | None = None) -> int:
     configure_logging("ingest", settings.log_level)
     # It logs every request at info level, with the credentials in the URL.
     logging.getLogger("httpx").setLevel(logging.WARNING)
-    # A collection in the middle of a bulk call need not look at everything that was imported.
-    gc.freeze()
+    calm_collector()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         healthy = runner.run(serve_api(settings))
     return 0 if healthy else 1

@@ -2,7 +2,6 @@
 
 import argparse
 import asyncio
-import gc
 from collections.abc import Sequence
 
 import structlog
@@ -10,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from mailwarren.contracts.topology import Topology
 from mailwarren.runtime.amqp import Link, Publisher
+from mailwarren.runtime.collector import calm_collector
 from mailwarren.runtime.health import Health, HealthServer
 from mailwarren.runtime.logs import configure_logging
 from mailwarren.runtime.shutdown import stop_on_signals
@@ -28,9 +28,6 @@ from mailwarren.tracker.upkeep import UNCONFIRMED_FOR, Upkeep
 log = structlog.get_logger()
 
 SCHEMA_LOOK = 1.0
-GARBAGE_AT = 10_000
-"""Objects until the collector of cycles looks through them, ten times Python's own number: a batch makes as many and
-leaves no cycle, and to look through it again and again was a fifth of a tracker's time."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -44,9 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     settings = TrackerSettings()
     configure_logging("tracker", settings.log_level)
-    # What is here now stays.
-    gc.freeze()
-    gc.set_threshold(GARBAGE_AT)
+    calm_collector()
     uvloop.run(consume(settings))
 
 
