@@ -1,7 +1,8 @@
 """Python's cycle collector, set for servers that make and drop many objects a second.
 
 The default looks through all young objects at every 700 allocations, and with some hundred mails in hand they are not
-garbage: that was a tenth of a sender's CPU and a fifth of a tracker's. What a process imports stays for ever, and need not be looked at again.
+garbage: that was a tenth of a sender's CPU and a fifth of a tracker's. What a process imports stays for ever, and need
+not be looked at again.
 """
 
 import gc
