@@ -48,6 +48,7 @@ ROW: dict[str, Any] = {
         "{{ namespace() }}",
         "{{ [1]|map('attr', '__class__')|list }}",
         "{{ name|weigh }}",
+        "{{ name|shown(-9) }}",
         "{% for a in name|each(-1) %}{% endfor %}",
         "{% set ns.a = 1 %}",
     ],

@@ -17,6 +17,7 @@ from mailwarren.contracts.template.prices import (
     TESTS,
     WEIGH,
 )
+from mailwarren.contracts.template.work import SHOWN
 
 # What goes into an operation that takes longer the larger it is, where no filter, test or method pays for it. A key is
 # hashed, with all that is in it.
@@ -31,7 +32,7 @@ _OPERANDS: dict[type[nodes.Node], tuple[str, ...]] = {
 
 
 def count_work(node: nodes.Node, env: Environment) -> int:
-    """Put :func:`.work.each` and :func:`.work.weigh` into a syntax tree, in place.
+    """Put :func:`.work.each`, :func:`.work.weigh` and :func:`.work.shown` into a syntax tree, in place.
 
     Returns:
         The units that one run takes, but for what is paid while it runs: loops and sizes. Of the branches of a
@@ -70,6 +71,7 @@ def _names(node: nodes.Node) -> Iterable[nodes.Name]:
 def _weigh_operands(node: nodes.Node, env: Environment) -> int:
     escapes = env.autoescape and isinstance(node, nodes.Output | nodes.Concat)
     character = nodes.Const(ESCAPED_CHARACTER if escapes else CHARACTER)
+    counting = SHOWN if isinstance(node, nodes.Output) else "weigh"
     weighed = 0
 
     def through(operand: nodes.Expr) -> nodes.Expr:
@@ -77,7 +79,7 @@ def _weigh_operands(node: nodes.Node, env: Environment) -> int:
         if isinstance(operand, nodes.Const | nodes.TemplateData | nodes.Slice):
             return operand
         weighed += 1
-        return _through("weigh", env, operand, character)
+        return _through(counting, env, operand, character)
 
     for field in _OPERANDS.get(type(node), ()):
         value = getattr(node, field)

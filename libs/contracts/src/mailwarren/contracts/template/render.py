@@ -1,13 +1,13 @@
 """Rendering: a text and a row's variables to the text of one mail."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
 from jinja2 import TemplateError as JinjaError
 
-from mailwarren.contracts.template.sandbox import Environment
+from mailwarren.contracts.template.sandbox import Environment, Rendering
 from mailwarren.contracts.template.work import MAX_WORK, TemplateProblem, with_budget
 
 MAX_SOURCE = 1_000_000
@@ -49,10 +49,16 @@ def render(source: str, variables: Mapping[str, Any], *, html: bool, work: int =
     Raises:
         TemplateProblem: a syntax error, a forbidden operation, a missing attribute, or too much work or output.
     """
-    template, anyhow = compiled(source, html)
+    pieces_of, anyhow = compiled(source, html)
+    pieces: list[str] = []
     try:
-        values = with_budget(variables, work, anyhow)
-        return "".join(_bounded(template.generate(values)))
+        try:
+            pieces.extend(pieces_of(with_budget(variables, work, anyhow)))
+        finally:
+            # Also when the rendering broke off: the trouble that came first is the one to tell. What the pieces can
+            # hold before they are looked at is bounded by the budget (`prices.CHARACTER`).
+            _check_size(pieces)
+        return "".join(pieces)
     except TemplateProblem:
         raise
     except SURPRISES as error:
@@ -66,8 +72,8 @@ def uses_template_syntax(source: str) -> bool:
 
 # Cached by text: a bulk mail's 200 parcels carry the same three sources.
 @lru_cache(maxsize=64)
-def compiled(source: str, html: bool) -> tuple[Any, int]:  # noqa: FBT001 - a cache key
-    """The compiled template of a text, and the units that a rendering takes anyhow.
+def compiled(source: str, html: bool) -> tuple[Rendering, int]:  # noqa: FBT001 - a cache key
+    """What renders a text, given its values (:func:`.work.with_budget`), and the units that it takes anyhow.
 
     Raises:
         TemplateProblem: it is not a template of this language.
@@ -110,10 +116,11 @@ def _expression(match: re.Match[str]) -> str:
     return "{{ " + name + '|fallback("' + quoted + '") }}'
 
 
-def _bounded(pieces: Iterator[str]) -> Iterator[str]:
+def _check_size(pieces: list[str]) -> None:
+    if sum(map(len, pieces)) <= MAX_OUTPUT and all(map(str.isascii, pieces)):
+        return
     size = 0
     for piece in pieces:
-        size += len(piece) if piece.isascii() else len(piece.encode())
+        size += len(piece.encode())
         if size > MAX_OUTPUT:
             raise TemplateProblem(f"the rendered text is longer than {MAX_OUTPUT} bytes")
-        yield piece

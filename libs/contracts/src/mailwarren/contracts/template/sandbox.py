@@ -4,13 +4,14 @@ Beside what Jinja2's own sandbox forbids: no macros, no recursion, no other temp
 out of little, such as ``'%999999999d' % 1``. The sum of all operations is bounded by :mod:`.work`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any
 
 from jinja2 import Undefined, nodes
+from jinja2.compiler import CodeGenerator, Frame
 from jinja2.exceptions import SecurityError, TemplateSyntaxError
-from jinja2.runtime import Context
+from jinja2.runtime import Context, new_context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from markupsafe import Markup
 
@@ -36,11 +37,14 @@ from mailwarren.contracts.template.prices import (
     PIECE,
     TESTS,
 )
-from mailwarren.contracts.template.work import COUNTING_FILTERS, Budget, budget, priced
+from mailwarren.contracts.template.work import COUNTING_FILTERS, SHOWN, Budget, budget, counting_filters, priced
 
 MAX_TOKENS = 5000
 """Tokens of a template's tags; a long newsletter has two thousand. Compiling 5000 takes a tenth of a second."""
 MAX_RANGE = 1000
+
+Rendering = Callable[[dict[str, Any]], Iterator[str]]
+"""Values by name to the pieces of a text."""
 
 _SIZED = (str, list, tuple)
 
@@ -54,9 +58,26 @@ _KEYWORDS: dict[type[nodes.Node], str] = {
 _FOREIGN = (nodes.NSRef, nodes.InternalName, nodes.ImportedName, nodes.ExtensionAttribute, nodes.EnvironmentAttribute)
 
 
+class _Generator(CodeGenerator):
+    """Python of a template, in which an output is what :func:`.work.shown` gives, and not escaped once more."""
+
+    def _output_child_pre(self, node: nodes.Expr, frame: Frame, finalize: CodeGenerator._FinalizeInfo) -> None:
+        if not _is_shown(node):
+            super()._output_child_pre(node, frame, finalize)
+
+    def _output_child_post(self, node: nodes.Expr, frame: Frame, finalize: CodeGenerator._FinalizeInfo) -> None:
+        if not _is_shown(node):
+            super()._output_child_post(node, frame, finalize)
+
+
+def _is_shown(node: nodes.Expr) -> bool:
+    return isinstance(node, nodes.Filter) and node.name == SHOWN
+
+
 class Environment(ImmutableSandboxedEnvironment):
     """Jinja2 with the language of this package and nothing else."""
 
+    code_generator_class = _Generator
     intercepted_binops = frozenset({"+", "-", "*", "/", "//", "%", "**"})
 
     def __init__(self, *, autoescape: bool) -> None:
@@ -64,7 +85,7 @@ class Environment(ImmutableSandboxedEnvironment):
         self.globals.clear()
         self.globals["range"] = _bounded_range
         filters = {name: priced(function, FILTERS[name]) for name, function in all_filters().items()}
-        self.filters = filters | COUNTING_FILTERS
+        self.filters = filters | counting_filters(autoescape=autoescape)
         self.tests = {name: priced(function, TESTS.get(name, COMPARED)) for name, function in all_tests().items()}
 
     def outline(self, source: str) -> nodes.Template:
@@ -80,15 +101,22 @@ class Environment(ImmutableSandboxedEnvironment):
             _check(node, self)
         return tree
 
-    def counting(self, source: str) -> tuple[Any, int]:
-        """The compiled template, which spends from the budget it is rendered with, and what a rendering costs anyhow.
+    def counting(self, source: str) -> tuple[Rendering, int]:
+        """What renders a template, spending from the budget among its values, and what a rendering costs anyhow.
 
         Raises:
             TemplateSyntaxError: see :meth:`outline`.
         """
         tree = self.outline(source)
         units = count_work(tree, self)
-        return self.from_string(tree), units
+        root: Callable[[Context], Iterator[str]] = self.from_string(tree).root_render_func
+
+        def pieces(values: dict[str, Any]) -> Iterator[str]:
+            # What Template.generate does, but for copying the globals twice for each rendering, and its traceback in
+            # terms of the template, which nobody reads.
+            return root(new_context(self, None, {}, {**self.globals, **values}, shared=True))
+
+        return pieces, units
 
     def getattr(self, obj: Any, attribute: str) -> Any:
         """``order.items`` is the row's own ``items`` where it has one; only then a method."""
