@@ -1,6 +1,7 @@
 """The arguments of MAIL and RCPT (RFC 5321 §4.1.1.2, §4.1.1.3 and §4.1.2; parameters RFC 1870, 4954, 6152, 6531)."""
 
 import re
+from functools import lru_cache
 from typing import NamedTuple
 
 from mailwarren.sink import reply as replies
@@ -35,6 +36,8 @@ class Mailbox(NamedTuple):
     domain: bytes
 
 
+# Remembered, because one sender sends thousands of mails.
+@lru_cache(maxsize=1024)
 def parse_mail(argument: bytes, *, extended: bool) -> Sender | bytes:
     """Read what follows ``MAIL ``; ``extended``: the client said EHLO, so parameters are allowed.
 
@@ -64,9 +67,9 @@ def parse_rcpt(argument: bytes, *, utf8: bool) -> Mailbox | bytes:
     """
     if argument[:3].upper() != b"TO:":
         return replies.SYNTAX
-    if match := _POSTMASTER.fullmatch(argument, 3):
-        return replies.UNKNOWN_PARAMETER if match[2] else Mailbox(match[1], b"")
     match = _PATH.fullmatch(argument, 3)
+    if match is None and (postmaster := _POSTMASTER.fullmatch(argument, 3)):
+        return replies.UNKNOWN_PARAMETER if postmaster[2] else Mailbox(postmaster[1], b"")
     if match is None or match[1] is None or _too_long(match):
         return replies.BAD_RECIPIENT
     local, domain, parameters = match.groups()

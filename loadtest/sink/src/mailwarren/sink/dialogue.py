@@ -6,7 +6,7 @@ group leave in one write. A delayed reply holds everything behind it back.
 
 from mailwarren.sink import reply as replies
 from mailwarren.sink.address import parse_mail, parse_rcpt
-from mailwarren.sink.intake import Intake, MailData
+from mailwarren.sink.intake import TOO_LONG, Intake, MailData
 from mailwarren.sink.message import find_message_id, wire_faults
 from mailwarren.sink.outbox import Outbox, Wire
 from mailwarren.sink.receiver import Receiver
@@ -106,13 +106,13 @@ class Dialogue:
         line = self._intake.take_line(_AUTH_LIMIT if self._receiver.credentials else _COMMAND_LIMIT)
         if line is None:
             return False
-        if line.over:
+        if line is TOO_LONG:
             self._exchange = None
             self._misuse(replies.LINE_TOO_LONG)
         elif self._exchange:
-            self._authenticate(self._exchange, self._exchange.answer(line.text))
+            self._authenticate(self._exchange, self._exchange.answer(line))
         else:
-            verb, _, argument = line.text.partition(b" ")
+            verb, _, argument = line.partition(b" ")
             verb = verb.upper()
             if self._refused and verb != b"QUIT":
                 self._misuse(replies.ONLY_QUIT)

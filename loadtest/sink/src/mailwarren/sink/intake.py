@@ -11,6 +11,7 @@ HEAD = 65_536
 
 _END = b"\r\n.\r\n"
 _DOT_LINE = b"\r\n."
+_FEW = 1024
 
 
 class MailData(NamedTuple):
@@ -24,59 +25,74 @@ class MailData(NamedTuple):
     over: bool
 
 
-class Line(NamedTuple):
-    """A command line without its line end; ``over`` the limit its text is gone."""
-
-    text: bytes
-    over: bool = False
+TOO_LONG = b"\n"
+"""What ``Intake.take_line`` gives for a line over its limit; no line has an LF in it."""
 
 
 class Intake:
-    """Buffers what has arrived until a whole line, or the whole mail data, is there."""
+    """Buffers what has arrived until a whole line, or the whole mail data, is there.
 
-    __slots__ = ("_buffer", "_dropped", "_head", "_scanned", "_skipping")
+    Nearly always all that was there is taken before more arrives. So what arrives is not copied into a buffer of its
+    own but is the buffer, until some of it is left over.
+    """
+
+    __slots__ = ("_at", "_buffer", "_dropped", "_head", "_scanned", "_skipping")
 
     def __init__(self) -> None:
-        self._buffer = bytearray()
-        self._scanned = 0  # octets of the buffer that hold no end of data for sure
+        self._buffer: bytes | bytearray = b""
+        self._at = 0  # octets of the buffer that were taken
+        self._scanned = 0  # where in the buffer an end of data may begin at the earliest
         self._skipping = False  # inside a command line that is already too long
         self._head = b""
         self._dropped = 0  # octets of oversized data that were let go
 
     def __len__(self) -> int:
-        return len(self._buffer)
+        return len(self._buffer) - self._at
 
     def feed(self, data: bytes) -> None:
         """Add octets from the socket."""
+        if not self._buffer:
+            self._buffer = data
+            return
+        if self._at:
+            self._buffer = self._buffer[self._at :]
+            self._at = 0
+        if isinstance(self._buffer, bytes) and len(self._buffer) >= _FEW:
+            # To join bytes copies all of them, each time: that would be slow for a large mail in many pieces.
+            self._buffer = bytearray(self._buffer)
         self._buffer += data
 
     def clear(self) -> None:
         """Forget what was not taken yet (RFC 3207 §4.2: nothing from before TLS may count after it)."""
-        self._buffer.clear()
+        self._take(len(self._buffer))
         self._skipping = False
 
-    def take_line(self, limit: int) -> Line | None:
-        """The next command line, ended by LF or CRLF; ``None`` while it is not complete."""
-        buffer = self._buffer
-        end = buffer.find(b"\n")
+    def take_line(self, limit: int) -> bytes | None:
+        """The next command line, ended by LF or CRLF, without its end; ``None`` while it is not complete.
+
+        Of a line over ``limit`` octets, ``TOO_LONG`` is all there is.
+        """
+        buffer, at = self._buffer, self._at
+        end = buffer.find(b"\n", at)
         if end < 0:
-            if len(buffer) > limit:
+            if len(buffer) - at > limit:
                 self._skipping = True
-                buffer.clear()
+                self._take(len(buffer))
             return None
-        if self._skipping or end > limit:
+        if self._skipping or end - at > limit:
             self._skipping = False
-            del buffer[: end + 1]
-            return Line(b"", over=True)
-        line = bytes(buffer[:end])
-        del buffer[: end + 1]
-        return Line(line.removesuffix(b"\r"))
+            line = TOO_LONG
+        else:
+            line = bytes(buffer[at:end]).removesuffix(b"\r")
+        self._take(end + 1)
+        return line
 
     def begin_data(self) -> None:
         """The next octets are mail data."""
         # The CRLF of the DATA line also begins the first line of the data (RFC 5321 §4.1.1.4): with it in the
         # buffer, an empty mail and a stuffed first line need no case of their own.
-        self._buffer[:0] = b"\r\n"
+        self._buffer = b"\r\n" + self._buffer[self._at :]
+        self._at = 0
         self._scanned = 0
         self._head = b""
         self._dropped = 0
@@ -96,18 +112,29 @@ class Intake:
                 self._let_go(self._scanned)
             return None
         size = self._dropped + end  # the virtual CRLF in front stands for the real one before the dot
+        if size <= limit and buffer.find(_DOT_LINE, 0, end) < 0:
+            content = bytes(buffer[2 : end + 2])
+            self._take(end + len(_END))
+            return MailData(content, len(content), over=False)
         over = size > limit
         wire = self._head or bytes(buffer[: end + 2])
-        del buffer[: end + len(_END)]
+        self._take(end + len(_END))
         if over:
             wire = wire[: HEAD + 2]
         # Taken away after the cut, so that the head does not depend on how much was seen at once.
         content = (wire.replace(_DOT_LINE, b"\r\n") if _DOT_LINE in wire else wire)[2:]
         return MailData(content, size if over else len(content), over)
 
+    def _take(self, end: int) -> None:
+        if end == len(self._buffer):
+            self._buffer = b""
+            self._at = 0
+        else:
+            self._at = end
+
     def _let_go(self, count: int) -> None:
         if not self._head:
             self._head = bytes(self._buffer[: HEAD + 2])
         self._dropped += count
-        del self._buffer[:count]
+        self._buffer = self._buffer[count:]
         self._scanned = 0

@@ -10,7 +10,8 @@ import msgspec
 
 from mailwarren.sink.intake import HEAD
 
-_MESSAGE_ID = re.compile(rb"^message-id[ \t]*:((?:[^\r\n]|\r?\n[ \t])*)", re.IGNORECASE | re.MULTILINE)
+_NAME = b"\nmessage-id"
+_MESSAGE_ID = re.compile(rb"message-id[ \t]*:([^\r\n]*(?:\r?\n[ \t][^\r\n]*)*)", re.IGNORECASE)
 _LONGEST_ID = 998  # a line of a mail (RFC 5322 §2.1.1); what is longer would only fill the memory
 _LONGEST_LINE = 998
 
@@ -42,13 +43,20 @@ def find_message_id(content: bytes) -> bytes:
     end = content.find(b"\r\n\r\n", 0, HEAD)
     if content.startswith(b"\r\n"):
         return b""
-    match = _MESSAGE_ID.search(content, 0, end if end >= 0 else min(len(content), HEAD))
-    if match is None:
-        return b""
-    value = match[1]
-    if b"\n" in value:
-        value = value.replace(b"\r", b"").replace(b"\n", b"")
-    return value.strip()[:_LONGEST_ID]
+    if end < 0:
+        end = min(len(content), HEAD)
+    # bytes.find is many times faster than a pattern that ignores the case. With the line end in front of them, names
+    # of the first line and of the others are found alike, and at the place that they have in the content.
+    lines = b"\n" + content[:end].lower()
+    at = lines.find(_NAME)
+    while at >= 0:
+        if match := _MESSAGE_ID.match(content, at, end):
+            value = match[1]
+            if b"\n" in value:
+                value = value.replace(b"\r", b"").replace(b"\n", b"")
+            return value.strip()[:_LONGEST_ID]
+        at = lines.find(_NAME, at + 1)
+    return b""
 
 
 def wire_faults(content: bytes, *, eight_bit: bool) -> tuple[str, ...]:
@@ -62,13 +70,16 @@ def wire_faults(content: bytes, *, eight_bit: bool) -> tuple[str, ...]:
         names out of ``bare_newline``, ``bare_return``, ``long_line``, ``nul``, ``undeclared_8bit``.
     """
     faults = []
-    pairs = content.count(b"\r\n")
-    if content.count(b"\n") != pairs:
-        faults.append("bare_newline")
-    if content.count(b"\r") != pairs:
-        faults.append("bare_return")
-    if max(map(len, content.split(b"\r\n"))) > _LONGEST_LINE:
-        faults.append("long_line")
+    # A CR, an LF and a CRLF all end a line here: only where each is a CRLF do the ends have two octets each.
+    lengths = list(map(len, content.splitlines()))
+    if sum(lengths) + 2 * len(lengths) != len(content) or max(lengths, default=0) > _LONGEST_LINE:
+        pairs = content.count(b"\r\n")
+        if content.count(b"\n") != pairs:
+            faults.append("bare_newline")
+        if content.count(b"\r") != pairs:
+            faults.append("bare_return")
+        if max(map(len, content.split(b"\r\n"))) > _LONGEST_LINE:
+            faults.append("long_line")
     if b"\0" in content:
         faults.append("nul")
     if not eight_bit and not content.isascii():

@@ -138,6 +138,8 @@ class Policy:
 
     def data(self, recipients: Sequence[Recipient]) -> Verdict:
         """For DATA. ``cut`` without a reply: go on, and cut the connection when the first octets of data came."""
+        if not self._roles:
+            return GO_ON
         delay = max((r.role.latency for r in recipients if r.role), default=0.0)
         for recipient in recipients:
             if role := recipient.role:
@@ -152,6 +154,8 @@ class Policy:
 
         There is one reply for all: the first recipient whose persona has something to say decides.
         """
+        if not self._roles:
+            return GO_ON
         delay = 0.0
         decided: Verdict | None = None
         for recipient in recipients:

@@ -51,14 +51,6 @@ class Pair(NamedTuple):
     unanswered: int
 
 
-class _Copies(NamedTuple):
-    accepted: int
-    unanswered: int
-
-
-_NONE = _Copies(0, 0)
-
-
 class Records:
     """Append-only columns of records, and the count of copies of each pair."""
 
@@ -71,9 +63,9 @@ class Records:
         self._mail = array("I")
         self._connection = array("I")
         self._port = array("H")
-        self._copies: dict[bytes, _Copies] = {}
-        # A million pairs share a handful of counts: without this each would carry a tuple of its own.
-        self._shared: dict[_Copies, _Copies] = {}
+        # Two counts of each pair, for in the end a million pairs have one of them at nought: those need no place.
+        self._accepted: dict[bytes, int] = {}
+        self._unanswered: dict[bytes, int] = {}
         self.unique = 0
         """Pairs with at least one accepted copy."""
 
@@ -104,8 +96,8 @@ class Records:
         self._connection.append(connection)
         self._port.append(port)
         if code == 250:  # noqa: PLR2004
-            accepted, unanswered = self._copies.get(key, _NONE)
-            self._set(key, accepted, unanswered + 1)
+            self._accepted.setdefault(key, 0)
+            self._unanswered[key] = self._unanswered.get(key, 0) + 1
         return len(self._keys) - 1
 
     def answered(self, n: int, at: float) -> int:
@@ -114,9 +106,11 @@ class Records:
         code = self._code[n]
         if code == 250:  # noqa: PLR2004
             key = self._keys[n]
-            accepted, unanswered = self._copies[key]
+            accepted = self._accepted[key]
             self.unique += accepted == 0
-            self._set(key, accepted + 1, unanswered - 1)
+            self._accepted[key] = accepted + 1
+            if left := self._unanswered.pop(key) - 1:
+                self._unanswered[key] = left
         return code
 
     def answered_at(self, n: int) -> float | None:
@@ -134,17 +128,12 @@ class Records:
 
     def pair_keys(self) -> list[bytes]:
         """A snapshot of all pairs that have a copy, for ``pair``."""
-        return list(self._copies)
+        return list(self._accepted)
 
     def pair(self, key: bytes) -> Pair:
         """The copies of one pair, by its key."""
         message_id, _, rcpt = key.rpartition(b"\0")
-        accepted, unanswered = self._copies.get(key, _NONE)
-        return Pair(as_text(message_id), as_text(rcpt), accepted, unanswered)
-
-    def _set(self, key: bytes, accepted: int, unanswered: int) -> None:
-        copies = _Copies(accepted, unanswered)
-        self._copies[key] = self._shared.setdefault(copies, copies)
+        return Pair(as_text(message_id), as_text(rcpt), self._accepted.get(key, 0), self._unanswered.get(key, 0))
 
     def _record(self, n: int) -> Record:
         message_id, _, rcpt = self._keys[n].rpartition(b"\0")
