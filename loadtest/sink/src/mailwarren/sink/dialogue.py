@@ -4,11 +4,14 @@ Commands are answered strictly in their order. What arrives together is answered
 group leave in one write. A delayed reply holds everything behind it back.
 """
 
+import re
+
 from mailwarren.sink import reply as replies
 from mailwarren.sink.address import parse_mail, parse_rcpt
 from mailwarren.sink.intake import TOO_LONG, Intake, MailData
 from mailwarren.sink.message import find_message_id, wire_faults
 from mailwarren.sink.outbox import Outbox, Wire
+from mailwarren.sink.policy import Recipient
 from mailwarren.sink.receiver import Receiver
 from mailwarren.sink.sasl import Exchange
 from mailwarren.sink.script import Stage
@@ -17,6 +20,9 @@ from mailwarren.sink.transaction import Transaction
 
 _COMMAND_LIMIT = 2048  # RFC 5321 §4.5.3.1.4 asks for 512 and more for each extension
 _AUTH_LIMIT = 12_288  # RFC 4954 §4
+
+_GROUP = re.compile(rb"MAIL ([^\r\n]*)\r\nRCPT ([^\r\n]*)\r\nDATA\r\n")
+_GROUP_TAKEN = replies.SENDER_OK + replies.RECIPIENT_OK + replies.GO_AHEAD
 
 
 class Dialogue:
@@ -98,9 +104,35 @@ class Dialogue:
         outbox = self._outbox
         while not outbox.holds and not outbox.ended:
             receiving = self._receiving
-            if not (self._take_line() if receiving is None else self._take_data(receiving)):
+            if receiving is None:
+                taken = self._take_group() or self._take_line()
+            else:
+                taken = self._take_data(receiving)
+            if not taken:
                 break
         outbox.flush()
+
+    def _take_group(self) -> bool:
+        # A mail's three commands at once, for a third of what they cost one by one. Only where each would be taken
+        # without delay: for all else there is one way, command by command.
+        policy = self._receiver.policy
+        if self._transaction or self._exchange or not (self._extended and self._may_send and policy.takes_all):
+            return False
+        group = self._intake.match(_GROUP, _COMMAND_LIMIT)
+        if group is None:
+            return False
+        sender = parse_mail(group[1].rstrip(), extended=True)
+        if isinstance(sender, bytes) or sender.size > policy.script.size_limit:
+            return False
+        mailbox = parse_rcpt(group[2].rstrip(), utf8=sender.utf8)
+        if isinstance(mailbox, bytes):
+            return False
+        self._intake.take(group)
+        self._mail_refused = False
+        self._receiving = Transaction(sender, policy, [Recipient(mailbox.address, mailbox.domain)])
+        self._intake.begin_data()
+        self._outbox.say(_GROUP_TAKEN)
+        return True
 
     def _take_line(self) -> bool:
         line = self._intake.take_line(_AUTH_LIMIT if self._receiver.credentials else _COMMAND_LIMIT)

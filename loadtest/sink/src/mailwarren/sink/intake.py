@@ -4,6 +4,7 @@ Whatever the cuts, the same octets give the same lines and the same data, and th
 the limits, not by the client.
 """
 
+import re
 from typing import NamedTuple
 
 HEAD = 65_536
@@ -86,6 +87,17 @@ class Intake:
             line = bytes(buffer[at:end]).removesuffix(b"\r")
         self._take(end + 1)
         return line
+
+    def match(self, pattern: re.Pattern[bytes], limit: int) -> re.Match[bytes] | None:
+        """Whether what comes next are whole lines that match, of ``limit`` octets at most together; for ``take``."""
+        # A match keeps hold of its text, and a bytearray that is held can't grow.
+        if self._skipping or isinstance(self._buffer, bytearray):
+            return None
+        return pattern.match(self._buffer, self._at, self._at + limit)
+
+    def take(self, match: re.Match[bytes]) -> None:
+        """Take what ``match`` found."""
+        self._take(match.end())
 
     def begin_data(self) -> None:
         """The next octets are mail data."""

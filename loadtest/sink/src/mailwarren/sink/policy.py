@@ -109,6 +109,8 @@ class Policy:
         self._role_of: dict[bytes, _Role | None] = {}
         self._attempts: dict[bytes, int] = {}
         self._first_tries: dict[bytes, float] = {}
+        self.takes_all = not self._roles
+        """There is no persona: every command and mail is taken at once."""
         self.latency = self._everyone.latency if self._everyone else 0.0
         """Seconds before a reply that no recipient's persona speaks: greeting, EHLO, MAIL, RSET and the like."""
 
@@ -138,7 +140,7 @@ class Policy:
 
     def data(self, recipients: Sequence[Recipient]) -> Verdict:
         """For DATA. ``cut`` without a reply: go on, and cut the connection when the first octets of data came."""
-        if not self._roles:
+        if self.takes_all:
             return GO_ON
         delay = max((r.role.latency for r in recipients if r.role), default=0.0)
         for recipient in recipients:
@@ -154,7 +156,7 @@ class Policy:
 
         There is one reply for all: the first recipient whose persona has something to say decides.
         """
-        if not self._roles:
+        if self.takes_all:
             return GO_ON
         delay = 0.0
         decided: Verdict | None = None

@@ -9,12 +9,12 @@ class Transaction:
 
     __slots__ = ("cut", "eight_bit", "policy", "recipients", "sender", "utf8")
 
-    def __init__(self, sender: Sender, policy: Policy) -> None:
+    def __init__(self, sender: Sender, policy: Policy, recipients: list[Recipient] | None = None) -> None:
         self.sender = sender.address
         self.policy = policy
         self.utf8 = sender.utf8
         self.eight_bit = sender.eight_bit or sender.utf8
-        self.recipients: list[Recipient] = []
+        self.recipients = recipients or []
         self.cut = False
         """The script cuts the connection as soon as data comes."""
 
