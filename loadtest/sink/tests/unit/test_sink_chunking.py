@@ -71,6 +71,48 @@ def test_octet_by_octet_gives_the_same_result(converse: Converse, stream: bytes)
     assert outcome(whole) == outcome(single)
 
 
+senders = st.sampled_from(
+    [
+        b"FROM:<a@x.test>", b"FROM:<>", b"FROM:<a@x.test> SIZE=301", b"FROM:<a@x.test> SIZE=30 BODY=8BITMIME ",
+        b"FROM:<\xe9@x.test>", "FROM:<é@x.test> SMTPUTF8".encode(), b"FROM:<a@x.test> FOO", b"FROM: <a@x.test>", b"",
+        b"from:<a@x>", b" FROM:<a@x.test>", b"FROM:<" + b"a" * 2100 + b">",
+    ]
+)  # fmt: skip
+receivers = st.sampled_from(
+    [
+        b"TO:<u@ok.test>", b"TO:<u@OK.test>", b"TO:<Postmaster>", b"TO:<>", "TO:<é@ök.test>".encode(),
+        b"TO:<u@ok.test> NOTIFY=NEVER", b"TO:<u@ok.test>\r", b"to:<u@ok.test>  ",
+    ]
+)  # fmt: skip
+ends = st.sampled_from([b"\r\n", b"\n", b" \r\n"])
+whole_groups = st.just(MAIL + b"RCPT TO:<u@ok.test>\r\nDATA\r\n")
+odd_groups = st.tuples(senders, ends, receivers, ends, st.sampled_from([b"DATA", b"data", b"DATA x"]), ends).map(
+    lambda it: b"MAIL " + it[0] + it[1] + b"RCPT " + it[2] + it[3] + it[4] + it[5]
+)
+groups = st.tuples(st.one_of(whole_groups, odd_groups), bodies).map(b"".join)
+hellos = st.sampled_from([b"EHLO x\r\n", b"HELO x\r\n", b"", b"AUTH PLAIN AGpvZQBzZWNyZXQ=\r\n", b"AUTH PLAIN\r\n"])
+plain_streams = st.tuples(hellos, st.lists(st.one_of(groups, groups, oddities, hellos), max_size=6)).map(
+    lambda it: it[0] + b"".join(it[1])
+)
+
+
+@settings(max_examples=400, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(plain_streams, st.booleans())
+@example(b"EHLO x\r\n" + MAIL + MAIL + b"RCPT TO:<u@ok.test>\r\nDATA\r\n", False)
+@example(b"EHLO x\r\nAUTH PLAIN\r\n" + MAIL + b"RCPT TO:<u@ok.test>\r\nDATA\r\n", True)
+@example(b"EHLO x\r\nMAIL FROM:<> SIZE=301\r\nRCPT TO:<u@ok.test>\r\nDATA\r\n.\r\n", False)
+def test_a_group_that_is_taken_at_once_is_what_its_commands_are(
+    converse: Converse, stream: bytes, guarded: bool
+) -> None:
+    """No persona stands against anything here; octet by octet, each command comes alone."""
+    credentials = (b"joe", b"secret") if guarded else None
+    whole, single = [converse({"size_limit": 300}, hello=False, credentials=credentials) for _ in range(2)]
+    whole.feed(stream)
+    for at in range(len(stream)):
+        single.feed(stream[at : at + 1])
+    assert outcome(whole) == outcome(single)
+
+
 @settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(st.lists(st.one_of(fragments, st.binary(max_size=30)), max_size=30).map(b"".join))
 def test_what_a_client_stuffs_arrives_as_it_was(converse: Converse, content: bytes) -> None:

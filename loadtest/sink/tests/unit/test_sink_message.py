@@ -1,5 +1,6 @@
 """Reading mails: Message-ID, subject, bodies; and what is kept of them."""
 
+import re
 from email.message import EmailMessage
 from email.policy import SMTP
 
@@ -32,6 +33,46 @@ def test_the_message_id_is_found_in_the_header_only(content: bytes, message_id: 
 
 def test_an_endless_message_id_is_cut() -> None:
     assert len(find_message_id(b"Message-ID: <" + b"x" * 50_000 + b">\r\n\r\n")) == 998
+
+
+header_pieces = st.sampled_from(
+    [
+        b"Message-ID",
+        b"message-id",
+        b"X-Message-Id",
+        b":",
+        b": <1@x>",
+        b" ",
+        b"\t",
+        b"\r\n",
+        b"\n",
+        b"\r",
+        b"\r\n ",
+        b"a",
+    ]
+)
+
+
+@given(st.lists(header_pieces, max_size=20).map(b"".join))
+def test_the_message_id_is_what_a_pattern_for_the_whole_field_finds(content: bytes) -> None:
+    pattern = rb"^message-id[ \t]*:((?:[^\r\n]|\r?\n[ \t])*)"
+    head = b"" if content.startswith(b"\r\n") else content.partition(b"\r\n\r\n")[0]
+    match = re.search(pattern, head, re.IGNORECASE | re.MULTILINE)
+    assert find_message_id(content) == (re.sub(rb"[\r\n]", b"", match[1]).strip() if match else b"")
+
+
+@given(
+    st.lists(st.sampled_from([b"\r\n", b"\r\n", b"\n", b"\r", b"x", b"\x0b\x0c\x85\x1c", b"y" * 998]), max_size=12).map(
+        b"".join
+    )
+)
+def test_line_ends_and_long_lines_are_counted_right(content: bytes) -> None:
+    expected = {
+        "bare_newline": bool(re.search(rb"(?<!\r)\n", content)),
+        "bare_return": bool(re.search(rb"\r(?!\n)", content)),
+        "long_line": any(len(line) > 998 for line in content.split(b"\r\n")),
+    }
+    assert {name for name, is_so in expected.items() if is_so} == set(wire_faults(content, eight_bit=True))
 
 
 @given(st.binary(max_size=200))

@@ -104,19 +104,18 @@ class Dialogue:
         outbox = self._outbox
         while not outbox.holds and not outbox.ended:
             receiving = self._receiving
-            if receiving is None:
-                taken = self._take_group() or self._take_line()
-            else:
-                taken = self._take_data(receiving)
-            if not taken:
+            if not (self._take_command() if receiving is None else self._take_data(receiving)):
                 break
         outbox.flush()
 
+    def _take_command(self) -> bool:
+        return self._take_group() or self._take_line()
+
     def _take_group(self) -> bool:
         # A mail's three commands at once, for a third of what they cost one by one. Only where each would be taken
-        # without delay: for all else there is one way, command by command.
+        # without delay: for all else there is one way, command by command. (Inside an AUTH exchange nobody may send.)
         policy = self._receiver.policy
-        if self._transaction or self._exchange or not (self._extended and self._may_send and policy.takes_all):
+        if self._transaction or not (self._extended and self._may_send and policy.takes_all):
             return False
         group = self._intake.match(_GROUP, _COMMAND_LIMIT)
         if group is None:
@@ -189,7 +188,9 @@ class Dialogue:
                 self._misuse(replies.UNKNOWN_COMMAND)
 
     def _take_data(self, transaction: Transaction) -> bool:
-        if transaction.cut and self._intake.has_data:
+        if not self._intake.has_data:
+            return False
+        if transaction.cut:
             self._store.drop_mid_data(transaction.recipients)
             self._outbox.cut()
             return False

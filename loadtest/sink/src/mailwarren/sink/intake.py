@@ -5,7 +5,8 @@ the limits, not by the client.
 """
 
 import re
-from typing import NamedTuple
+
+import msgspec
 
 HEAD = 65_536
 """Octets kept of a mail that is over its size limit, and the part of any mail in which its header is looked for."""
@@ -15,7 +16,7 @@ _DOT_LINE = b"\r\n."
 _FEW = 1024
 
 
-class MailData(NamedTuple):
+class MailData(msgspec.Struct, frozen=True, gc=False):
     """Mail data up to its final dot, dots unstuffed: of a mail over the limit the first ``HEAD`` octets only.
 
     ``size`` counts octets without the final dot line; without stuffed dots too, unless ``over`` the limit.

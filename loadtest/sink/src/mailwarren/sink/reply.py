@@ -1,6 +1,10 @@
 """Replies as they go over the wire (RFC 5321 §4.2, enhanced codes RFC 2034)."""
 
+from functools import lru_cache
 
+
+# Remembered, because every connection begins with the same two.
+@lru_cache(maxsize=256)
 def reply(code: int, text: str, enhanced: str | None = None) -> bytes:
     """One reply, with a line for each line of ``text``: ``code[-]enhanced text CRLF``."""
     lines = text.split("\n")

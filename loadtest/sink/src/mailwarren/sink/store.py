@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import msgspec
 
@@ -73,7 +72,7 @@ class Stats(msgspec.Struct, frozen=True, kw_only=True):
     faults: dict[str, int]
 
 
-class Ticket(NamedTuple):
+class Ticket(msgspec.Struct, frozen=True, gc=False):
     """The records of one final dot, to be answered or lost once; ``epoch`` tells a store that was emptied meanwhile."""
 
     epoch: int
@@ -82,7 +81,7 @@ class Ticket(NamedTuple):
     domains: tuple[bytes, ...]
 
 
-class Delivery(NamedTuple):
+class Delivery(msgspec.Struct, frozen=True, gc=False):
     """A mail at its final dot, as the dialogue hands it over; ``content`` is the raw mail, ``size`` its octets."""
 
     sender: bytes
