@@ -14,7 +14,8 @@ import aio_pika
 import aiormq
 import structlog
 from aiormq.channel import Channel as RawChannel
-from pamqp.commands import Basic
+
+from mailwarren.runtime.bursts import Bursts, ChannelEnded, NotSent
 
 log = structlog.get_logger()
 
@@ -176,36 +177,38 @@ def _with_heartbeat(url: str) -> str:
 class Publisher:
     """Confirmed publishes over one channel of a link.
 
-    Any number of publishes may wait for their confirms side by side: they share the broker's round of fsyncs. Bodies
-    are persistent (``delivery_mode=2``) JSON.
+    Any number of publishes may wait for their confirms side by side: they share the broker's round of fsyncs, and those
+    of one turn of the loop share a write. Bodies are persistent (``delivery_mode=2``) JSON.
     """
 
     def __init__(self, link: Link) -> None:
         self._link = link
         self._connection: aio_pika.abc.AbstractConnection | None = None
-        self._channel: RawChannel | None = None
+        self._bursts: Bursts | None = None
         self._opening = asyncio.Lock()
         link.on_up(self._open)
 
     async def _open(self, connection: aio_pika.abc.AbstractConnection) -> None:
         channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
         self._connection = connection
-        self._channel = cast("RawChannel", await channel.get_underlay_channel())
+        self._bursts = Bursts(cast("RawChannel", await channel.get_underlay_channel()))
 
-    async def _usable(self) -> RawChannel:
+    @property
+    def _usable(self) -> Bursts | None:
+        return self._bursts if self.ready and self._bursts is not None and not self._bursts.ended else None
+
+    async def _reopened(self) -> Bursts:
         """The channel; opened again when the broker closed it, as it does for an exchange that does not exist."""
-        if self.ready and self._channel is not None and not self._channel.is_closed:
-            return self._channel
         async with self._opening:
-            if self.ready and self._connection is not None and (self._channel is None or self._channel.is_closed):
+            if self.ready and self._connection is not None and self._usable is None:
                 try:
                     async with asyncio.timeout(CONFIRM_TIMEOUT):
                         await self._open(self._connection)
                 except _LOST as error:
                     raise NotConnected(f"no channel: {type(error).__name__} {error}") from error
-        if not self.ready or self._channel is None or self._channel.is_closed:
+        if (bursts := self._usable) is None:
             raise NotConnected("no connection to the broker, or it blocks publishers")
-        return self._channel
+        return bursts
 
     @property
     def ready(self) -> bool:
@@ -220,7 +223,7 @@ class Publisher:
         headers: dict[str, Any],
         *,
         mandatory: bool = True,
-        timeout: float = CONFIRM_TIMEOUT,  # noqa: ASYNC109 - one timer inside aiormq instead of two
+        timeout: float = CONFIRM_TIMEOUT,  # noqa: ASYNC109 - one timer instead of a context manager for each
     ) -> None:
         """Return when the broker has confirmed the message to all queues that it went to.
 
@@ -230,31 +233,14 @@ class Publisher:
             Nacked: at least one queue refused it.
             Unknown: no confirm came within ``timeout`` seconds, or the connection was lost.
         """
-        channel = await self._usable()
-        properties = Basic.Properties(
-            content_type="application/json", content_encoding="utf-8", delivery_mode=2, headers=headers
-        )
+        bursts = self._usable or await self._reopened()
         try:
-            await channel.basic_publish(
-                body,
-                exchange=exchange,
-                routing_key=routing_key,
-                properties=properties,
-                mandatory=mandatory,
-                timeout=timeout,
-                wait=False,
-            )
+            await bursts.publish((exchange, routing_key, mandatory), headers, body, timeout)
+        except NotSent as error:
+            raise NotConnected(f"{routing_key} was not sent: {error}") from error
         except aiormq.exceptions.PublishError as error:
             raise Unroutable(f"{exchange} has no queue for {routing_key}") from error
         except aiormq.exceptions.DeliveryError as error:
             raise Nacked(f"the broker refused {routing_key}") from error
-        except (*_LOST, asyncio.CancelledError) as error:
-            if isinstance(error, asyncio.CancelledError) and _cancelled_from_outside():
-                raise
+        except (ChannelEnded, TimeoutError) as error:
             raise Unknown(f"no confirm for {routing_key}: {type(error).__name__} {error}") from error
-
-
-def _cancelled_from_outside() -> bool:
-    # A closing channel cancels its pending confirms; only a cancel of our own task counts as one.
-    task = asyncio.current_task()
-    return bool(task and task.cancelling())
