@@ -10,7 +10,8 @@ DOMAIN_MAP_VERSION = 1
 HASHED = 8
 
 PROVIDERS = ("google", "microsoft", "yahoo", "apple")
-SHARDS: tuple[str, ...] = (*PROVIDERS, *(f"h{n}" for n in range(HASHED)))
+_HASHED_SHARDS = tuple(f"h{n}" for n in range(HASHED))
+SHARDS: tuple[str, ...] = (*PROVIDERS, *_HASHED_SHARDS)
 
 _PROVIDER_OF: dict[str, str] = {
     **dict.fromkeys(("gmail.com", "googlemail.com"), "google"),
@@ -35,4 +36,4 @@ _PROVIDER_OF: dict[str, str] = {
 
 def shard_of(domain: str) -> str:
     """The shard of a recipient domain (lower case, A-label form): a provider's name or ``h0`` to ``h7``."""
-    return _PROVIDER_OF.get(domain) or f"h{crc32(domain.encode()) % HASHED}"
+    return _PROVIDER_OF.get(domain) or _HASHED_SHARDS[crc32(domain.encode()) % HASHED]

@@ -22,6 +22,7 @@ from uuid import UUID
 import structlog
 
 from mailwarren.contracts.ids import new_id, nth_id
+from mailwarren.contracts.lanes import Lane
 from mailwarren.contracts.routing import domain_of
 from mailwarren.contracts.shards import shard_of
 from mailwarren.ingest.adapters.broker import Broker, Said
@@ -212,15 +213,19 @@ class Submit:
 
     def _check_room(self, work: _Work) -> None:
         state = self._depths.state
-        known: dict[tuple[str, str], Full | None] = {}
+        lane: Lane | None = None
+        known: dict[str, Full | None] = {}
         refused: dict[int, str] = {}
         full: Full | None = None
         for numbered in work.emails:
-            for recipient in numbered.email.recipients:
-                lane, shard = numbered.email.lane, shard_of(domain_of(recipient.address))
-                if (lane, shard) not in known:
-                    known[lane, shard] = room_for(lane, shard, state, self._marks)
-                if found := known[lane, shard]:
+            email = numbered.email
+            if email.lane is not lane:  # once in a bulk call
+                lane, known = email.lane, {}
+            for recipient in email.recipients:
+                shard = shard_of(domain_of(recipient.address))
+                if shard not in known:
+                    known[shard] = room_for(lane, shard, state, self._marks)
+                if found := known[shard]:
                     full = found
                     refused[numbered.index] = f"{found.message} Send this one again later."
         if full is None:

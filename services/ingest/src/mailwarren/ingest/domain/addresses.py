@@ -6,10 +6,10 @@ domains (``.test``, ``.local``) are for the operator to know.
 """
 
 import re
-from dataclasses import dataclass
 from functools import cache
 
 import email_validator
+import msgspec
 
 MAX_NAME = 256
 """Characters of a display name."""
@@ -34,8 +34,7 @@ class InvalidAddress(ValueError):
     """Not an address that mail can be sent to; the text says why."""
 
 
-@dataclass(frozen=True, slots=True)
-class Mailbox:
+class Mailbox(msgspec.Struct, frozen=True, gc=False):
     """A display name (may be empty) and an address whose domain is lower case A-labels."""
 
     name: str
@@ -62,6 +61,8 @@ def parse_mailbox(value: str) -> Mailbox:
     Raises:
         InvalidAddress: it is none of these.
     """
+    if len(value) <= MAX_PLAIN and (plain := _PLAIN.fullmatch(value)):
+        return Mailbox("", value[: plain.start(1)] + plain[1].lower())
     value = _clean(value)
     if "<" not in value:
         return Mailbox("", _address(value))

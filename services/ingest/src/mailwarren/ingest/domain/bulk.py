@@ -36,14 +36,22 @@ SUBJECTS_WORK = 500_000_000
 """Units of template work (about half a second) that the subjects of one call may take together. Each row has an equal
 share, so that none can use up another's."""
 
+_row = msgspec.json.Decoder(RecipientBody)
+_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
 
 @dataclass(frozen=True, slots=True)
 class BulkMail:
-    """What all rows of a bulk call share. ``subject_work``: units that rendering the subject of one may take."""
+    """What all rows of a bulk call share.
+
+    ``required`` are the variables that the template needs; ``nested``: some of them are attributes (``user.name``).
+    ``subject_work``: units that rendering the subject of one row may take.
+    """
 
     content: Content
     sender_domain: str
     required: frozenset[str]
+    nested: bool
     lane: Lane
     expires_at: float | None
     on_unknown: OnUnknown
@@ -63,10 +71,12 @@ def validate_bulk(body: BulkBody) -> BulkMail:
         raise invalid(f"Too many recipients: {len(body.recipients)} rows, {MAX_ROWS} are possible in one call.")
     sender = check_mailbox(body.from_, "from")
     content = check_content(body, sender, Syntax.TEMPLATE)
+    required = _required(content)
     return BulkMail(
         content=content,
         sender_domain=sender.domain,
-        required=_required(content),
+        required=required,
+        nested=any("." in name for name in required),
         lane=body.priority or Lane.BULK,
         expires_at=body.expires_at.timestamp() if body.expires_at else None,
         on_unknown=body.on_unknown or OnUnknown.RESEND,
@@ -82,17 +92,27 @@ def validate_row(mail: BulkMail, index: int, raw: msgspec.Raw) -> SendEmail:
         Refusal: what is wrong with this row.
     """
     field = f"recipients[{index}]"
-    if len(memoryview(raw)) > MAX_ROW:
+    text = bytes(raw)
+    if len(text) > MAX_ROW:
         raise invalid(f"Invalid `{field}`: the row is larger than {MAX_ROW} bytes.")
-    row = decode(raw, RecipientBody, where=f"{field}.", what=f"`{field}`")
-    box = check_mailbox(row.to, f"{field}.to")
+    try:
+        row = _row.decode(text)
+    except _UNREADABLE:
+        row = decode(text, RecipientBody, where=f"{field}.", what=f"`{field}`")  # again, for the words
+    box = check_mailbox(row.to, field, ".to")
     variables = row.variables or {}
-    _check_variables(variables, f"{field}.variables", MAX_DEPTH)
-    if absent := missing_variables(mail.required, variables):
+    if _suspicious(text):
+        _check_variables(variables, f"{field}.variables", MAX_DEPTH)
+    # One comparison where it can decide; which names are missing, or are attributes, takes a look at each.
+    if (mail.nested or not mail.required <= variables.keys()) and (
+        absent := missing_variables(mail.required, variables)
+    ):
         names = ", ".join(f"`{name}`" for name in absent)
         raise missing(f"Missing variables in `{field}.variables`: the template needs {names}.")
     _check_subject(mail, variables, field)
-    metadata = mail.metadata | check_metadata(row.metadata, f"{field}.metadata")
+    metadata = mail.metadata
+    if row.metadata:
+        metadata = metadata | check_metadata(row.metadata, f"{field}.metadata")
     recipient = Recipient(box.address, box.text(), variables=variables, metadata=metadata)
     return SendEmail(mail.content, mail.sender_domain, (recipient,), mail.lane, mail.expires_at, mail.on_unknown)
 
@@ -115,6 +135,11 @@ def _check_subject(mail: BulkMail, variables: Mapping[str, Any], field: str) -> 
         check_value(render(subject, variables, html=False, work=mail.subject_work), f"{field} (rendered subject)")
     except TemplateProblem as error:
         raise invalid(f"Invalid `{field}`: the subject cannot be rendered: {error}.") from error
+
+
+def _suspicious(row: bytes) -> bool:
+    """Whether variables may hold what :func:`_check_variables` refuses: few rows spell a NUL or have many brackets."""
+    return b"\\u0000" in row or row.count(b"{") + row.count(b"[") > MAX_DEPTH
 
 
 def _check_variables(value: Any, field: str, depth: int) -> None:

@@ -1,26 +1,29 @@
-"""What a call asks to send, after validation: values that can be cut into parcels as they are."""
+"""What a call asks to send, after validation: values that can be cut into parcels as they are.
 
-from dataclasses import dataclass, field
+They are msgspec's Structs although nothing encodes them: a bulk call makes 30,000 of them, and a frozen dataclass takes
+five times as long to make. ``gc=False`` because they are in no cycle, and a collection would visit them all.
+"""
+
 from typing import Any
 from uuid import UUID
+
+import msgspec
 
 from mailwarren.contracts.lanes import Lane
 from mailwarren.contracts.parcel import Content, OnUnknown, Role
 
 
-@dataclass(frozen=True, slots=True)
-class Recipient:
+class Recipient(msgspec.Struct, frozen=True, gc=False):
     """One address of an email. ``address`` is the envelope's, ``mailbox`` the header's."""
 
     address: str
     mailbox: str
     role: Role = Role.TO
-    variables: dict[str, Any] = field(default_factory=dict)
-    metadata: dict[str, str] = field(default_factory=dict)
+    variables: dict[str, Any] = {}
+    metadata: dict[str, str] = {}
 
 
-@dataclass(frozen=True, slots=True)
-class SendEmail:
+class SendEmail(msgspec.Struct, frozen=True, gc=False):
     """One email, checked. Each address occurs once. ``expires_at`` is Unix seconds.
 
     The rows of a bulk call are emails of one recipient each that share one ``content`` object.
@@ -34,8 +37,7 @@ class SendEmail:
     on_unknown: OnUnknown = OnUnknown.RESEND
 
 
-@dataclass(frozen=True, slots=True)
-class Numbered:
+class Numbered(msgspec.Struct, frozen=True, gc=False):
     """An email with the place it had in the request and the id that it will be known by."""
 
     index: int
@@ -43,8 +45,7 @@ class Numbered:
     email: SendEmail
 
 
-@dataclass(frozen=True, slots=True)
-class RowError:
+class RowError(msgspec.Struct, frozen=True):
     """Why the row at ``index`` was not accepted."""
 
     index: int

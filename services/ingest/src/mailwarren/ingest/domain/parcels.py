@@ -49,16 +49,24 @@ def plan_parcels(
         suppressed: lower-case addresses that are recorded and not sent.
         new_id: makes the parcels' own ids.
     """
-    groups: dict[tuple[str, int, str], list[tuple[Numbered, Recipient]]] = {}
+    groups: dict[tuple[str, int], dict[str, list[tuple[Numbered, Recipient]]]] = {}
+    shards: dict[str, list[tuple[Numbered, Recipient]]] = {}
+    before: SendEmail | None = None
     for numbered in emails:
         email = numbered.email
+        if before is None or email.content is not before.content or email.lane is not before.lane:
+            shards = groups.setdefault((email.lane.value, id(email.content)), {})
+            before = email
         for recipient in email.recipients:
-            key = (email.lane.value, id(email.content), shard_of(domain_of(recipient.address)))
-            groups.setdefault(key, []).append((numbered, recipient))
-    for (_, _, shard), members in groups.items():
-        for chunk in _chunks(members):
-            parcel = _parcel(plan, shard, chunk, suppressed, new_id())
-            yield PlannedParcel(parcel, frozenset(numbered.index for numbered, _ in chunk))
+            shard = shard_of(domain_of(recipient.address))
+            if (members := shards.get(shard)) is None:
+                members = shards[shard] = []
+            members.append((numbered, recipient))
+    for shards in groups.values():
+        for shard, members in shards.items():
+            for chunk in _chunks(members):
+                parcel = _parcel(plan, shard, chunk, suppressed, new_id())
+                yield PlannedParcel(parcel, frozenset([numbered.index for numbered, _ in chunk]))
 
 
 def _chunks(members: Members) -> Iterator[Members]:
@@ -75,7 +83,7 @@ def _parcel(plan: Plan, shard: str, members: Members, suppressed: Container[str]
         shard=shard,
         partition=partition_of(plan.base),
         content=first.content,
-        deliveries=tuple(_delivery(numbered, recipient, suppressed) for numbered, recipient in members),
+        deliveries=tuple([_delivery(numbered, recipient, suppressed) for numbered, recipient in members]),
         accepted_at=plan.accepted_at,
         request_id=plan.request_id,
         expires_at=first.expires_at,
@@ -85,12 +93,13 @@ def _parcel(plan: Plan, shard: str, members: Members, suppressed: Container[str]
 
 
 def _delivery(numbered: Numbered, recipient: Recipient, suppressed: Container[str]) -> Delivery:
+    email_id = str(numbered.id)
     return Delivery(
-        id=delivery_id(numbered.id, recipient.address),
+        id=delivery_id(email_id, recipient.address),
         email_id=numbered.id,
         to=recipient.address,
         # Derived from the email's id, so that a repeated keyed call makes the same Message-ID.
-        message_id=f"{numbered.id}@{numbered.email.sender_domain}",
+        message_id=f"{email_id}@{numbered.email.sender_domain}",
         mailbox=recipient.mailbox,
         role=recipient.role,
         variables=recipient.variables,

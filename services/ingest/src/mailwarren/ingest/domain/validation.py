@@ -102,8 +102,8 @@ def check_bodies(html: str | None, text: str | None) -> None:
         )
 
 
-def check_mailbox(value: str, field: str) -> Mailbox:
-    """A mailbox in ``field``.
+def check_mailbox(value: str, field: str, member: str = "") -> Mailbox:
+    """A mailbox in ``field``, or in the ``member`` of it.
 
     Raises:
         Refusal: 422 with the reason.
@@ -111,7 +111,7 @@ def check_mailbox(value: str, field: str) -> Mailbox:
     try:
         return parse_mailbox(value)
     except InvalidAddress as error:
-        raise invalid(f"Invalid `{field}` field: {error}") from error
+        raise invalid(f"Invalid `{field}{member}` field: {error}") from error
 
 
 def check_mailboxes(values: Sequence[str], field: str) -> list[Mailbox]:
