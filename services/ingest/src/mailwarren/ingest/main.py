@@ -126,6 +126,7 @@ async def serve_api(settings: Settings) -> bool:
                 lifespan="off",
                 log_config=None,
                 access_log=False,
+                proxy_headers=False,
                 server_header=False,
                 timeout_graceful_shutdown=int(settings.drain),
             )

@@ -1,7 +1,7 @@
 """The ASGI application: FastAPI's router and documentation page around our endpoints, and request ids."""
 
 import re
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from importlib.metadata import version
 from typing import Any
 
@@ -36,12 +36,11 @@ def make_app(services: Services) -> "RequestIds":
         exception_handlers={HTTPException: on_http_exception},
     )
     app.openapi = _openapi  # type: ignore[method-assign]  # FastAPI's documented way to replace it
-    # In front of FastAPI's own routes: the router tries them in order, and the first is the hottest.
-    app.router.routes[:0] = [
-        Route(endpoint.path, EndpointApp(endpoint, services), methods=[endpoint.method]) for endpoint in ENDPOINTS
-    ]
+    ours = {(endpoint.method, endpoint.path): EndpointApp(endpoint, services) for endpoint in ENDPOINTS}
+    # In front of FastAPI's own routes: the router tries them in order.
+    app.router.routes[:0] = [Route(path, endpoint, methods=[method]) for (method, path), endpoint in ours.items()]
     app.router.routes.extend(health_routes(services.health))
-    return RequestIds(app)
+    return RequestIds(app, {place: endpoint for place, endpoint in ours.items() if "{" not in place[1]})
 
 
 def _openapi() -> dict[str, Any]:
@@ -53,10 +52,17 @@ class RequestIds:
     """Gives every request an id, the client's ``x-request-id`` when it is harmless, else a new one, and its one path.
 
     The id is bound to all log lines of the request and sent back. What crashes outside of our endpoints ends here.
+
+    Args:
+        app: everything.
+        direct: of it, the endpoints without a parameter in their paths, by method and path. They need nothing of what
+            FastAPI's middleware and router do (an :class:`EndpointApp` answers its own errors), which costs a single
+            mail an eighth of its time.
     """
 
-    def __init__(self, app: FastAPI) -> None:
+    def __init__(self, app: FastAPI, direct: Mapping[tuple[str, str], EndpointApp]) -> None:
         self._app = app
+        self._direct = direct
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve."""
@@ -65,7 +71,8 @@ class RequestIds:
             return
         ident = _request_id(scope)
         scope[REQUEST_ID] = ident
-        scope["path"] = canonical(scope["path"])
+        path = scope["path"] = canonical(scope["path"])
+        app = self._direct.get((scope["method"], path), self._app)
         started = False
 
         async def send_with_id(message: MutableMapping[str, Any]) -> None:
@@ -78,7 +85,7 @@ class RequestIds:
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(request_id=ident)
         try:
-            await self._app(scope, receive, send_with_id)
+            await app(scope, receive, send_with_id)
         except Exception:
             log.exception("ingest.app.crashed")
             if not started:
