@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from uuid import UUID
 
+import msgspec
 import structlog
 
 from mailwarren.contracts.ids import new_id, nth_id
@@ -53,16 +54,14 @@ class CallForm(StrEnum):
     BULK = "bulk"
 
 
-@dataclass(frozen=True, slots=True)
-class Keyed:
+class Keyed(msgspec.Struct, frozen=True):
     """An Idempotency-Key and the fingerprint of its request."""
 
     key: str
     fingerprint: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Submission:
+class Submission(msgspec.Struct, frozen=True):
     """A validated request. ``errors`` are rows that validation left out; only a tolerant request has any."""
 
     caller: ApiKey
@@ -73,8 +72,7 @@ class Submission:
     keyed: Keyed | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Acceptance:
+class Acceptance(msgspec.Struct, frozen=True):
     """What was accepted. ``final`` is false when a repeat of the call could get more rows through."""
 
     base: UUID
@@ -84,8 +82,7 @@ class Acceptance:
     published: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Answered:
+class Answered(msgspec.Struct, frozen=True):
     """The bytes for the caller."""
 
     status: int

@@ -74,7 +74,10 @@ class Depths:
     def state(self) -> BrokerState:
         """The depths as last read, with the link as it is now."""
         state = self._state if time.monotonic() < self._good_until else _NOTHING
-        return replace(state, up=self._link.up, blocked=self._link.blocked, alarm=self._alarm)
+        up, blocked, alarm = self._link.up, self._link.blocked, self._alarm
+        if (state.up, state.blocked, state.alarm) == (up, blocked, alarm):
+            return state
+        return replace(state, up=up, blocked=blocked, alarm=alarm)
 
     async def follow(self) -> None:
         """Read for ever, whatever happens: without this loop nothing would ever be refused again."""

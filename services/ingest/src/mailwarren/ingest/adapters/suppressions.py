@@ -36,6 +36,11 @@ class _Question:
     limit: float
     answer: "asyncio.Future[frozenset[str] | None]"
 
+    def give(self, answer: frozenset[str] | None) -> None:
+        """Answer it, unless it has its answer or nobody waits any more."""
+        if not self.answer.done():
+            self.answer.set_result(answer)
+
 
 class Suppressions:
     """Asks the list. Requests that come while a query runs share the next one."""
@@ -54,16 +59,20 @@ class Suppressions:
             return None
         limit = self._limit + len(addresses) * LIMIT_EACH
         question = _Question(tenant, list(addresses), limit, loop.create_future())
-        try:
-            async with asyncio.timeout(limit):
-                if len(addresses) > ALONE:
+        if len(addresses) > ALONE:
+            try:
+                async with asyncio.timeout(limit):
                     await self._answer([question])
-                else:
-                    self._waiting.append(question)
-                    self._asking = self._asking or loop.create_task(self._ask(), name="suppressions")
-                return await question.answer
-        except TimeoutError:
-            return None
+            except TimeoutError:
+                return None
+            return question.answer.result()
+        self._waiting.append(question)
+        self._asking = self._asking or loop.create_task(self._ask(), name="suppressions")
+        late = loop.call_later(limit, question.give, None)
+        try:
+            return await question.answer
+        finally:
+            late.cancel()
 
     async def _ask(self) -> None:
         try:
@@ -87,8 +96,7 @@ class Suppressions:
             self._pause_until = asyncio.get_running_loop().time() + PAUSE
             log.warning("ingest.suppressions.unread", error=str(error))
         for question in batch:
-            if not question.answer.done():
-                question.answer.set_result(_hits(found, question))
+            question.give(_hits(found, question))
 
 
 def _hits(found: dict[UUID, set[str]] | None, question: _Question) -> frozenset[str] | None:

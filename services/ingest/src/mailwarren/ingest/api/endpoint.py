@@ -32,8 +32,7 @@ REQUEST_ID = "mailwarren.request_id"
 """Where the request's id stands in the ASGI scope."""
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True):
     """An HTTP response with a JSON body."""
 
     status: int
@@ -41,8 +40,7 @@ class Answer:
     headers: Headers = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(msgspec.Struct, frozen=True):
     """A request of a known caller. ``headers`` have lower-case names."""
 
     key: ApiKey

@@ -1,8 +1,9 @@
 """Cutting emails into parcels (DESIGN §4, stop 3): pure."""
 
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from uuid import UUID
+
+import msgspec
 
 from mailwarren.contracts.ids import delivery_id, partition_of
 from mailwarren.contracts.parcel import PARCEL_SIZE, Delivery, Parcel
@@ -13,8 +14,7 @@ from mailwarren.ingest.domain.email import Numbered, Recipient, SendEmail
 Members = Sequence[tuple[Numbered, Recipient]]
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(msgspec.Struct, frozen=True):
     """What all parcels of a request have in common.
 
     ``base`` is the id whose partition everything of the request goes through. ``request_id`` is set for bulk calls
@@ -28,8 +28,7 @@ class Plan:
     settle: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class PlannedParcel:
+class PlannedParcel(msgspec.Struct, frozen=True):
     """A parcel and the places in the request that it carries (an email may be spread over several parcels)."""
 
     parcel: Parcel

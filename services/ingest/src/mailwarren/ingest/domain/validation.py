@@ -6,6 +6,7 @@ clock) is decided in :mod:`mailwarren.ingest.submit`.
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 
 from mailwarren.contracts.lanes import Lane
 from mailwarren.contracts.parcel import Content, Mark, OnUnknown, Role, Syntax
@@ -33,17 +34,17 @@ def validate_email(body: EmailBody) -> SendEmail:
     Raises:
         Refusal: 422 naming the field.
     """
-    sender = check_mailbox(body.from_, "from")
-    fields = {Role.TO: _list(body.to), Role.CC: _list(body.cc), Role.BCC: _list(body.bcc)}
-    if not fields[Role.TO]:
+    sender = _sender(body.from_)
+    to, cc, bcc = _list(body.to), _list(body.cc), _list(body.bcc)
+    if not to:
         raise missing("Missing `to` field: give at least one address.")
-    if sum(map(len, fields.values())) > MAX_RECIPIENTS:
+    if len(to) + len(cc) + len(bcc) > MAX_RECIPIENTS:
         raise invalid(
             f"Too many recipients: `to`, `cc` and `bcc` may hold {MAX_RECIPIENTS} addresses together. "
             "POST /v1/emails/bulk takes up to 10,000."
         )
-    boxes = {role: check_mailboxes(values, role.value) for role, values in fields.items()}
-    content = check_content(body, sender, Syntax.LITERAL, to=boxes[Role.TO], cc=boxes[Role.CC], bcc=boxes[Role.BCC])
+    boxes = (check_mailboxes(to, "to"), check_mailboxes(cc, "cc"), check_mailboxes(bcc, "bcc"))
+    content = check_content(body, sender, Syntax.LITERAL, to=boxes[0], cc=boxes[1], bcc=boxes[2])
     return SendEmail(
         content=content,
         sender_domain=sender.domain,
@@ -114,6 +115,12 @@ def check_mailbox(value: str, field: str, member: str = "") -> Mailbox:
         raise invalid(f"Invalid `{field}{member}` field: {error}") from error
 
 
+# A caller's mails have one sender, or a few.
+@lru_cache(maxsize=1024)
+def _sender(value: str) -> Mailbox:
+    return check_mailbox(value, "from")
+
+
 def check_mailboxes(values: Sequence[str], field: str) -> list[Mailbox]:
     """Mailboxes in ``field``, an address once only (its first mailbox stands).
 
@@ -165,11 +172,11 @@ def check_metadata(metadata: Mapping[str, str] | None, field: str = "metadata") 
     return dict(metadata)
 
 
-def _recipients(boxes: Mapping[Role, Sequence[Mailbox]], metadata: dict[str, str]) -> tuple[Recipient, ...]:
+def _recipients(boxes: Iterable[Sequence[Mailbox]], metadata: dict[str, str]) -> tuple[Recipient, ...]:
     # One address has one delivery per email: the first of to, cc, bcc that names it.
     recipients: dict[str, Recipient] = {}
-    for role in Role:
-        for box in boxes[role]:
+    for role, named in zip((Role.TO, Role.CC, Role.BCC), boxes, strict=True):
+        for box in named:
             key = box.address.lower()
             recipients.setdefault(key, Recipient(box.address, box.text(), role, metadata=metadata))
     return tuple(recipients.values())
