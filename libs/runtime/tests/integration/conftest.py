@@ -1,13 +1,20 @@
-"""A wire between a client and a broker that can be cut, held and made to speak."""
+"""A wire between a client and a broker that can be cut, held and made to speak; queues to publish to."""
 
 import asyncio
 import contextlib
+import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
 
+import aio_pika
 import pytest
 from pamqp import frame
 from pamqp.base import Frame
 from yarl import URL
+
+from mailwarren.runtime.amqp import Link, Publisher
+
+numbers = itertools.count()
 
 
 class Wire:
@@ -113,3 +120,55 @@ def eventually() -> Callable[..., Awaitable[None]]:
                 await asyncio.sleep(0.005)
 
     return wait_for
+
+
+class Broker:
+    """Queues of one test, on a connection of the test's own."""
+
+    def __init__(self, connection: aio_pika.abc.AbstractConnection, prefix: str) -> None:
+        self._connection = connection
+        self._prefix = prefix
+
+    async def queue(self, **arguments: Any) -> str:
+        """The name of a new queue with these arguments (``x_max_length`` for ``x-max-length``)."""
+        channel = await self._connection.channel()
+        named = {key.replace("_", "-"): value for key, value in arguments.items()}
+        name = f"{self._prefix}q{next(numbers)}"
+        await channel.declare_queue(name, durable=True, arguments={"x-queue-type": "quorum"} | named)
+        return name
+
+    async def messages(self, queue: str) -> list[aio_pika.abc.AbstractIncomingMessage]:
+        """All messages in a queue, taken out."""
+        channel = await self._connection.channel()
+        source = await channel.get_queue(queue)
+        taken = []
+        while (message := await source.get(no_ack=True, fail=False)) is not None:
+            taken.append(message)
+        return taken
+
+    async def exchange(self, *queues: str) -> str:
+        """The name of a new topic exchange that gives everything to ``queues``."""
+        channel = await self._connection.channel()
+        exchange = await channel.declare_exchange(f"{self._prefix}x{next(numbers)}", "topic", durable=True)
+        for queue in queues:
+            await (await channel.get_queue(queue)).bind(exchange, "#")
+        return exchange.name
+
+
+@pytest.fixture
+async def broker(rabbitmq, amqp_prefix) -> AsyncIterator[Broker]:
+    async with await aio_pika.connect(rabbitmq.amqp_url) as connection:
+        yield Broker(connection, amqp_prefix)
+
+
+@pytest.fixture
+async def link(wire) -> AsyncIterator[Link]:
+    async with Link(wire.url, "test") as link:
+        yield link
+
+
+@pytest.fixture
+async def publisher(link) -> Publisher:
+    publisher = Publisher(link)
+    await asyncio.wait_for(link.wait_up(), 10)
+    return publisher
