@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from uuid import UUID
+from uuid import UUID, uuid5
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -42,6 +42,19 @@ def test_an_address_has_one_delivery_however_it_is_written() -> None:
 def test_two_mailboxes_have_two_deliveries() -> None:
     assert delivery_id(EMAIL, "straße@example.test") != delivery_id(EMAIL, "strasse@example.test")
     assert delivery_id(EMAIL, "bob@example.test") != delivery_id(new_id(), "bob@example.test")
+
+
+@given(st.uuids(), st.text(st.characters(codec="utf-8")))
+def test_the_ids_that_two_parties_arrive_at_are_version_5(base: UUID, text: str) -> None:
+    expected = uuid5(UUID("6f1c7d5e-7d3c-5a43-9a55-0a2f2f6d8c03"), f"{base}\n{text}")
+    assert keyed_id(base, text) == expected
+    assert type(keyed_id(base, text)) is type(new_id()) is UUID
+    assert repr(keyed_id(base, text)) == repr(expected)
+
+
+@given(st.uuids(), st.text(st.characters(codec="utf-8")))
+def test_a_delivery_id_may_be_made_from_the_text_of_an_email_id(email: UUID, address: str) -> None:
+    assert delivery_id(str(email), address) == delivery_id(email, address)
 
 
 @given(st.uuids(), st.integers(0, 99), st.sampled_from(Kind))

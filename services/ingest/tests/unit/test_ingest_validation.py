@@ -171,3 +171,30 @@ def test_a_variable_may_not_break_the_subjects_line():
 def test_no_nul_hides_in_variables(value):
     with pytest.raises(Refusal, match="NUL"):
         row(validate_bulk(bulk(subject="Hi")), variables={"name": value})
+
+
+@pytest.mark.parametrize("spelled", [rb"\u0000", rb"\\\u0000", rb"{[{[{[{[{[{[{[{[{[\u0000", b"\x00"])
+def test_a_nul_is_found_however_it_is_spelled(spelled):
+    raw = msgspec.Raw(b'{"to": "a@b.test", "variables": {"name": "x' + spelled + b'"}}')
+    with pytest.raises(Refusal, match="NUL|not valid JSON"):
+        validate_row(validate_bulk(bulk(subject="Hi")), 0, raw)
+
+
+def nested(depth, inside="x"):
+    return nested(depth - 1, [inside]) if depth else inside
+
+
+def test_how_deep_variables_may_be_nested_and_that_brackets_in_texts_do_not_count():
+    mail = validate_bulk(bulk(subject="Hi"))
+    deepest = nested(16 - 1)
+    assert row(mail, variables={"name": deepest, "text": "[{" * 100}).recipients[0].variables["name"] == deepest
+    for text in ("", "[{" * 100):
+        with pytest.raises(Refusal, match="nested deeper than 16"):
+            row(mail, variables={"name": nested(16), "text": text})
+
+
+def test_a_name_with_a_dot_is_an_attribute_and_not_a_variable_of_that_name():
+    mail = validate_bulk(bulk(subject="Hi {{ user.name }}"))
+    with pytest.raises(Refusal, match=r"needs `user\.name`"):
+        row(mail, variables={"user.name": "Ada"})
+    assert row(mail, variables={"user": {"name": "Ada"}})
