@@ -176,7 +176,7 @@ def test_no_nul_hides_in_variables(value):
 @pytest.mark.parametrize("spelled", [rb"\u0000", rb"\\\u0000", rb"{[{[{[{[{[{[{[{[{[\u0000", b"\x00"])
 def test_a_nul_is_found_however_it_is_spelled(spelled):
     raw = msgspec.Raw(b'{"to": "a@b.test", "variables": {"name": "x' + spelled + b'"}}')
-    with pytest.raises(Refusal, match="NUL|not valid JSON"):
+    with pytest.raises(Refusal, match=r"NUL|not valid JSON"):
         validate_row(validate_bulk(bulk(subject="Hi")), 0, raw)
 
 
