@@ -150,7 +150,7 @@ async def test_what_amqp_cannot_say_is_refused_to_its_caller_alone(broker, publi
         publisher.publish("", queue, b"3", {"odd": object()}),
         publisher.publish("", queue, b"4", {}),
     )
-    assert [one in {ValueError, TypeError} for one in found] == [False, True, True, False]
+    assert found == [type(None), ValueError, TypeError, type(None)]
     assert await bodies(broker, queue) == [b"1", b"4"]
 
 

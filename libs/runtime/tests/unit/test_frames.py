@@ -80,11 +80,12 @@ def test_a_body_is_cut_into_frames_of_the_size_that_may_be(body, most) -> None:
     assert b"".join(part.value for part in found) == body
 
 
-def test_what_amqp_cannot_say() -> None:
-    for target, headers in (
-        (("x", "k" * 256, True), {}),
-        (("x" * 256, "k", True), {}),
-        (("x", "k", True), {"o": object()}),
-    ):
-        with pytest.raises((ValueError, TypeError)):
-            Framer(7, 1000).frames(target, headers, "0" * ID_LENGTH, b"")
+@pytest.mark.parametrize("target", [("x", "k" * 256, True), ("x", "é" * 128, True), ("x" * 256, "k", True)])
+def test_a_name_that_is_too_long_is_a_wrong_value(target) -> None:
+    with pytest.raises(ValueError, match=r"long|length"):
+        Framer(7, 1000).frames(target, {}, "0" * ID_LENGTH, b"")
+
+
+def test_a_header_of_no_type_of_amqps_is_a_wrong_type() -> None:
+    with pytest.raises(TypeError):
+        Framer(7, 1000).frames(("x", "k", True), {"odd": object()}, "0" * ID_LENGTH, b"")

@@ -232,6 +232,8 @@ class Publisher:
             Unroutable: no queue for the key; nothing was stored.
             Nacked: at least one queue refused it.
             Unknown: no confirm came within ``timeout`` seconds, or the connection was lost.
+            ValueError: the key, or another name, is too long for AMQP; nothing was sent.
+            TypeError: a header of a type that AMQP does not have; nothing was sent.
         """
         bursts = self._usable or await self._reopened()
         try:

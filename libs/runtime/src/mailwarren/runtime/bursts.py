@@ -80,7 +80,8 @@ class Bursts:
             TimeoutError: sent, and no confirm came in time.
             aiormq.exceptions.PublishError: returned, no queue has the key.
             aiormq.exceptions.DeliveryError: nacked.
-            ValueError: AMQP cannot say this.
+            ValueError: a name that is too long.
+            TypeError: a header of a type that AMQP does not have.
         """
         # Unique in the channel, which is all that returns need it for.
         message_id = f"{next(self._numbers):0{ID_LENGTH}x}"

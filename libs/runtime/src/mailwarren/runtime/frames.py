@@ -21,6 +21,8 @@ ID_LENGTH = 16
 _KEYS = 4096
 _KINDS = 256
 
+MAX_KEY = 255
+"""Octets of a routing key (AMQP's shortstr)."""
 _OWN = ("id", "root_id")
 """Headers of Celery's protocol that are another UUID in every message."""
 _UUID_LENGTH = 36
@@ -55,8 +57,8 @@ class Framer:
             body: JSON.
 
         Raises:
-            ValueError: AMQP cannot say this (a name that is too long).
-            TypeError: nor this (a header whose type it does not know).
+            ValueError: a name that is too long.
+            TypeError: a header of a type that AMQP does not have.
         """
         channel, most = self._channel, self._most
         made = [_method(channel, *target), _header(channel, headers, message_id, len(body))]
@@ -66,6 +68,9 @@ class Framer:
 
 @lru_cache(_KEYS)
 def _method(channel: int, exchange: str, routing_key: str, mandatory: bool) -> bytes:  # noqa: FBT001 - a cache key
+    # pamqp calls it a TypeError; a key that somebody else chose (reply_to) is a wrong value and no wrong program.
+    if len(routing_key.encode()) > MAX_KEY:
+        raise ValueError(f"the routing key is longer than {MAX_KEY} bytes")
     publish = commands.Basic.Publish(exchange=exchange, routing_key=routing_key, mandatory=mandatory)
     return frame.marshal(publish, channel)
 
