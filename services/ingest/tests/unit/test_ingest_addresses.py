@@ -86,10 +86,18 @@ def test_a_mailbox_reads_back_as_itself(name):
 @given(names.filter(str.isascii))
 def test_the_standard_library_reads_the_same_name(name):
     text = Mailbox(name, "ada@example.com").text()
-    assert parseaddr(text, strict=False)[1] == "ada@example.com"
+    assert _parsed(text)[1] == "ada@example.com"
     if name:
         assert str(Address(name, addr_spec="ada@example.com"))
-        assert parseaddr(text, strict=False)[0].split() == name.split()
+        assert _parsed(text)[0].split() == name.split()
+
+
+def _parsed(text):
+    """Leniently: patch releases of Python differ in whether that is the only way, the default, or an option."""
+    try:
+        return parseaddr(text, strict=False)
+    except TypeError:
+        return parseaddr(text)
 
 
 atoms = st.text("abcXYZ019!#$%&'*+-/=?^_`{|}~", min_size=1, max_size=20)

@@ -36,6 +36,10 @@ from mailwarren.runtime.shutdown import stop_on_signals
 
 log = structlog.get_logger()
 
+KEEP_ALIVE = 75
+"""Seconds that a connection may rest: longer than clients and proxies keep theirs, or a call of theirs might meet one
+that is just being closed."""
+
 
 @dataclass(frozen=True, slots=True)
 class Api:
@@ -129,6 +133,7 @@ async def serve_api(settings: Settings) -> bool:
                 proxy_headers=False,
                 server_header=False,
                 timeout_graceful_shutdown=int(settings.drain),
+                timeout_keep_alive=KEEP_ALIVE,
             )
             server = _Server(config)
             host, port = listener.getsockname()[:2]
