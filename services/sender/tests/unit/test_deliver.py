@@ -18,6 +18,7 @@ from mailwarren.contracts.testing import a_delivery, a_parcel, an_attempt
 from mailwarren.sender.adapters.ladder import Stale
 from mailwarren.sender.deliver import ALONE_AFTER, Deliverer, Finish, Incoming
 from mailwarren.sender.settle import Settled
+from mailwarren.sender.slots import Slots
 from mailwarren.sender.transmit import Permit, Tried, Withdrawn
 
 LADDER = Ladder(0.01)
@@ -41,7 +42,7 @@ class Ports:
             settler=self,  # type: ignore[arg-type]
             transmitter=self,  # type: ignore[arg-type]
             ladder=LADDER,
-            slots=asyncio.Semaphore(10),
+            slots=Slots(10),
         )
 
     async def report(self, partition: int, event: Event) -> None:

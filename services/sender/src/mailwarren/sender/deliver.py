@@ -30,6 +30,7 @@ from mailwarren.sender.domain.retry import POLICIES, deadline, plan_retry
 from mailwarren.sender.events import make_event
 from mailwarren.sender.room import Room
 from mailwarren.sender.settle import Settler
+from mailwarren.sender.slots import Slots
 from mailwarren.sender.transmit import Permit, Transmitter, Tried, Withdrawn
 
 log = structlog.get_logger()
@@ -86,7 +87,7 @@ class Deliverer:
         settler: Settler,
         transmitter: Transmitter,
         ladder: Ladder,
-        slots: asyncio.Semaphore,
+        slots: Slots,
     ) -> None:
         self._outcomes = outcomes
         self._ladder_writer = ladder_writer
@@ -174,27 +175,7 @@ class Deliverer:
         return incoming.count > 0 or parcel.attempt > 1 or parcel.settle or parcel.turn > 0
 
     async def _deliver(self, parcel: Parcel, deliveries: list[Delivery], incoming: Incoming) -> Finish:
-        alone = incoming.count >= ALONE_AFTER
-        if alone:
-            Random(f"{parcel.id}{incoming.count}").shuffle(deliveries)
-        tasks: list[asyncio.Task[Tried | None]] = []
-        ended: list[Tried | BaseException | None] = []
-        handed_back = False
-        for delivery in deliveries:
-            await self._slots.acquire()
-            if not incoming.owned() or incoming.stopping():
-                self._slots.release()
-                handed_back = True
-                break
-            sending = self._deliver_one(parcel, delivery, incoming)
-            if len(deliveries) == 1:
-                ended.append(await sending)  # most parcels of single posts: no task for one
-                break
-            tasks.append(asyncio.create_task(sending))
-            if alone:
-                await asyncio.wait(tasks[-1:])
-        # All are awaited, also when one finds the parcel stale: what is past its final dot is finished and reported.
-        ended += await asyncio.gather(*tasks, return_exceptions=True)
+        ended, handed_back = await self._deliver_all(parcel, deliveries, incoming)
         for one in ended:
             if isinstance(one, BaseException):
                 raise one
@@ -204,6 +185,31 @@ class Deliverer:
         if not incoming.owned():
             return Finish.STALE
         return Finish.REQUEUE if handed_back else Finish.ACK
+
+    async def _deliver_all(
+        self, parcel: Parcel, deliveries: list[Delivery], incoming: Incoming
+    ) -> tuple[list[Tried | BaseException | None], bool]:
+        """How each delivery ended, and whether some were not begun because the parcel goes back."""
+        alone = incoming.count >= ALONE_AFTER
+        if alone:
+            Random(f"{parcel.id}{incoming.count}").shuffle(deliveries)
+        tasks: list[asyncio.Task[Tried | None]] = []
+        free = 0
+        for number, delivery in enumerate(deliveries):
+            if not free:
+                free = await self._slots.take(1 if alone else len(deliveries) - number)
+            if not incoming.owned() or incoming.stopping():
+                self._slots.give(free)
+                break
+            free -= 1
+            sending = self._deliver_one(parcel, delivery, incoming)
+            if len(deliveries) == 1:
+                return [await sending], False  # a task for one, as most parcels of single posts, is not needed
+            tasks.append(asyncio.create_task(sending))
+            if alone:
+                await asyncio.wait(tasks[-1:])
+        # All are awaited, also when one finds the parcel stale: what is past its final dot is finished and reported.
+        return await asyncio.gather(*tasks, return_exceptions=True), len(tasks) < len(deliveries)
 
     async def _deliver_one(self, parcel: Parcel, delivery: Delivery, incoming: Incoming) -> Tried | None:
         """One delivery to its end or its deferral; returns what is to be put on the ladder."""
@@ -225,7 +231,7 @@ class Deliverer:
             await self._report(parcel, event)
             self._copies.finish((delivery.id, parcel.attempt))
         finally:
-            self._slots.release()
+            self._slots.give()
         return None
 
     async def _transmit(self, parcel: Parcel, delivery: Delivery, incoming: Incoming) -> Tried | None:

@@ -92,10 +92,13 @@ RULES: tuple[Rule, ...] = (
 )
 
 
+_DELIVERED = Reading(Kind.DELIVERED)
+
+
 def read_reply(reply: Reply, attempt: int) -> Reading:  # noqa: PLR0911 - one line of the decision each
     """The outcome of ``attempt`` (from 1), from the reply that decided it."""
     if reply.positive:
-        return Reading(Kind.DELIVERED)
+        return _DELIVERED
     rule = next((rule for rule in RULES if rule.fits(reply) and not _of_another(rule, reply)), None)
     name = rule.bounce_class if rule else None
     if reply.transient:

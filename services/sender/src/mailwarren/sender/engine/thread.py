@@ -25,6 +25,7 @@ from mailwarren.sender.engine.consumer import BEAT_EVERY
 from mailwarren.sender.engine.handover import Handover
 from mailwarren.sender.settings import SenderSettings
 from mailwarren.sender.settle import Settler
+from mailwarren.sender.slots import Slots
 from mailwarren.sender.smtp import Pool
 from mailwarren.sender.transmit import Transmitter
 from mailwarren.sender.wiring import build_pool, build_routes
@@ -80,7 +81,7 @@ class EngineThread:
             control = ControlLog(link, topology)
             asker = Asker(link, publisher, topology, settings.settle_timeout)
             pool = build_pool(settings)
-            slots = asyncio.Semaphore(settings.in_flight)
+            slots = Slots(settings.in_flight)
             deliverer = Deliverer(
                 outcomes=outcomes,
                 ladder_writer=LadderWriter(link, publisher, topology),
@@ -105,10 +106,10 @@ class EngineThread:
             await self._stop.wait()
             watch.cancel()
 
-    async def _watch(self, slots: asyncio.Semaphore, pool: Pool) -> None:
+    async def _watch(self, slots: Slots, pool: Pool) -> None:
         since_beat = BEAT_EVERY
         while True:
-            metrics.record_in_flight(self._settings.in_flight - slots._value)  # noqa: SLF001 - no public reading
+            metrics.record_in_flight(slots.used)
             _record_pool(pool)
             since_beat += GAUGES_EVERY
             if since_beat >= BEAT_EVERY:

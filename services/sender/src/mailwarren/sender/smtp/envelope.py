@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from mailwarren.sender.smtp.domains import ascii_domain
 
@@ -33,6 +34,10 @@ def _path(address: str) -> tuple[bytes, bool]:
     return encoded, utf8
 
 
+_sender_path = lru_cache(maxsize=256)(_path)
+"""Many mails have the same sender."""
+
+
 @dataclass(frozen=True, slots=True)
 class Envelope:
     """Who a message is from and for (RFC 5321 §2.3.1): one recipient a transaction.
@@ -58,7 +63,7 @@ class Envelope:
 
     def __post_init__(self) -> None:
         """Encode and check both paths once."""
-        reverse, reverse_utf8 = _path(self.sender) if self.sender else (b"", False)
+        reverse, reverse_utf8 = _sender_path(self.sender) if self.sender else (b"", False)
         forward, forward_utf8 = _path(self.recipient)
         object.__setattr__(self, "reverse_path", reverse)
         object.__setattr__(self, "forward_path", forward)

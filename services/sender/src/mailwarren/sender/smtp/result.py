@@ -4,6 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
+import msgspec
+
 from mailwarren.contracts.reply import Command, Reply
 
 
@@ -92,8 +94,7 @@ Outcome = Reply | Unreachable | Refused | Abandoned
 """All that can become of one attempt; match on it exhaustively."""
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
+class Result(msgspec.Struct, frozen=True):
     """One attempt over SMTP.
 
     Attributes:
