@@ -11,6 +11,7 @@ from mailwarren.contracts.lanes import Lane
 
 Found = dict[str, Result | Missing]
 BACKLOGS = (1_000, 10_000, 100_000, 1_000_000)
+BACKLOG_MEASURED = 40_000
 WIDE = {"MAILWARREN_CONNECTIONS": "1000", "MAILWARREN_IN_FLIGHT": "2000", "MAILWARREN_MESSAGES_PER_CONNECTION": "1000"}
 
 
@@ -79,8 +80,8 @@ def run_connections(scale: float) -> Found:
 def run_backlogs(scale: float) -> Found:
     """The same rate, whatever waits."""
     found: Found = {}
+    lanes = {f"sender-{lane}": (lane,) for lane in Lane if lane is not Lane.BULK}
     for waiting in (int(count * scale) for count in BACKLOGS):
-        with Stand(senders={}) as stand:
-            stand.lanes = {"sender-bulk": (Lane.BULK,)}
-            found[f"backlog {waiting}"] = ours.run_backlog(stand, waiting, min(waiting, 20_000))
+        with Stand(senders=lanes) as stand:
+            found[f"backlog {waiting}"] = ours.run_backlog(stand, waiting, BACKLOG_MEASURED)
     return found

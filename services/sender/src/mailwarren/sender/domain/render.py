@@ -22,7 +22,7 @@ LONGEST_PLAIN_LINE = 900
 """The same for a body that is sent as it is: servers break lines before 998, in the middle of a word: Sendmail at 990,
 Haraka at 992."""
 _FOLD = 76
-_ASCII = bytes(range(127))
+_ASCII = bytes(range(128))
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 # What a header shows as it is: nearly every mailbox, at a twentieth of what parseaddr() costs.
 _PLAIN_MAILBOX = re.compile(
@@ -147,9 +147,12 @@ def encode_body(text: str) -> tuple[str, bytes]:
     data = text.replace("\r\n", "\n").replace("\r", "\n").encode()
     if not data.endswith(b"\n"):
         data += b"\n"
-    if data.isascii() and max(map(len, data.split(b"\n"))) <= LONGEST_PLAIN_LINE and b"\0" not in data:
-        return "7bit", data.replace(b"\n", b"\r\n")
-    high = len(data.translate(None, _ASCII))
+    high = 0
+    if data.isascii():
+        if max(map(len, data.split(b"\n"))) <= LONGEST_PLAIN_LINE and b"\0" not in data:
+            return "7bit", data.replace(b"\n", b"\r\n")
+    else:
+        high = len(data.translate(None, _ASCII))
     if high * 6 < len(data):
         return "quoted-printable", b2a_qp(data, istext=True).replace(b"\n", b"\r\n")
     coded = b64encode(data.replace(b"\n", b"\r\n"))
