@@ -5,15 +5,12 @@ import logging
 import time
 from typing import Any
 
-from amqp.transport import TCPTransport
 from celery import bootsteps
 from celery.worker import state
 from celery.worker.consumer import Consumer
 
 log = logging.getLogger(__name__)
 
-READ_AHEAD = 64 * 1024
-"""Octets."""
 BEAT_EVERY = 1.0
 """Seconds. A signal is noticed when the consumer loop next turns, so this also bounds the delay of a shutdown."""
 
@@ -45,21 +42,6 @@ class MailConsumer(Consumer):
         self.app.handover.submit(message)
 
 
-def read_ahead(connection: Any) -> None:
-    """Let py-amqp take from the socket what is there, instead of nine parts of a message by nine system calls.
-
-    Its buffer is made for that: it keeps what it read too much of, and only ever asks for what is missing. Each call
-    also gave the interpreter's lock away to the engine's thread. Without the attribute, all is as before.
-
-    Args:
-        connection: kombu's, connected.
-    """
-    transport: Any = connection.connection.transport
-    if type(transport) is TCPTransport and hasattr(transport, "_quick_recv"):
-        receive = transport.sock.recv
-        transport._quick_recv = lambda size: receive(max(size, READ_AHEAD))  # noqa: SLF001 - there is no other way in
-
-
 class Drain(bootsteps.StartStopStep):
     """Ends what is in flight: on shutdown by finishing it, on a lost connection by declaring it stale."""
 
@@ -67,7 +49,6 @@ class Drain(bootsteps.StartStopStep):
 
     def start(self, c: Any) -> None:
         """Beat the heartbeat from the consumer's own loop."""
-        read_ahead(c.connection)
         if c.timer is not None:
             c.timer.call_repeatedly(BEAT_EVERY, c.app.heartbeat.beat, ("consumer",))
         c.app.heartbeat.beat("consumer")
