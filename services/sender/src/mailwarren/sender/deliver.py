@@ -209,7 +209,7 @@ class Deliverer:
             if alone:
                 await asyncio.wait(tasks[-1:])
         # All are awaited, also when one finds the parcel stale: what is past its final dot is finished and reported.
-        return await asyncio.gather(*tasks, return_exceptions=True), len(tasks) < len(deliveries)
+        return [await _ended(task) for task in tasks], len(tasks) < len(deliveries)
 
     async def _deliver_one(self, parcel: Parcel, delivery: Delivery, incoming: Incoming) -> Tried | None:
         """One delivery to its end or its deferral; returns what is to be put on the ladder."""
@@ -301,7 +301,7 @@ class Deliverer:
             await self._ladder_writer.put(again, wait, incoming.owned)
             for delivery in deliveries:
                 self._copies.finish((delivery.id, parcel.attempt))
-                metrics.record_event(make_event(parcel, delivery, Kind.DEFERRED, tried=delivery.last))
+                metrics.record_events([make_event(parcel, delivery, Kind.DEFERRED, tried=delivery.last)])
 
     def _wait_after(self, parcel: Parcel, tried: Tried) -> float | None:
         scale = self._ladder.scale
@@ -329,3 +329,11 @@ class Deliverer:
 
     def _deadline(self, parcel: Parcel) -> float:
         return deadline(POLICIES[parcel.lane], parcel.accepted_at, parcel.expires_at, self._ladder.scale)
+
+
+async def _ended(task: asyncio.Task[Tried | None]) -> Tried | BaseException | None:
+    """How a task ended. One after the other: gather() calls back for each of them."""
+    try:
+        return await task
+    except Exception as error:  # noqa: BLE001 - it is raised when all have ended
+        return error

@@ -1,5 +1,7 @@
 """The sender's Prometheus metrics: every one is declared here, and recorded through a function."""
 
+from collections import Counter as Tally
+from collections.abc import Iterable
 from functools import lru_cache
 
 from prometheus_client import Counter, Gauge, Histogram
@@ -51,21 +53,25 @@ _epoch = Gauge("mailwarren_sender_epoch", "Broker connections of the consumer so
 _KNOWN_SITES = frozenset({"google", "microsoft", "yahoo", "apple", "smarthost"})
 
 
-def record_event(event: Event) -> None:
-    """An event that the broker has confirmed."""
-    tried = event.tried
-    if tried is None:
-        return
-    lane = event.lane
-    _attempts_of(lane, shard_of(domain_of(event.to)), tried.site, event.kind, tried.bounce_class).inc()
-    _seconds_of(_attempt_seconds, lane).observe(tried.duration)
-    if event.accepted_at is None:
-        return
-    waited = max(0.0, event.at - event.accepted_at)
-    if event.kind is Kind.DELIVERED:
-        _seconds_of(_accept_to_delivered, lane).observe(waited)
-    if event.attempt == 1:
-        _seconds_of(_accept_to_first, lane).observe(waited)
+def record_events(events: Iterable[Event]) -> None:
+    """Events that the broker has confirmed."""
+    attempts: Tally[tuple[str, str, str | None, str, str | None]] = Tally()
+    for event in events:
+        tried = event.tried
+        if tried is None:
+            continue
+        lane = event.lane
+        attempts[lane, shard_of(domain_of(event.to)), tried.site, event.kind, tried.bounce_class] += 1
+        _seconds_of(_attempt_seconds, lane).observe(tried.duration)
+        if event.accepted_at is None:
+            continue
+        waited = max(0.0, event.at - event.accepted_at)
+        if event.kind is Kind.DELIVERED:
+            _seconds_of(_accept_to_delivered, lane).observe(waited)
+        if event.attempt == 1:
+            _seconds_of(_accept_to_first, lane).observe(waited)
+    for labels, count in attempts.items():
+        _attempts_of(*labels).inc(count)
 
 
 # labels() validates and locks; a mail needs four of them, and a process has few different ones.

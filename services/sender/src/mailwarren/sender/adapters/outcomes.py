@@ -118,7 +118,7 @@ class OutcomeWriter:
         self._exposed -= len(batch.events)
         self._eased.set()
         metrics.record_exposed(self._exposed)
-        for event, done in zip(batch.events, batch.waiting, strict=True):
-            metrics.record_event(event)
+        metrics.record_events(batch.events)
+        for done in batch.waiting:
             if not done.done():
                 done.set_result(None)
