@@ -42,7 +42,7 @@ def ack(self: Handover, _plain: Any = Handover.flush) -> None:
     die_at("after_ack")
 
 
-around(OutcomeWriter, "_publish", "outcomes")
+around(OutcomeWriter, "_publish_batch", "outcomes")
 around(LadderWriter, "put", "ladder")
 around(LadderWriter, "park", "park")
 Handover.flush = ack  # type: ignore[method-assign]

@@ -49,6 +49,9 @@ class Ports:
         await asyncio.sleep(0)
         self.happened.append((event.kind, event))
 
+    def post(self, partition: int, event: Event) -> "asyncio.Future[None]":
+        return asyncio.ensure_future(self.report(partition, event))
+
     async def put(self, parcel: Parcel, wait: float, owned: Callable[[], bool]) -> None:
         if not owned():
             raise Stale

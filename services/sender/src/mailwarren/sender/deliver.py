@@ -175,7 +175,10 @@ class Deliverer:
         return incoming.count > 0 or parcel.attempt > 1 or parcel.settle or parcel.turn > 0
 
     async def _deliver(self, parcel: Parcel, deliveries: list[Delivery], incoming: Incoming) -> Finish:
-        ended, handed_back = await self._deliver_all(parcel, deliveries, incoming)
+        reports = _Reports()
+        ended, handed_back = await self._deliver_all(parcel, deliveries, incoming, reports)
+        for delivery in await reports.confirmed():
+            self._copies.finish((delivery.id, parcel.attempt))
         for one in ended:
             if isinstance(one, BaseException):
                 raise one
@@ -187,7 +190,7 @@ class Deliverer:
         return Finish.REQUEUE if handed_back else Finish.ACK
 
     async def _deliver_all(
-        self, parcel: Parcel, deliveries: list[Delivery], incoming: Incoming
+        self, parcel: Parcel, deliveries: list[Delivery], incoming: Incoming, reports: "_Reports"
     ) -> tuple[list[Tried | BaseException | None], bool]:
         """How each delivery ended, and whether some were not begun because the parcel goes back."""
         alone = incoming.count >= ALONE_AFTER
@@ -202,7 +205,7 @@ class Deliverer:
                 self._slots.give(free)
                 break
             free -= 1
-            sending = self._deliver_one(parcel, delivery, incoming)
+            sending = self._deliver_one(parcel, delivery, incoming, reports)
             if len(deliveries) == 1:
                 return [await sending], False  # a task for one, as most parcels of single posts, is not needed
             tasks.append(asyncio.create_task(sending))
@@ -211,7 +214,9 @@ class Deliverer:
         # All are awaited, also when one finds the parcel stale: what is past its final dot is finished and reported.
         return [await _ended(task) for task in tasks], len(tasks) < len(deliveries)
 
-    async def _deliver_one(self, parcel: Parcel, delivery: Delivery, incoming: Incoming) -> Tried | None:
+    async def _deliver_one(
+        self, parcel: Parcel, delivery: Delivery, incoming: Incoming, reports: "_Reports"
+    ) -> Tried | None:
         """One delivery to its end or its deferral; returns what is to be put on the ladder."""
         try:
             event = self._settled_without_trying(parcel, delivery)
@@ -228,8 +233,7 @@ class Deliverer:
                 event = make_event(
                     parcel, delivery, tried.kind, tried=tried.attempt, reason=tried.reason, suppress=tried.suppress
                 )
-            await self._report(parcel, event)
-            self._copies.finish((delivery.id, parcel.attempt))
+            reports.add(delivery, self._outcomes.post(parcel.partition, event))
         finally:
             self._slots.give()
         return None
@@ -337,3 +341,23 @@ async def _ended(task: asyncio.Task[Tried | None]) -> Tried | BaseException | No
         return await task
     except Exception as error:  # noqa: BLE001 - it is raised when all have ended
         return error
+
+
+class _Reports:
+    """The outcomes of a parcel that are on their way; those of a batch have one confirm."""
+
+    __slots__ = ("_confirms", "_deliveries")
+
+    def __init__(self) -> None:
+        self._confirms: set[asyncio.Future[None]] = set()
+        self._deliveries: list[Delivery] = []
+
+    def add(self, delivery: Delivery, confirm: asyncio.Future[None]) -> None:
+        self._confirms.add(confirm)
+        self._deliveries.append(delivery)
+
+    async def confirmed(self) -> list[Delivery]:
+        """Return the deliveries when the broker has confirmed all."""
+        for confirm in self._confirms:
+            await asyncio.shield(confirm)
+        return self._deliveries

@@ -32,11 +32,11 @@ RETRY = 0.2
 
 @dataclass(slots=True, eq=False)
 class _Batch:
-    """Events of one partition that travel together, and who waits for their confirm."""
+    """Events of one partition that travel together, and their confirm."""
 
     since: float
+    confirmed: asyncio.Future[None]
     events: list[Event] = field(default_factory=list)
-    waiting: list[asyncio.Future[None]] = field(default_factory=list)
 
 
 class OutcomeWriter:
@@ -78,19 +78,21 @@ class OutcomeWriter:
 
     async def report(self, partition: int, event: Event) -> None:
         """Return when the broker has confirmed ``event``; tries for ever, for the outcome cannot be made undone."""
+        await asyncio.shield(self.post(partition, event))
+
+    def post(self, partition: int, event: Event) -> asyncio.Future[None]:
+        """The same without waiting: what is returned ends with the confirm, and others wait for it too (``shield``)."""
         loop = asyncio.get_running_loop()
         batches = self._fresh.setdefault(partition, [])
         if not batches or len(batches[-1].events) >= BATCH:
-            batch = _Batch(time.monotonic())
+            batch = _Batch(time.monotonic(), loop.create_future())
             batches.append(batch)
             self._unconfirmed[batch] = None
             if len(batches) == 1 and partition not in self._publishing:
                 loop.call_later(GATHER, self._flush, partition)
-        done = loop.create_future()
         batches[-1].events.append(event)
-        batches[-1].waiting.append(done)
         self._exposed += 1
-        await done
+        return batches[-1].confirmed
 
     def _flush(self, partition: int) -> None:
         if partition in self._fresh and partition not in self._publishing:
@@ -119,6 +121,4 @@ class OutcomeWriter:
         self._eased.set()
         metrics.record_exposed(self._exposed)
         metrics.record_events(batch.events)
-        for done in batch.waiting:
-            if not done.done():
-                done.set_result(None)
+        batch.confirmed.set_result(None)
