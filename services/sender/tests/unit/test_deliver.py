@@ -16,7 +16,8 @@ from mailwarren.contracts.parcel import Delivery, OnUnknown, Parcel, Wait
 from mailwarren.contracts.reply import Reply
 from mailwarren.contracts.testing import a_delivery, a_parcel, an_attempt
 from mailwarren.sender.adapters.ladder import Stale
-from mailwarren.sender.deliver import ALONE_AFTER, Deliverer, Finish, Incoming
+from mailwarren.sender.deliver import ALONE_AFTER, Deliverer
+from mailwarren.sender.incoming import Finish, Incoming
 from mailwarren.sender.settle import Settled
 from mailwarren.sender.slots import Slots
 from mailwarren.sender.transmit import Permit, Tried, Withdrawn
@@ -75,11 +76,12 @@ class Ports:
 
     async def transmit(self, parcel: Parcel, delivery: Delivery, permit: Permit) -> Tried:
         await asyncio.sleep(0)
-        await permit.begin()
+        if permit.begin is not None:
+            await permit.begin(delivery)
         self.before_data()
         if not permit.owned():
             raise Stale
-        if not permit.wanted():
+        if not permit.wanted(delivery):
             raise Withdrawn
         self.happened.append(("transmit", delivery.to))
         return self.tried(parcel, delivery)

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from celery.worker import state
 
-from mailwarren.sender.deliver import Finish, Incoming
 from mailwarren.sender.engine.consumer import Drain
 from mailwarren.sender.engine.handover import Handover
+from mailwarren.sender.incoming import Finish, Incoming
 
 
 async def test_what_came_over_a_connection_that_is_lost_while_draining_is_no_longer_ours(

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from mailwarren.sender.deliver import Finish, Incoming
 from mailwarren.sender.engine.handover import Handover
+from mailwarren.sender.incoming import Finish, Incoming
 
 
 class Message:

@@ -7,11 +7,7 @@ deferral is on the ladder before the parcel is acked, and nothing writes mail da
 import asyncio
 import time
 import traceback
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from enum import Enum
 from random import Random
-from typing import Any
 
 import structlog
 from msgspec.structs import replace
@@ -28,6 +24,8 @@ from mailwarren.sender.adapters.outcomes import OutcomeWriter
 from mailwarren.sender.copies import Copies
 from mailwarren.sender.domain.retry import POLICIES, deadline, plan_retry
 from mailwarren.sender.events import make_event
+from mailwarren.sender.incoming import Finish, Incoming
+from mailwarren.sender.reports import Reports
 from mailwarren.sender.room import Room
 from mailwarren.sender.settle import Settler
 from mailwarren.sender.slots import Slots
@@ -40,35 +38,6 @@ OPEN_BYTES = 16 * 2**20
 ALONE_AFTER = 3
 """Deliveries of the same message by the broker after which its mails are sent one by one, in another order each time:
 one of them may kill senders, and takes only those along that come after it."""
-
-
-class Finish(Enum):
-    """What becomes of the AMQP message."""
-
-    ACK = "ack"
-    REQUEUE = "requeue"
-    STALE = "stale"
-
-
-@dataclass(slots=True)
-class Incoming:
-    """A message as it came from a send queue."""
-
-    body: bytes
-    headers: dict[str, Any]
-    queue: str
-    key: str
-    redelivered: bool
-    owned: Callable[[], bool]
-    """False as soon as the broker connection that it came over is lost."""
-    stopping: Callable[[], bool] = field(default=lambda: False)
-    """True when this process shuts down and starts nothing new."""
-
-    @property
-    def count(self) -> int:
-        """How often the broker delivered it before."""
-        count = self.headers.get("x-delivery-count") or 0
-        return max(int(count), 1 if self.redelivered else 0)
 
 
 class Deliverer:
@@ -175,7 +144,7 @@ class Deliverer:
         return incoming.count > 0 or parcel.attempt > 1 or parcel.settle or parcel.turn > 0
 
     async def _deliver(self, parcel: Parcel, deliveries: list[Delivery], incoming: Incoming) -> Finish:
-        reports = _Reports()
+        reports = Reports()
         ended, handed_back = await self._deliver_all(parcel, deliveries, incoming, reports)
         for delivery in await reports.confirmed():
             self._copies.finish((delivery.id, parcel.attempt))
@@ -190,12 +159,13 @@ class Deliverer:
         return Finish.REQUEUE if handed_back else Finish.ACK
 
     async def _deliver_all(
-        self, parcel: Parcel, deliveries: list[Delivery], incoming: Incoming, reports: "_Reports"
+        self, parcel: Parcel, deliveries: list[Delivery], incoming: Incoming, reports: Reports
     ) -> tuple[list[Tried | BaseException | None], bool]:
         """How each delivery ended, and whether some were not begun because the parcel goes back."""
         alone = incoming.count >= ALONE_AFTER
         if alone:
             Random(f"{parcel.id}{incoming.count}").shuffle(deliveries)
+        permit = self._permit(parcel, incoming)
         tasks: list[asyncio.Task[Tried | None]] = []
         free = 0
         for number, delivery in enumerate(deliveries):
@@ -205,24 +175,25 @@ class Deliverer:
                 self._slots.give(free)
                 break
             free -= 1
-            sending = self._deliver_one(parcel, delivery, incoming, reports)
+            sending = self._deliver_one(parcel, delivery, incoming, permit, reports)
             if len(deliveries) == 1:
                 return [await sending], False  # a task for one, as most parcels of single posts, is not needed
             tasks.append(asyncio.create_task(sending))
             if alone:
                 await asyncio.wait(tasks[-1:])
+                await reports.confirmed()
         # All are awaited, also when one finds the parcel stale: what is past its final dot is finished and reported.
         return [await _ended(task) for task in tasks], len(tasks) < len(deliveries)
 
     async def _deliver_one(
-        self, parcel: Parcel, delivery: Delivery, incoming: Incoming, reports: "_Reports"
+        self, parcel: Parcel, delivery: Delivery, incoming: Incoming, permit: Permit, reports: Reports
     ) -> Tried | None:
         """One delivery to its end or its deferral; returns what is to be put on the ladder."""
         try:
             event = self._settled_without_trying(parcel, delivery)
             while event is None:
                 try:
-                    tried = await self._transmit(parcel, delivery, incoming)
+                    tried = await self._transmit(parcel, delivery, incoming, permit)
                 except Withdrawn:
                     event = self._settled_without_trying(parcel, delivery)
                     continue
@@ -238,16 +209,20 @@ class Deliverer:
             self._slots.give()
         return None
 
-    async def _transmit(self, parcel: Parcel, delivery: Delivery, incoming: Incoming) -> Tried | None:
-        async def begin() -> None:
-            if parcel.on_unknown is not OnUnknown.RESEND:
-                await self._report(parcel, make_event(parcel, delivery, Kind.STARTED))
+    def _permit(self, parcel: Parcel, incoming: Incoming) -> Permit:
+        until = self._deadline(parcel)
 
-        def wanted() -> bool:
-            return not self._control.is_canceled(delivery.email_id) and time.time() < self._deadline(parcel)
+        async def begin(delivery: Delivery) -> None:
+            await self._report(parcel, make_event(parcel, delivery, Kind.STARTED))
 
+        def wanted(delivery: Delivery) -> bool:
+            return not self._control.is_canceled(delivery.email_id) and time.time() < until
+
+        return Permit(incoming.owned, wanted, None if parcel.on_unknown is OnUnknown.RESEND else begin)
+
+    async def _transmit(self, parcel: Parcel, delivery: Delivery, incoming: Incoming, permit: Permit) -> Tried | None:
         try:
-            return await self._transmitter.transmit(parcel, delivery, Permit(incoming.owned, wanted, begin))
+            return await self._transmitter.transmit(parcel, delivery, permit)
         except (Stale, Withdrawn):
             raise
         except Exception as error:
@@ -341,23 +316,3 @@ async def _ended(task: asyncio.Task[Tried | None]) -> Tried | BaseException | No
         return await task
     except Exception as error:  # noqa: BLE001 - it is raised when all have ended
         return error
-
-
-class _Reports:
-    """The outcomes of a parcel that are on their way; those of a batch have one confirm."""
-
-    __slots__ = ("_confirms", "_deliveries")
-
-    def __init__(self) -> None:
-        self._confirms: set[asyncio.Future[None]] = set()
-        self._deliveries: list[Delivery] = []
-
-    def add(self, delivery: Delivery, confirm: asyncio.Future[None]) -> None:
-        self._confirms.add(confirm)
-        self._deliveries.append(delivery)
-
-    async def confirmed(self) -> list[Delivery]:
-        """Return the deliveries when the broker has confirmed all."""
-        for confirm in self._confirms:
-            await asyncio.shield(confirm)
-        return self._deliveries

@@ -51,20 +51,20 @@ class Tried:
 
 @dataclass(frozen=True, slots=True)
 class Permit:
-    """What a try has to ask on its way."""
+    """What the tries of a parcel have to ask on their way."""
 
     owned: Callable[[], bool]
     """The parcel is still ours."""
-    wanted: Callable[[], bool]
+    wanted: Callable[[Delivery], bool]
     """Nobody has canceled the mail and its time has not run out."""
-    begin: Callable[[], Awaitable[None]]
-    """To be awaited when a connection is in hand, before the server hears of the mail."""
+    begin: Callable[[Delivery], Awaitable[None]] | None
+    """If there is one, to be awaited when a connection is in hand, before the server hears of the mail."""
 
-    def check(self) -> None:
+    def check(self, delivery: Delivery) -> None:
         """Raise :class:`Stale` or :class:`Withdrawn` when the mail may not be sent."""
         if not self.owned():
             raise Stale
-        if not self.wanted():
+        if not self.wanted(delivery):
             raise Withdrawn
 
 
@@ -91,13 +91,14 @@ class Transmitter:
         """
 
         async def make_data() -> bytes:
-            permit.check()  # it may have waited long for its connection
+            permit.check(delivery)  # it may have waited long for its connection
             data = prepare_data(build_mail(parcel.content, delivery, parcel.accepted_at))
-            await permit.begin()
+            if permit.begin is not None:
+                await permit.begin(delivery)
             return data
 
         def may_send() -> bool:
-            return permit.owned() and permit.wanted() and self._outcomes.may_send()
+            return permit.owned() and permit.wanted(delivery) and self._outcomes.may_send()
 
         site = await self._routes.site_for(domain_of(delivery.to))
         if isinstance(site, DnsFailure):
@@ -112,7 +113,7 @@ class Transmitter:
                 return Tried(delivery, Kind.FAILED, reason=f"the mail could not be built: {error}")
             if not isinstance(result.outcome, Abandoned):
                 return _read(parcel, delivery, site.name, result)
-            permit.check()
+            permit.check(delivery)
             # The gate closed for a moment (too many unconfirmed outcomes), or the pool closes for good.
             await asyncio.sleep(GATE_PAUSE)
 

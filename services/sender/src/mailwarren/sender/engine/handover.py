@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mailwarren.sender import metrics
-from mailwarren.sender.deliver import Finish, Incoming
+from mailwarren.sender.incoming import Finish, Incoming
 
 log = logging.getLogger(__name__)
 
