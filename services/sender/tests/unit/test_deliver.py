@@ -320,6 +320,19 @@ async def test_a_copy_that_met_another_is_settled_when_that_one_did_not_finish(p
     assert ports.names() == ["settle", "transmit", "delivered"]
 
 
+@pytest.mark.parametrize("mails", [1, 3])
+async def test_a_parcel_ends_when_all_its_outcomes_are_confirmed(ports: Ports, mails: int) -> None:
+    confirm = asyncio.get_running_loop().create_future()
+    ports.post = lambda _partition, _event: confirm  # type: ignore[method-assign]
+    parcel = a_parcel(to=tuple(f"u{n}@x.test" for n in range(mails)))
+    finishing = asyncio.create_task(ports.deliverer.finish(incoming(parcel)))
+    await asyncio.sleep(0.02)
+    assert len(ports.of("transmit")) == mails
+    assert not finishing.done()
+    confirm.set_result(None)
+    assert await finishing is Finish.ACK
+
+
 async def test_the_mails_of_a_parcel_that_came_again_and_again_go_one_by_one(ports: Ports) -> None:
     """One of them may be what kills senders: those before it have their outcome, in another order each time."""
     parcel = a_parcel(to=tuple(f"u{n}@x.test" for n in range(8)))

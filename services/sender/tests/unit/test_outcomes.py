@@ -86,3 +86,31 @@ async def test_an_old_unconfirmed_outcome_holds_new_mail_back(
     broker.open.set()
     await asyncio.gather(*waiting)
     assert writer.may_send()
+
+
+async def test_what_comes_while_a_message_is_on_its_way_goes_together_after_it(
+    broker: Broker, writer: OutcomeWriter
+) -> None:
+    broker.open.clear()
+    waiting = reports(writer, 1)
+    for count in (2, 3, 4):
+        await asyncio.sleep(0.01)  # the first has left; each of these alone would have, too
+        waiting += reports(writer, count)
+    others = reports(writer, 1, partition=7)
+    await asyncio.sleep(0.01)
+    broker.open.set()
+    await asyncio.gather(*waiting, *others)
+    assert [count for key, count in broker.published if key == "3"] == [1, 9]
+    assert [count for key, count in broker.published if key == "7"] == [1]
+
+
+async def test_who_stops_waiting_takes_no_confirm_from_others(broker: Broker, writer: OutcomeWriter) -> None:
+    broker.open.clear()
+    waiting = reports(writer, 3)
+    await asyncio.sleep(0.02)
+    waiting[1].cancel()
+    await asyncio.sleep(0)
+    broker.open.set()
+    await asyncio.gather(waiting[0], waiting[2])
+    assert broker.published == [("3", 3)]
+    assert writer.exposed == 0
