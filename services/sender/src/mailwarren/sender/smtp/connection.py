@@ -13,8 +13,8 @@ from mailwarren.sender.smtp.dialogue import (
     message_size,
     shuts_out,
 )
+from mailwarren.sender.smtp.dispatch import Dispatch
 from mailwarren.sender.smtp.envelope import Envelope
-from mailwarren.sender.smtp.exchange import Exchange
 from mailwarren.sender.smtp.replies import RawReply, to_reply
 from mailwarren.sender.smtp.result import Abandoned, Failure, MaySend, Unreachable, UnreachableKind
 from mailwarren.sender.smtp.site import Host
@@ -70,13 +70,13 @@ class Connection(Wire):
         self.kept = False
         self.shut = False
         self.turns = 0
-        self._current: Exchange | None = None
-        self._behind: deque[Exchange] = deque()
+        self._current: Dispatch | None = None
+        self._behind: deque[Dispatch] = deque()
         self._unwritten: memoryview | None = None
         self._paused = False
         self._reset = False
 
-    async def transact(self, envelope: Envelope, data: bytes, may_send: MaySend) -> Exchange:
+    async def transact(self, envelope: Envelope, data: bytes, may_send: MaySend) -> Dispatch:
         """Send one mail, at once or behind the one that is under way; ``data`` is in wire form (``prepare_data``).
 
         Cancelling it drops the connection as soon as that takes nothing from another mail; the outcome is then unknown
@@ -93,25 +93,25 @@ class Connection(Wire):
             pipelined=capabilities.pipelining,
             reset=behind or self._reset,
         )
-        exchange = Exchange(transaction, data, may_send, self._loop)
+        dispatch = Dispatch(transaction, data, may_send, self._loop)
         refused = check_sendable(capabilities, envelope, message_size(data))
         if self.closed:
-            exchange.finish(self._failure_of(exchange, UnreachableKind.LOST, "connection closed by the server"))
+            dispatch.finish(self._failure_of(dispatch, UnreachableKind.LOST, "connection closed by the server"))
         elif refused is not None:
-            exchange.finish(refused)
+            dispatch.finish(refused)
         else:
             self.messages += 1
             if behind:
-                self._behind.append(exchange)
+                self._behind.append(dispatch)
                 self._write_behind()
             else:
-                self._begin(exchange)
+                self._begin(dispatch)
             try:
-                await exchange.done
+                await dispatch.done
             except BaseException:
-                self._forsake(exchange)
+                self._forsake(dispatch)
                 raise
-        return exchange
+        return dispatch
 
     def rest(self, idle: float) -> None:
         """Wait for the next transaction; QUIT after ``idle`` seconds without one."""
@@ -156,12 +156,12 @@ class Connection(Wire):
 
     # --- inside ---
 
-    def _begin(self, exchange: Exchange) -> None:
-        self._current = exchange
-        exchange.written = True
-        exchange.began = time.monotonic()
+    def _begin(self, dispatch: Dispatch) -> None:
+        self._current = dispatch
+        dispatch.written = True
+        dispatch.began = time.monotonic()
         self._timer.set(self._timeouts.command)
-        self._transport.write(exchange.transaction.start())
+        self._transport.write(dispatch.transaction.start())
 
     def _write_behind(self) -> None:
         """Write the next envelope if all data of the current mail has been written."""
@@ -190,13 +190,13 @@ class Connection(Wire):
         else:
             self._begin(following)
 
-    def _forsake(self, exchange: Exchange) -> None:
-        """The task that waited for ``exchange`` was cancelled, or its gate raised."""
-        if exchange is self._current:
+    def _forsake(self, dispatch: Dispatch) -> None:
+        """The task that waited for ``dispatch`` was cancelled, or its gate raised."""
+        if dispatch is self._current:
             self._current = None
             self.abort()
-        elif exchange in self._behind and not exchange.written:
-            self._behind.remove(exchange)
+        elif dispatch in self._behind and not dispatch.written:
+            self._behind.remove(dispatch)
         # An envelope that is on its way behind another mail is dropped when its turn comes (``_follow``).
 
     def _replied(self, raw: RawReply) -> None:
@@ -218,7 +218,7 @@ class Connection(Wire):
         else:
             self._decided(current, step)
 
-    def _decided(self, current: Exchange, step: Step) -> None:
+    def _decided(self, current: Dispatch, step: Step) -> None:
         transaction = current.transaction
         self._reset = transaction.unfinished
         if transaction.decided is None:
@@ -234,7 +234,7 @@ class Connection(Wire):
         else:
             self._follow()
 
-    def _send_data(self, current: Exchange) -> None:
+    def _send_data(self, current: Dispatch) -> None:
         if current.done.done():
             return  # cancelled a moment ago; the task that was cancelled drops the connection
         try:
@@ -274,11 +274,11 @@ class Connection(Wire):
             self._dot_written(self._current)
             self._write_behind()
 
-    def _dot_written(self, current: Exchange) -> None:
+    def _dot_written(self, current: Dispatch) -> None:
         current.dot_at = time.time()
         self._timer.set(self._timeouts.final_dot)
 
-    def _answered_too_soon(self, current: Exchange, raw: RawReply) -> None:
+    def _answered_too_soon(self, current: Dispatch, raw: RawReply) -> None:
         """A reply in the middle of the message: a refusal counts, but what follows on this connection is undefined."""
         reply = to_reply(raw, Command.DOT)
         if reply.transient or reply.permanent:
@@ -299,5 +299,5 @@ class Connection(Wire):
         current = self._current
         return super()._unreachable(kind, text) if current is None else self._failure_of(current, kind, text)
 
-    def _failure_of(self, exchange: Exchange, kind: UnreachableKind, text: str) -> Unreachable:
-        return Unreachable(kind, text, self.label, exchange.transaction.command, dot_sent=exchange.dot_at is not None)
+    def _failure_of(self, dispatch: Dispatch, kind: UnreachableKind, text: str) -> Unreachable:
+        return Unreachable(kind, text, self.label, dispatch.transaction.command, dot_sent=dispatch.dot_at is not None)

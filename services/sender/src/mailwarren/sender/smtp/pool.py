@@ -13,8 +13,8 @@ from mailwarren.contracts.reply import Reply
 from mailwarren.sender.smtp.client import ClientSettings, open_session
 from mailwarren.sender.smtp.connection import Connection
 from mailwarren.sender.smtp.dialogue import used_up
+from mailwarren.sender.smtp.dispatch import Dispatch
 from mailwarren.sender.smtp.envelope import Envelope
-from mailwarren.sender.smtp.exchange import Exchange
 from mailwarren.sender.smtp.hosts import HostHealth, most_hopeful
 from mailwarren.sender.smtp.result import Abandoned, MaySend, NoSession, Result, Unreachable
 from mailwarren.sender.smtp.site import Site
@@ -109,8 +109,8 @@ class Pool:
             data = await self._make(data, queue, connection)
         kept = connection.kept
         queue.promise_behind(connection)
-        exchange = await connection.transact(envelope, data, may_send)
-        if kept and _was_spent(exchange):
+        dispatch = await connection.transact(envelope, data, may_send)
+        if kept and _was_spent(dispatch):
             connection.shut = True
             queue.release(connection)
             if self._closing:
@@ -121,15 +121,15 @@ class Pool:
             if not isinstance(found, Connection):
                 return _unsent(found, asked)
             connection = found
-            exchange = await connection.transact(envelope, data, may_send)
+            dispatch = await connection.transact(envelope, data, may_send)
         result = Result(
-            exchange.outcome,
+            dispatch.outcome,
             connection.label,
             connection.tls,
-            exchange.began - asked,
-            time.monotonic() - exchange.began,
-            exchange.dot_at,
-            exchange.replied_at,
+            dispatch.began - asked,
+            time.monotonic() - dispatch.began,
+            dispatch.dot_at,
+            dispatch.replied_at,
         )
         queue.release(connection)
         return result
@@ -213,11 +213,11 @@ class Pool:
         return most_hopeful(failures)
 
 
-def _was_spent(exchange: Exchange) -> bool:
+def _was_spent(dispatch: Dispatch) -> bool:
     """Whether a kept connection gave out before the mail's data, so that another try cannot send it twice."""
-    if exchange.data_started:
+    if dispatch.data_started:
         return False
-    outcome = exchange.outcome
+    outcome = dispatch.outcome
     if isinstance(outcome, Reply):
         return used_up(outcome)
     return isinstance(outcome, Unreachable)

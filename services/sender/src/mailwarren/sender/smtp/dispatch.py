@@ -1,4 +1,4 @@
-"""One mail's turn on a connection: what it needs, how far it has come, what became of it."""
+"""A mail given to a connection: what it needs, how far it has come, what became of it."""
 
 import asyncio
 import time
@@ -8,7 +8,7 @@ from mailwarren.sender.smtp.dialogue import Transaction
 from mailwarren.sender.smtp.result import MaySend, Outcome
 
 
-class Exchange:
+class Dispatch:
     """A transaction with its data and its end; compares by identity.
 
     Attributes:
