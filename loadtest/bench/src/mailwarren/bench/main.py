@@ -1,7 +1,6 @@
 """``mailwarren-bench``: runs, a table, the checks and one JSON line; exit status 1 when a check fails."""
 
 import argparse
-import signal
 import sys
 from collections.abc import Callable, Sequence
 
@@ -25,10 +24,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     from mailwarren.bench import scenarios
     from mailwarren.bench.check import check
+    from mailwarren.bench.stand import tidy_on_sigterm
     from mailwarren.bench.table import table, verdicts
 
-    # The stands end their processes on the way out; a bare SIGTERM would leave them behind.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by SIGTERM"))
+    tidy_on_sigterm()
     found: dict[str, Result | Missing] = {}
     runs: dict[str, Callable[[float], dict[str, Result | Missing]]] = scenarios.by_names(asked.runs or STANDARD)
     for title, run in runs.items():

@@ -79,6 +79,12 @@ def post(
     return posted
 
 
+def warm_up(stand: Stand) -> None:
+    """Mails that do not count: connections, compiled templates and statements are made by them."""
+    run_bulk(stand, 2_000)
+    run_single(stand, 200)
+
+
 def run_bulk(stand: Stand, count: int) -> Result:
     """``count`` mails in calls of 10,000."""
     return _whole_way(stand, "bulk", "/emails/bulk", bulk_bodies(make_work(count)), count, connections=1)

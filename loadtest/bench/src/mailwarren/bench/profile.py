@@ -102,12 +102,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     asked = parser.parse_args(argv)
 
     from mailwarren.bench import ours
-    from mailwarren.bench.stand import Stand
+    from mailwarren.bench.stand import Stand, tidy_on_sigterm
 
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by SIGTERM"))
+    tidy_on_sigterm()
     with Stand() as stand:
-        ours.run_bulk(stand, 2_000)
-        ours.run_single(stand, 200)
+        ours.warm_up(stand)
         runs: dict[str, Callable[[], Result]] = {
             "sender-bulk": lambda: ours.run_bulk(stand, int(60_000 * asked.scale)),
             "sender-normal": lambda: ours.run_single(stand, int(10_000 * asked.scale)),

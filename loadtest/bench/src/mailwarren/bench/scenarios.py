@@ -12,6 +12,8 @@ from mailwarren.contracts.lanes import Lane
 Found = dict[str, Result | Missing]
 BACKLOGS = (1_000, 10_000, 100_000, 1_000_000)
 BACKLOG_MEASURED = 40_000
+NOT_BULK = {f"sender-{lane}": (lane,) for lane in Lane if lane is not Lane.BULK}
+"""The senders of a stand whose bulk waits until its sender is started."""
 WIDE = {"MAILWARREN_CONNECTIONS": "1000", "MAILWARREN_IN_FLIGHT": "2000", "MAILWARREN_MESSAGES_PER_CONNECTION": "1000"}
 
 
@@ -38,8 +40,7 @@ def run_plain(names: set[str], scale: float) -> Found:
     """Our own runs, after a warm-up that does not count."""
     found: Found = {}
     with Stand() as stand:
-        ours.run_bulk(stand, 2_000)
-        ours.run_single(stand, 200)
+        ours.warm_up(stand)
         if "bulk" in names:
             found["bulk"] = ours.run_bulk(stand, int(30_000 * scale))
         if "single" in names:
@@ -66,8 +67,7 @@ def run_rivals(names: set[str], scale: float) -> Found:
 
 def run_high(scale: float) -> Found:
     """1,000 high mails at 20 a second; what waits at first is so much that 200,000 are left for most of that time."""
-    lanes = {f"sender-{lane}": (lane,) for lane in Lane if lane is not Lane.BULK}
-    with Stand(senders=lanes) as stand:
+    with Stand(senders=NOT_BULK) as stand:
         return {"high": ours.run_high_under_bulk(stand, int(400_000 * scale), int(1_000 * scale), 20)}
 
 
@@ -80,8 +80,7 @@ def run_connections(scale: float) -> Found:
 def run_backlogs(scale: float) -> Found:
     """The same rate, whatever waits."""
     found: Found = {}
-    lanes = {f"sender-{lane}": (lane,) for lane in Lane if lane is not Lane.BULK}
     for waiting in (int(count * scale) for count in BACKLOGS):
-        with Stand(senders=lanes) as stand:
+        with Stand(senders=NOT_BULK) as stand:
             found[f"backlog {waiting}"] = ours.run_backlog(stand, waiting, BACKLOG_MEASURED)
     return found
