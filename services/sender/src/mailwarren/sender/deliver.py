@@ -14,7 +14,6 @@ from msgspec.structs import replace
 
 from mailwarren.contracts.codec import NewerVersion, Undecodable, decode_parcel, encode_parcel, parcel_headers
 from mailwarren.contracts.events import Event, Kind
-from mailwarren.contracts.ids import new_id
 from mailwarren.contracts.ladder import Ladder
 from mailwarren.contracts.parcel import Delivery, OnUnknown, Parcel, Wait
 from mailwarren.sender import metrics
@@ -22,7 +21,7 @@ from mailwarren.sender.adapters.control_log import ControlLog
 from mailwarren.sender.adapters.ladder import LadderWriter, Stale
 from mailwarren.sender.adapters.outcomes import OutcomeWriter
 from mailwarren.sender.copies import Copies
-from mailwarren.sender.domain.retry import POLICIES, deadline, plan_retry
+from mailwarren.sender.deferrals import Deferrals
 from mailwarren.sender.events import make_event
 from mailwarren.sender.incoming import Finish, Incoming
 from mailwarren.sender.reports import Reports
@@ -67,6 +66,7 @@ class Deliverer:
         self._slots = slots
         self._room = Room(OPEN_BYTES)
         self._copies = Copies()
+        self._deferrals = Deferrals(outcomes, ladder_writer, ladder, self._copies)
 
     async def finish(self, incoming: Incoming) -> Finish:
         """Do all that the parcel needs now; whatever comes back is safe to do at once."""
@@ -136,7 +136,7 @@ class Deliverer:
         settled = await self._settler.settle(parcel, deliveries, incoming.count, incoming.owned)
         if settled.put_back is not None:
             await self._ladder_writer.put(settled.put_back, settled.wait, incoming.owned)
-        await asyncio.gather(*(self._report(parcel, event) for event in settled.events))
+        await asyncio.gather(*(self._outcomes.report(parcel.partition, event) for event in settled.events))
         return settled.untouched
 
     @staticmethod
@@ -153,7 +153,7 @@ class Deliverer:
                 raise one
         deferred = [one for one in ended if isinstance(one, Tried)]
         if deferred:
-            await self._defer(parcel, deferred, incoming)
+            await self._deferrals.defer(parcel, deferred, incoming.owned)
         if not incoming.owned():
             return Finish.STALE
         return Finish.REQUEUE if handed_back else Finish.ACK
@@ -210,10 +210,10 @@ class Deliverer:
         return None
 
     def _permit(self, parcel: Parcel, incoming: Incoming) -> Permit:
-        until = self._deadline(parcel)
+        until = self._deferrals.deadline(parcel)
 
         async def begin(delivery: Delivery) -> None:
-            await self._report(parcel, make_event(parcel, delivery, Kind.STARTED))
+            await self._outcomes.report(parcel.partition, make_event(parcel, delivery, Kind.STARTED))
 
         def wanted(delivery: Delivery) -> bool:
             return not self._control.is_canceled(delivery.email_id) and time.time() < until
@@ -248,66 +248,9 @@ class Deliverer:
     def _settled_without_trying(self, parcel: Parcel, delivery: Delivery) -> Event | None:
         if self._control.is_canceled(delivery.email_id):
             return make_event(parcel, delivery, Kind.CANCELED)
-        if time.time() >= self._deadline(parcel):
+        if time.time() >= self._deferrals.deadline(parcel):
             return make_event(parcel, delivery, Kind.EXPIRED, tried=delivery.last, reason="its time ran out")
         return None
-
-    async def _defer(self, parcel: Parcel, deferred: list[Tried], incoming: Incoming) -> None:
-        """Put what is to be tried again on the ladder, one parcel for each distinct wait; report what gives up."""
-        groups: dict[float, list[Delivery]] = {}
-        reports = []
-        for tried in deferred:
-            wait = self._wait_after(parcel, tried)
-            if wait is None:
-                reason = f"no time left for attempt {parcel.attempt + 1}"
-                event = make_event(parcel, tried.delivery, Kind.EXPIRED, tried=tried.attempt, reason=reason)
-                reports.append(self._report(parcel, event))
-            else:
-                groups.setdefault(wait, []).append(replace(tried.delivery, last=tried.attempt))
-        await asyncio.gather(*reports)
-        for wait, deliveries in groups.items():
-            again = replace(
-                parcel,
-                id=parcel.id if len(groups) == 1 else new_id(),
-                deliveries=tuple(deliveries),
-                attempt=parcel.attempt + 1,
-                settle=False,
-                turn=0,
-                asked_at=None,
-                wait=Wait.DEFERRED,
-                not_before=time.time() + wait,
-            )
-            await self._ladder_writer.put(again, wait, incoming.owned)
-            for delivery in deliveries:
-                self._copies.finish((delivery.id, parcel.attempt))
-                metrics.record_events([make_event(parcel, delivery, Kind.DEFERRED, tried=delivery.last)])
-
-    def _wait_after(self, parcel: Parcel, tried: Tried) -> float | None:
-        scale = self._ladder.scale
-        now = time.time()
-        until = self._deadline(parcel)
-        # One dice for a parcel and attempt: its deliveries stay together on the ladder.
-        rng = Random(f"{parcel.id}{parcel.attempt}")
-        wait = plan_retry(
-            POLICIES[parcel.lane],
-            attempt=parcel.attempt,
-            now=now,
-            until=until,
-            scale=scale,
-            rng=rng,
-            hint=tried.retry_in,
-        )
-        if wait is None:
-            return None
-        rounded = self._ladder.round_wait(wait)
-        # Rounding up may not carry a mail past its end.
-        return rounded if now + rounded < until else None
-
-    async def _report(self, parcel: Parcel, event: Event) -> None:
-        await self._outcomes.report(parcel.partition, event)
-
-    def _deadline(self, parcel: Parcel) -> float:
-        return deadline(POLICIES[parcel.lane], parcel.accepted_at, parcel.expires_at, self._ladder.scale)
 
 
 async def _ended(task: asyncio.Task[Tried | None]) -> Tried | BaseException | None:

@@ -1,0 +1,89 @@
+"""What is to be tried again: when, on which rung, or not any more (DESIGN §5)."""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from random import Random
+
+from msgspec.structs import replace
+
+from mailwarren.contracts.events import Kind
+from mailwarren.contracts.ids import new_id
+from mailwarren.contracts.ladder import Ladder
+from mailwarren.contracts.parcel import Delivery, Parcel, Wait
+from mailwarren.sender import metrics
+from mailwarren.sender.adapters.ladder import LadderWriter
+from mailwarren.sender.adapters.outcomes import OutcomeWriter
+from mailwarren.sender.copies import Copies
+from mailwarren.sender.domain.retry import POLICIES, deadline, plan_retry
+from mailwarren.sender.events import make_event
+from mailwarren.sender.transmit import Tried
+
+
+class Deferrals:
+    """Puts deliveries on the ladder, and reports those whose time has run out."""
+
+    def __init__(self, outcomes: OutcomeWriter, ladder_writer: LadderWriter, ladder: Ladder, copies: Copies) -> None:
+        self._outcomes = outcomes
+        self._ladder_writer = ladder_writer
+        self._ladder = ladder
+        self._copies = copies
+
+    def deadline(self, parcel: Parcel) -> float:
+        """When the parcel's budget ends, in seconds since the epoch."""
+        return deadline(POLICIES[parcel.lane], parcel.accepted_at, parcel.expires_at, self._ladder.scale)
+
+    async def defer(self, parcel: Parcel, deferred: Sequence[Tried], owned: Callable[[], bool]) -> None:
+        """Put what is to be tried again on the ladder, one parcel for each distinct wait; report what gives up.
+
+        Raises:
+            Stale: the parcel is not ours any more.
+        """
+        groups: dict[float, list[Delivery]] = {}
+        reports = []
+        for tried in deferred:
+            wait = self._wait_after(parcel, tried)
+            if wait is None:
+                reason = f"no time left for attempt {parcel.attempt + 1}"
+                event = make_event(parcel, tried.delivery, Kind.EXPIRED, tried=tried.attempt, reason=reason)
+                reports.append(self._outcomes.report(parcel.partition, event))
+            else:
+                groups.setdefault(wait, []).append(replace(tried.delivery, last=tried.attempt))
+        await asyncio.gather(*reports)
+        for wait, deliveries in groups.items():
+            again = replace(
+                parcel,
+                id=parcel.id if len(groups) == 1 else new_id(),
+                deliveries=tuple(deliveries),
+                attempt=parcel.attempt + 1,
+                settle=False,
+                turn=0,
+                asked_at=None,
+                wait=Wait.DEFERRED,
+                not_before=time.time() + wait,
+            )
+            await self._ladder_writer.put(again, wait, owned)
+            for delivery in deliveries:
+                self._copies.finish((delivery.id, parcel.attempt))
+                metrics.record_events([make_event(parcel, delivery, Kind.DEFERRED, tried=delivery.last)])
+
+    def _wait_after(self, parcel: Parcel, tried: Tried) -> float | None:
+        scale = self._ladder.scale
+        now = time.time()
+        until = self.deadline(parcel)
+        # One dice for a parcel and attempt: its deliveries stay together on the ladder.
+        rng = Random(f"{parcel.id}{parcel.attempt}")
+        wait = plan_retry(
+            POLICIES[parcel.lane],
+            attempt=parcel.attempt,
+            now=now,
+            until=until,
+            scale=scale,
+            rng=rng,
+            hint=tried.retry_in,
+        )
+        if wait is None:
+            return None
+        rounded = self._ladder.round_wait(wait)
+        # Rounding up may not carry a mail past its end.
+        return rounded if now + rounded < until else None
