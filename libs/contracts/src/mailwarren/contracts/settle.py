@@ -31,7 +31,8 @@ class Question(msgspec.Struct, frozen=True, omit_defaults=True, tag="question"):
 
     ``asker`` names the sender process, ``reply_to`` its answer queue. ``turn`` and ``count`` (the broker's
     ``x-delivery-count``) order the holders of one parcel: a claim passes to a holder with a greater pair, because
-    the broker gives a message to the next only after the holder before it is gone.
+    the broker gives a message to the next only after the holder before it is gone. ``bound`` says that the queue is
+    bound to ``mail.answers`` by its name; a sender of an older version is reached over the default exchange.
     """
 
     id: UUID
@@ -41,6 +42,7 @@ class Question(msgspec.Struct, frozen=True, omit_defaults=True, tag="question"):
     attempt: int
     turn: int = 0
     count: int = 0
+    bound: bool = False
 
 
 class Answer(msgspec.Struct, frozen=True):

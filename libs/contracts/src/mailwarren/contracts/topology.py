@@ -70,8 +70,13 @@ class Topology:
         return self._exchange("mail.control.log")
 
     @cached_property
+    def answers(self) -> Exchange:
+        """Answers of the tracker, keyed by the name of the asker's exclusive queue; may be lost."""
+        return Exchange(self.name("mail.answers"), type="direct", durable=True)
+
+    @cached_property
     def control(self) -> Exchange:
-        """Heartbeats and answers to exclusive queues; may be lost."""
+        """Heartbeats to exclusive queues; may be lost."""
         return Exchange(self.name("mail.control"), type="fanout", durable=True)
 
     @cached_property
@@ -179,6 +184,7 @@ class Topology:
         """Every exchange, in an order in which they can be declared."""
         return [
             self.unrouted, self.dead, self.accept, self.send, self.defer, self.events, self.control_log, self.control,
+            self.answers,
         ]  # fmt: skip
 
     @property

@@ -17,7 +17,7 @@ import structlog
 from pydantic import ValidationError
 
 from mailwarren.contracts.topology import Topology
-from mailwarren.ingest.commands import Failed, broker, database, dead
+from mailwarren.ingest.commands import Failed, access, broker, database, dead
 from mailwarren.ingest.commands.send import send
 from mailwarren.ingest.settings import Settings
 
@@ -57,6 +57,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="command")
     _topology(commands)
     _database(commands)
+    _access(commands)
     _dead(commands)
     queues = commands.add_parser("queues", help="how many messages wait in each queue")
     queues.add_argument("--json", action="store_true", help="one JSON object a line")
@@ -88,6 +89,19 @@ def _database(commands: Any) -> None:
     )
     _wait(bootstrap)
     bootstrap.set_defaults(run=_run_bootstrap)
+
+
+def _access(commands: Any) -> None:
+    parts = commands.add_parser("access", help="accounts of the services").add_subparsers(required=True)
+    apply = parts.add_parser("apply", help="make users and roles with what each service needs, and no more")
+    _wait(apply)
+    apply.set_defaults(run=_run_access)
+    show = parts.add_parser("show", help="print what each may do, one JSON object a line")
+    show.set_defaults(
+        run=lambda _args, settings: access.show_access(
+            _names(settings), os.environ.get("MAILWARREN_ACCOUNTS") or access.DEFAULT_NAME
+        )
+    )
 
 
 def _dead(commands: Any) -> None:
@@ -133,6 +147,16 @@ def _run_queues(args: argparse.Namespace, settings: Settings) -> Any:
         f"  {depth['consumers']:>3} consumers"
         for depth in depths
     ]
+
+
+def _run_access(args: argparse.Namespace, settings: Settings) -> Any:
+    accounts = access.Accounts.from_environment(os.environ)
+    said = []
+    if admin := os.environ.get("MAILWARREN_BROKER_ADMIN_URL"):
+        vhost = access.vhost_of(_amqp(settings))
+        said.append(access.apply_broker_access(admin, accounts, _names(settings), vhost, args.wait))
+    said.append(asyncio.run(access.apply_database_access(_database_url(settings), accounts, args.wait)))
+    return said
 
 
 def _run_bootstrap(args: argparse.Namespace, settings: Settings) -> Any:

@@ -11,6 +11,7 @@ from uuid import UUID
 import aio_pika
 import structlog
 
+from mailwarren.contracts.access import MARKER_KEY
 from mailwarren.contracts.codec import NewerVersion, Undecodable, decode_control, encode, headers_of
 from mailwarren.contracts.events import Cancel, Marker, Suppress
 from mailwarren.contracts.ids import new_id
@@ -66,7 +67,7 @@ class ControlLog:
         entry = Marker(nonce)
         exchange = await channel.get_exchange(self._topology.control_log.name, ensure=False)
         await exchange.publish(
-            aio_pika.Message(encode(entry), headers=headers_of(entry), delivery_mode=2), routing_key="marker"
+            aio_pika.Message(encode(entry), headers=headers_of(entry), delivery_mode=2), routing_key=MARKER_KEY
         )
         await channel.close()
 
@@ -79,7 +80,11 @@ class ControlLog:
         except (Undecodable, NewerVersion) as error:
             log.warning("sender.control.unreadable", error=str(error))
         else:
-            self._apply(entry)
+            if isinstance(entry, Marker) == (message.routing_key == MARKER_KEY):
+                self._apply(entry)
+            else:
+                # The broker lets senders write markers only, and knows them by their key.
+                log.warning("sender.control.foreign", entry=type(entry).__name__, key=message.routing_key)
         await message.ack()
 
     def _apply(self, entry: Cancel | Suppress | Marker) -> None:

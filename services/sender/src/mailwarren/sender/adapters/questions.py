@@ -36,6 +36,7 @@ class Asker:
         # A new name each time: the broker may hold the old connection, and its exclusive queue, for a while yet.
         name = self._topology.name(f"answers.{new_id().hex}")
         queue = await channel.declare_queue(name, exclusive=True, auto_delete=True)
+        await queue.bind(self._topology.answers.name, routing_key=name)
         await queue.consume(self._on_answer, no_ack=True)
         self._reply_to = name
 
@@ -63,6 +64,7 @@ class Asker:
             attempt=parcel.attempt,
             turn=parcel.turn,
             count=count,
+            bound=True,
         )
         waiting = asyncio.get_running_loop().create_future()
         self._open[question.id] = waiting

@@ -86,6 +86,7 @@ def celery_config(settings: SenderSettings, topology: Topology) -> dict[str, Any
         "worker_prefetch_multiplier": settings.prefetch,
         "worker_send_task_events": False,
         "worker_enable_remote_control": True,
+        "control_exchange": topology.name("celery"),
         "worker_hijack_root_logger": False,
         "worker_cancel_long_running_tasks_on_connection_loss": True,
         "broker_heartbeat": 30,

@@ -36,6 +36,7 @@ class BrokerOutbox:
     def __init__(self, link: Link, publisher: Publisher, topology: Topology) -> None:
         self._link = link
         self._publisher = publisher
+        self._answers = topology.answers.name
         self._dead = topology.dead.name
 
     async def answer(self, question: Question, answer: Answer) -> None:
@@ -45,7 +46,7 @@ class BrokerOutbox:
             async with asyncio.timeout(ANSWER_TIMEOUT):
                 await self._link.wait_up()
             await self._publisher.publish(
-                "",
+                self._answers if question.bound else "",
                 question.reply_to,
                 codec.encode(answer),
                 codec.headers_of(answer),

@@ -1,4 +1,7 @@
-"""The daily partitions of the events table: made ahead, made when a day turns up, dropped when they are old."""
+"""The daily partitions of the events table: made ahead, made when a day turns up, dropped when they are old.
+
+Both are done by functions in the database, with its owner's rights (``docs/adr/0020``).
+"""
 
 import datetime as dt
 from collections.abc import Iterable
@@ -13,15 +16,12 @@ log = structlog.get_logger()
 
 AHEAD = 3
 DAY = 86400
-LOCK = 0x6D77_7061_7274_6974
-"""Advisory lock key ("mwpartit"): one tracker at a time changes partitions."""
 LOCK_TIMEOUT = "2s"
 """A partition change waits no longer than this, because everybody's inserts wait behind it."""
 
 _CHILDREN = """
 SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid WHERE i.inhparent = 'events'::regclass
 """
-_MOVED = "WITH moved AS (DELETE FROM events_default WHERE at >= $1 AND at < $2 RETURNING *)"
 
 
 class Partitions:
@@ -77,7 +77,7 @@ class Partitions:
             if day < first:
                 async with connection.transaction():
                     await connection.execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'")
-                    await connection.execute(f"DROP TABLE IF EXISTS {_name(day)}")
+                    await connection.execute("SELECT drop_events_partition($1)", day)
                 log.info("tracker.partition.dropped", day=str(day))
         await connection.execute("DELETE FROM events_default WHERE at < $1", _midnight(first))
 
@@ -86,27 +86,9 @@ class Partitions:
 
 
 async def _make(connection: "Connection[Record]", day: dt.date) -> None:
-    name, begin, end = _name(day), _midnight(day), _midnight(day + dt.timedelta(days=1))
     async with connection.transaction():
         await connection.execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'")
-        await connection.execute("SELECT pg_advisory_xact_lock($1)", LOCK)
-        if await connection.fetchval("SELECT to_regclass($1) IS NOT NULL", name):
-            return
-        # Attaching a finished table lets inserts go on meanwhile, which CREATE TABLE … PARTITION OF does not.
-        await connection.execute(f"CREATE TABLE {name} (LIKE events INCLUDING ALL)")
-        await connection.execute("LOCK TABLE events_default IN ACCESS EXCLUSIVE MODE")
-        await connection.execute(
-            f"{_MOVED} INSERT INTO {name} SELECT * FROM moved",  # noqa: S608 - a name made of digits
-            begin,
-            end,
-        )
-        await connection.execute(
-            f"ALTER TABLE events ATTACH PARTITION {name} FOR VALUES FROM ('{begin:%F %T%z}') TO ('{end:%F %T%z}')"
-        )
-
-
-def _name(day: dt.date) -> str:
-    return f"events_{day:%Y%m%d}"
+        await connection.execute("SELECT make_events_partition($1)", day)
 
 
 def _day(name: str) -> dt.date | None:

@@ -1,0 +1,50 @@
+"""Who may do what in the database: one role for each service that connects, with the least that its SQL needs.
+
+The owner of the database runs the migrations and these grants; no service connects as the owner. A table that is not
+named in :data:`TABLES` is nobody's, and a test says so.
+"""
+
+from collections.abc import Mapping
+
+from mailwarren.contracts.access import Service
+
+INGEST, TRACKER = Service.INGEST, Service.TRACKER
+
+_R = frozenset({"SELECT"})
+_RI = frozenset({"SELECT", "INSERT"})
+_RIU = frozenset({"SELECT", "INSERT", "UPDATE"})
+_RIUD = frozenset({"SELECT", "INSERT", "UPDATE", "DELETE"})
+
+TABLES: Mapping[str, Mapping[Service, frozenset[str]]] = {
+    # Written by ``mailwarren keys bootstrap``, which the owner runs; a tenant's id stands in every other row.
+    "tenants": {},
+    "api_keys": {INGEST: _RIU},
+    "idempotency_keys": {INGEST: _RIUD},
+    "contents": {TRACKER: _RI, INGEST: _R},
+    "emails": {TRACKER: _RIU, INGEST: _R},
+    "deliveries": {TRACKER: _RIU, INGEST: _R},
+    "events": {TRACKER: _RI, INGEST: _R},
+    "events_default": {TRACKER: frozenset({"SELECT", "DELETE"})},
+    "cancels": {TRACKER: frozenset({"SELECT", "INSERT", "DELETE"})},
+    "claims": {TRACKER: _RIUD},
+    "suppressions": {TRACKER: _RIU, INGEST: _R},
+    "stats_minute": {TRACKER: _RIU},
+}
+"""Privileges by table and service. The days' partitions have none of their own: all goes through ``events``."""
+
+BOOKKEEPING: tuple[str, ...] = ("alembic_version", "schema_history")
+"""What migrations note; every service reads it, to see whether the schema is one that it knows."""
+
+FUNCTIONS: Mapping[str, Service] = {
+    "make_events_partition(date)": TRACKER,
+    "drop_events_partition(date)": TRACKER,
+}
+"""Functions that run with the owner's rights, and who may call them."""
+
+ROLES: tuple[Service, ...] = (INGEST, TRACKER)
+"""Services with a role."""
+
+
+def table_rights(service: Service) -> dict[str, frozenset[str]]:
+    """A role's privileges on every table that is known here; empty for one that it has nothing to do with."""
+    return {name: rights.get(service, frozenset()) for name, rights in TABLES.items()} | dict.fromkeys(BOOKKEEPING, _R)
