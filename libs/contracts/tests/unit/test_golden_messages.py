@@ -191,6 +191,11 @@ CASES = (
         Question(id=QUESTION, asker=ASKER, reply_to="answers.e", deliveries=(BOB,), attempt=2, turn=1, count=4),
         codec.decode_tracker,
     ),
+    Case(
+        "question.bound.v1",
+        Question(id=QUESTION, asker=ASKER, reply_to="answers.e", deliveries=(BOB,), attempt=1, bound=True),
+        codec.decode_tracker,
+    ),
     Case("answer.every_verdict.v1", Answer(question=QUESTION, verdicts=tuple(Verdict)), codec.decode_answer),
     Case("cancel.tracker.v1", Cancel(email_id=EMAIL, tenant=TENANT, at=1_764_000_005.0), codec.decode_tracker),
     Case("cancel.log.v1", Cancel(email_id=EMAIL, tenant=TENANT, at=1_764_000_005.0), codec.decode_control),

@@ -50,6 +50,8 @@ class System:
             "MAILWARREN_METRICS_PORT": "0",
             "PYTHONUNBUFFERED": "1",
         }
+        self.own_env: dict[str, dict[str, str]] = {}
+        """By the kind of service (``ingest``, ``sender``, ``tracker``) what only it gets, such as an account."""
         self.services: dict[str, Service] = {}
         self._ready: dict[str, str] = {}
         self.smtp_url = ""
@@ -94,7 +96,7 @@ class System:
         """The API; returns a client with the first key."""
         (port,) = free_ports(1)
         settings = {"MAILWARREN_API_HOST": "127.0.0.1", "MAILWARREN_API_PORT": str(port)}
-        self._start(name, [str(BIN / "ingest"), "api"], {**settings, **env})
+        self._start(name, [str(BIN / "ingest"), "api"], {**settings, **self._own("ingest"), **env})
         client = httpx.Client(
             base_url=f"http://127.0.0.1:{port}/v1", headers={"Authorization": f"Bearer {self.token}"}, timeout=60
         )
@@ -106,7 +108,7 @@ class System:
         """A tracker."""
         (port,) = free_ports(1)
         own = {"MAILWARREN_METRICS_PORT": str(port)}
-        service = self._start(name, [str(BIN / "tracker"), "consume"], {**own, **(env or {})})
+        service = self._start(name, [str(BIN / "tracker"), "consume"], {**own, **self._own("tracker"), **(env or {})})
         self._expect(name, port, wait=wait)
         return service
 
@@ -125,7 +127,7 @@ class System:
         argv = [str(BIN / "celery"), "--quiet", "-A", app, "worker", "-P", "solo", "-c", "1", "-Q", queues]
         flags = ["--without-gossip", "--without-mingle", "--without-heartbeat", "-n", f"{self.prefix}{name}@%h"]
         own = {"MAILWARREN_SMTP_URL": self.smtp_url, "MAILWARREN_METRICS_PORT": str(port)}
-        service = self._start(name, [*argv, *flags], {**own, **(env or {})})
+        service = self._start(name, [*argv, *flags], {**own, **self._own("sender"), **(env or {})})
         self._expect(name, port, wait=wait)
         return service
 
@@ -144,6 +146,9 @@ class System:
             service = self.services[name]
             if service.alive:
                 wait_for(lambda at=url: _ok(at), timeout, name, service.check)  # type: ignore[misc]
+
+    def _own(self, kind: str) -> dict[str, str]:
+        return self.own_env.get(kind, {})
 
     def _expect(self, name: str, port: int, *, wait: bool) -> None:
         self._ready[name] = url = f"http://127.0.0.1:{port}/readyz"

@@ -1,0 +1,87 @@
+"""Who may do what on the broker, over every name that there is."""
+
+import re
+from itertools import product
+
+import pytest
+
+from mailwarren.contracts.access import Service, broker_rights
+from mailwarren.contracts.topology import Topology
+
+ANSWERS = f"answers.{'0123456789abcdef' * 2}"
+PIDBOX = "celery@a-host.example.celery.pidbox"
+BESIDES = (ANSWERS, PIDBOX, "celery.pidbox", "reply.celery.pidbox", "celeryev", "amq.default", "amq.topic", "")
+"""What is not in the topology: exclusive queues, Celery's remote control, and what nobody may touch."""
+NEVER = ("answers.short", f"{ANSWERS}0", "send.bulk", "xsend.bulk.h1", "send.bulk.h1.x", "tracker.events.1.2")
+
+
+def plain_names(scale: float = 1.0) -> set[str]:
+    topology = Topology("", scale)
+    return {one.name for one in (*topology.all_exchanges, *topology.all_queues)} | {*BESIDES, *NEVER}
+
+
+def placed(name: str, prefix: str) -> str:
+    """A name of a system with this prefix; RabbitMQ's own have none."""
+    if name == PIDBOX:
+        return f"celery@a-host.example.{prefix}celery.pidbox"
+    if name == "reply.celery.pidbox":
+        return f"reply.{prefix}celery.pidbox"
+    return name if name.startswith("amq.") or not name else f"{prefix}{name}"
+
+
+def family(name: str) -> str:
+    """What a name is one of."""
+    return re.sub(r"^(send|ladder)\..+|^(tracker\.(?:accepted|events))\..+", lambda m: f"{m[1] or m[2]}.*", name)
+
+
+ALLOWED = {
+    (Service.INGEST, "configure"): set(),
+    (Service.INGEST, "write"): {
+        "mail.accept", "mail.events", "mail.control.log", "send.*", "tracker.accepted.*", "tracker.events.*",
+    },
+    (Service.INGEST, "read"): set(),
+    (Service.SENDER, "configure"): {ANSWERS, PIDBOX, "celery.pidbox", "reply.celery.pidbox"},
+    (Service.SENDER, "write"): {
+        "mail.events", "mail.defer", "mail.dead", "mail.control.log", "ladder.*", ANSWERS, PIDBOX,
+        "reply.celery.pidbox",
+    },
+    (Service.SENDER, "read"): {"send.*", "mail.control.log", "mail.answers", ANSWERS, PIDBOX, "celery.pidbox"},
+    (Service.TRACKER, "configure"): set(),
+    (Service.TRACKER, "write"): {"mail.answers", "mail.dead"},
+    (Service.TRACKER, "read"): {"tracker.accepted.*", "tracker.events.*", "tracker.dead"},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("prefix", ["", "t4f.", "a-b_c."])
+@pytest.mark.parametrize(("service", "kind"), ALLOWED)
+def test_each_account_may_touch_what_it_needs_and_nothing_else(service: Service, kind: str, prefix: str) -> None:
+    pattern = getattr(broker_rights(Topology(prefix))[service], kind)
+    allowed = {name for name in plain_names() if re.search(pattern, placed(name, prefix))}
+    assert {family(name) for name in allowed} == ALLOWED[service, kind]
+    assert not allowed & set(NEVER)
+    # All of a family or none.
+    assert allowed == {name for name in plain_names() - set(NEVER) if family(name) in ALLOWED[service, kind]}
+
+
+@pytest.mark.parametrize(("service", "kind"), ALLOWED)
+def test_a_system_with_another_prefix_is_out_of_reach(service: Service, kind: str) -> None:
+    others = ("", "t4fx.", "xt4f.", "t4f", "T4F.", "t4f-")
+    pattern = getattr(broker_rights(Topology("t4f."))[service], kind)
+    assert [
+        placed(name, other)
+        for name, other in product(plain_names() - {""}, others)
+        if re.search(pattern, placed(name, other))
+    ] == []
+
+
+def test_another_retry_scale_needs_no_other_permissions() -> None:
+    assert broker_rights(Topology("", 0.01)) == broker_rights(Topology("", 1.0))
+    pattern = broker_rights(Topology())[Service.SENDER].write
+    assert all(re.search(pattern, queue.name) for scale in (1, 0.37, 0.01) for queue in Topology("", scale).rung_queues)
+
+
+def test_a_sender_writes_only_markers_into_the_control_log() -> None:
+    (topic,) = broker_rights(Topology("t."))[Service.SENDER].topics
+    assert topic.exchange == "t.mail.control.log"
+    assert [key for key in ("marker", "3", "markers", "a.marker", "") if re.search(topic.write, key)] == ["marker"]
+    assert not re.search(topic.read, "marker")

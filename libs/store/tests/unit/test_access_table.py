@@ -1,0 +1,34 @@
+"""Who may do what in the database: every table has said so."""
+
+import re
+
+import mailwarren.store.tables.ingest
+import mailwarren.store.tables.tracker  # noqa: F401 - both fill the metadata
+from mailwarren.contracts.access import Service
+from mailwarren.store.access import BOOKKEEPING, ROLES, TABLES, table_rights
+from mailwarren.store.metadata import metadata
+
+PARTITIONS = {"events_default"}
+
+
+def test_every_table_says_who_reads_and_writes_it() -> None:
+    """A new table goes into ``mailwarren.store.access.TABLES``, or no service can use it."""
+    assert set(metadata.tables) - {*TABLES, *BOOKKEEPING} == set()
+    assert set(TABLES) - set(metadata.tables) == PARTITIONS
+
+
+def test_only_the_one_writer_of_a_table_changes_it() -> None:
+    for name, rights in TABLES.items():
+        comment = metadata.tables[name.removesuffix("_default")].comment or ""
+        named = re.match(r"Writer: (\w+)\.", comment)
+        assert named, f"the comment of {name} begins with its writer"
+        writers = {service for service, held in rights.items() if held - {"SELECT"}}
+        assert writers <= {Service(named[1])}
+        assert all("SELECT" in held for held in rights.values())
+
+
+def test_only_services_that_connect_have_a_role() -> None:
+    assert set(ROLES) == {service for rights in TABLES.values() for service in rights}
+    assert table_rights(Service.SENDER) == {name: frozenset() for name in TABLES} | dict.fromkeys(
+        BOOKKEEPING, frozenset({"SELECT"})
+    )
