@@ -3,7 +3,9 @@
 import asyncio
 import contextlib
 import json
+import re
 import secrets
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -24,7 +26,7 @@ from mailwarren.contracts.codec import encode, headers_of
 from mailwarren.contracts.events import Cancel
 from mailwarren.contracts.topology import Topology
 from mailwarren.devstack.harness.doubles import unexcused
-from mailwarren.devstack.harness.system import System, wait_for
+from mailwarren.devstack.harness.system import BIN, System, wait_for
 from mailwarren.ingest.commands.access import (
     Accounts,
     apply_broker_access,
@@ -293,6 +295,15 @@ def test_the_broker_refuses_a_service_to(
 ) -> None:
     with place.channel(service) as channel, pytest.raises(amqp.AccessRefused, match="ACCESS_REFUSED"):
         act(channel)
+
+
+@pytest.mark.parametrize("command", [["dead", "list"], ["dead", "purge", "--yes"], ["topology", "apply"]])
+def test_an_operator_with_a_service_account_is_told_what_to_do(place: Place, command: list[str]) -> None:
+    env = {**place.system.env, "MAILWARREN_AMQP_URL": place.amqp_url(Service.INGEST)}
+    done = subprocess.run([BIN / "mailwarren", *command], env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert re.search("connect as the administrator|the broker refused", done.stderr), done.stderr
+    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize("service", list(Service))

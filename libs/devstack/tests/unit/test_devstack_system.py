@@ -8,14 +8,15 @@ from mailwarren.devstack.state import LocalDir
 from mailwarren.devstack.system import Addresses, Service
 
 
-def _addresses(smtp_url: str | None = None, prefix: str = "") -> Addresses:
+def _addresses(smtp_url: str | None = None, prefix: str = "", *, own_accounts: bool = False) -> Addresses:
     return system.choose_addresses(
-        amqp_url="amqp://broker",
+        amqp_url="amqp://admin:own3r@broker:1/vhost",
         amqp_prefix=prefix,
-        management_url="http://management",
-        database_url="postgresql://database",
+        management_url="http://admin:own3r@management:2",
+        database_url="postgresql://owner:own3r@database:3/db",
         smtp_url=smtp_url,
         retry_scale=0.01,
+        own_accounts=own_accounts,
     )
 
 
@@ -69,3 +70,22 @@ def test_senders_stop_first_and_may_finish_what_is_in_flight(tmp_path: Path) -> 
     sender = services["sender-normal-1"]
     assert sender.stage > services["tracker"].stage
     assert sender.stop_seconds > float(sender.env["MAILWARREN_DRAIN_GRACE"])
+
+
+def test_with_accounts_no_service_knows_another_account(tmp_path: Path) -> None:
+    at = _addresses(own_accounts=True)
+    services = {service.spec.name: service.spec.env for service in system.services(at, LocalDir(tmp_path))}
+    kinds = {name: name.partition("-")[0] for name in services if name != "sink"}
+
+    for name, kind in kinds.items():
+        env, password = services[name], at.passwords[kind]
+        assert env["MAILWARREN_AMQP_URL"] == f"amqp://mailwarren-{kind}:{password}@broker:1/vhost"
+        assert env["MAILWARREN_DATABASE_URL"] == f"postgresql://mailwarren_{kind}:{password}@database:3/db"
+        assert env["MAILWARREN_MANAGEMENT_URL"] == f"http://mailwarren-{kind}:{password}@management:2"
+        others = {"own3r", *at.passwords.values()} - {password}
+        assert not any(other in value for other in others for value in env.values())
+
+
+def test_without_accounts_all_use_the_servers_as_they_were_given(tmp_path: Path) -> None:
+    for service in system.services(_addresses(), LocalDir(tmp_path)):
+        assert service.spec.env["MAILWARREN_AMQP_URL"] == "amqp://admin:own3r@broker:1/vhost"

@@ -1,14 +1,18 @@
 """Who may do what in the database: every table has said so."""
 
+import importlib
+import pkgutil
 import re
 
-import mailwarren.store.tables.ingest
-import mailwarren.store.tables.tracker  # noqa: F401 - both fill the metadata
+import mailwarren.store.tables
 from mailwarren.contracts.access import Service
 from mailwarren.store.access import BOOKKEEPING, ROLES, TABLES, table_rights
 from mailwarren.store.metadata import metadata
 
 PARTITIONS = {"events_default"}
+
+for module in pkgutil.iter_modules(mailwarren.store.tables.__path__):
+    importlib.import_module(f"{mailwarren.store.tables.__name__}.{module.name}")
 
 
 def test_every_table_says_who_reads_and_writes_it() -> None:

@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
@@ -151,6 +151,7 @@ class Stack:
                 database_url=database.database_url,
                 smtp_url=smtp_url,
                 retry_scale=retry_scale,
+                own_accounts=given.amqp_url is None and given.database_url is None,
             )
             write_json(self.local.system, at)
 
@@ -167,6 +168,8 @@ class Stack:
             with ThreadPoolExecutor() as pool:
                 for prepared in [pool.submit(prepare_broker), pool.submit(prepare_database)]:
                     prepared.result()
+            if at.passwords:
+                self._command(at, system.access_command(), system.access_environment(at))
         services = self._services(at)
         with step(f"Starting {len(services)} services"):
             self.supervisor.ask(Add(tuple(service.spec for service in services)))
@@ -211,12 +214,12 @@ class Stack:
             path.unlink(missing_ok=True)
         return was_running or bool(left)
 
-    def _command(self, at: Addresses, argv: Sequence[str]) -> str:
+    def _command(self, at: Addresses, argv: Sequence[str], env: Mapping[str, str] | None = None) -> str:
         """Runs one of our own commands to its end; its output also goes to a log."""
         log = self.local.log("setup")
         done = subprocess.run(
             argv,
-            env={**os.environ, **system.environment(at)},
+            env={**os.environ, **system.environment(at), **(env or {})},
             cwd=self.local.path,
             stdin=subprocess.DEVNULL,
             capture_output=True,

@@ -1,12 +1,15 @@
 """The processes of the whole system: what runs, with which command line and environment. The one place that knows."""
 
+import secrets
 import signal
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import msgspec
 
+from mailwarren.contracts.access import Service as Who
 from mailwarren.contracts.lanes import Lane
 from mailwarren.contracts.topology import send_queue_names
 from mailwarren.devstack.ports import free_ports
@@ -14,6 +17,7 @@ from mailwarren.devstack.process import ProcessSpec
 from mailwarren.devstack.state import LocalDir
 
 HOST = "127.0.0.1"
+ACCOUNTS = "mailwarren"
 DRAIN_SECONDS = 20
 """How long a sender may finish what is in flight. A cluster's pods get six minutes; a person waits for this."""
 
@@ -33,6 +37,8 @@ class Addresses(msgspec.Struct, frozen=True, kw_only=True):
     sink_http: int
     metrics: dict[str, int]
     """Metrics and health port of each service process."""
+    passwords: dict[str, str] = {}
+    """Of each service's account; empty where the servers are not ours, and then all use the same one."""
 
     @property
     def api_url(self) -> str:
@@ -66,8 +72,9 @@ def choose_addresses(
     database_url: str,
     smtp_url: str | None,
     retry_scale: float,
+    own_accounts: bool = False,
 ) -> Addresses:
-    """Fresh ports for a system on these servers."""
+    """Fresh ports for a system on these servers, and passwords where each service gets an account of its own."""
     api, sink_smtp, sink_http, *metrics = free_ports(3 + 2 + len(Lane))
     names = ["ingest", "tracker", *(sender_name(lane, 1) for lane in Lane)]
     return Addresses(
@@ -81,6 +88,7 @@ def choose_addresses(
         sink_smtp=sink_smtp,
         sink_http=sink_http,
         metrics=dict(zip(names, metrics, strict=True)),
+        passwords={who.value: secrets.token_hex(16) for who in Who} if own_accounts else {},
     )
 
 
@@ -95,6 +103,39 @@ def environment(at: Addresses) -> dict[str, str]:
         "PYTHONUNBUFFERED": "1",
     }
     return env | ({"MAILWARREN_MANAGEMENT_URL": at.management_url} if at.management_url else {})
+
+
+def account(at: Addresses, who: Who) -> dict[str, str]:
+    """The servers as one service may use them: over its own account, if there are accounts."""
+    if who not in at.passwords:
+        return {}
+    user, password = f"{ACCOUNTS}-{who}", at.passwords[who]
+    urls = {
+        "MAILWARREN_AMQP_URL": _as(at.amqp_url, user, password),
+        "MAILWARREN_DATABASE_URL": _as(at.database_url, user.replace("-", "_"), password),
+    }
+    return urls | ({"MAILWARREN_MANAGEMENT_URL": _as(at.management_url, user, password)} if at.management_url else {})
+
+
+def _as(url: str, user: str, password: str) -> str:
+    parts = urlsplit(url)
+    return parts._replace(netloc=f"{user}:{password}@{parts.netloc.rpartition('@')[2]}").geturl()
+
+
+def access_environment(at: Addresses) -> dict[str, str]:
+    """What :func:`access_command` needs beside the servers."""
+    passwords = {f"MAILWARREN_{who.upper()}_PASSWORD": at.passwords[who] for who in at.passwords}
+    ingest_url = account(at, Who.INGEST).get("MAILWARREN_MANAGEMENT_URL", "")
+    return passwords | {
+        "MAILWARREN_ACCOUNTS": ACCOUNTS,
+        "MAILWARREN_BROKER_ADMIN_URL": at.management_url or "",
+        "MAILWARREN_MANAGEMENT_URL": ingest_url,
+    }
+
+
+def access_command() -> tuple[str, ...]:
+    """Makes the services' accounts; needs both servers and the schema."""
+    return (_script("mailwarren"), "access", "apply")
 
 
 def topology_command() -> tuple[str, ...]:
@@ -126,14 +167,14 @@ def sink(at: Addresses, local: LocalDir) -> Service:
 
 def ingest(at: Addresses, local: LocalDir) -> Service:
     """The HTTP API."""
-    env = {"MAILWARREN_API_HOST": HOST, "MAILWARREN_API_PORT": str(at.api)}
+    env = account(at, Who.INGEST) | {"MAILWARREN_API_HOST": HOST, "MAILWARREN_API_PORT": str(at.api)}
     spec = _spec(at, local, "ingest", (_script("ingest"), "api"), env, stop_seconds=25)
     return Service(spec, (f"http://{HOST}:{at.api}/readyz", _health(at, "ingest")))
 
 
 def tracker(at: Addresses, local: LocalDir) -> Service:
     """Writes acceptances and outcomes to Postgres."""
-    spec = _spec(at, local, "tracker", (_script("tracker"), "consume"), stop_seconds=20)
+    spec = _spec(at, local, "tracker", (_script("tracker"), "consume"), account(at, Who.TRACKER), stop_seconds=20)
     return Service(spec, (_health(at, "tracker"),))
 
 
@@ -150,7 +191,7 @@ def sender(at: Addresses, local: LocalDir, lane: Lane, number: int) -> Service:
         *(_script("celery"), "-A", "mailwarren.sender.main:app", "worker", "-P", "solo", "-c", "1", "-Q", queues),
         *("--without-gossip", "--without-mingle", "--without-heartbeat", "-n", f"{at.amqp_prefix}{name}@%h"),
     )
-    env = {
+    env = account(at, Who.SENDER) | {
         "MAILWARREN_SMTP_URL": at.relay,
         "MAILWARREN_HEARTBEAT_FILE": str(local.run / f"{name}.beat"),
         "MAILWARREN_DRAIN_GRACE": str(DRAIN_SECONDS),

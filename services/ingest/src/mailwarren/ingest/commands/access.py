@@ -150,7 +150,7 @@ async def apply_database_access(url: str, accounts: Accounts, wait: float) -> st
     while True:
         try:
             connection = await asyncpg.connect(dsn(url), timeout=TIMEOUT, command_timeout=60)
-        except (OSError, TimeoutError, asyncpg.CannotConnectNowError) as error:
+        except (OSError, TimeoutError, asyncpg.CannotConnectNowError, asyncpg.PostgresConnectionError) as error:
             if time.monotonic() >= deadline:
                 raise Failed(f"no database after {wait:g} s: {type(error).__name__}") from error
             await asyncio.sleep(_PAUSE)

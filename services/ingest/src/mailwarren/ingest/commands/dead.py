@@ -15,7 +15,7 @@ from typing import Any
 
 import aio_pika
 import msgspec
-from aio_pika.exceptions import AMQPError, ChannelNotFoundEntity
+from aio_pika.exceptions import AMQPError, ChannelAccessRefused, ChannelNotFoundEntity
 
 from mailwarren.contracts.codec import NewerVersion, Undecodable, decode_parcel, encode_parcel, is_parcel
 from mailwarren.contracts.parcel import Parcel
@@ -211,6 +211,8 @@ async def _queue(url: str, place: Shelf) -> AsyncIterator[aio_pika.abc.AbstractQ
             yield await channel.get_queue(place.queue, ensure=True)
         except ChannelNotFoundEntity as error:
             raise Failed(f"there is no queue {place.queue}; run: mailwarren topology apply") from error
+        except ChannelAccessRefused as error:
+            raise Failed(f"a service's account may not touch {place.queue}: connect as the administrator") from error
 
 
 async def _up(link: Link) -> None:
