@@ -15,7 +15,8 @@ from typing import Any
 
 import aio_pika
 import msgspec
-from aio_pika.exceptions import AMQPError, ChannelAccessRefused, ChannelNotFoundEntity
+from aio_pika.exceptions import AMQPError, ChannelNotFoundEntity
+from aiormq.exceptions import ChannelAccessRefused
 
 from mailwarren.contracts.codec import NewerVersion, Undecodable, decode_parcel, encode_parcel, is_parcel
 from mailwarren.contracts.parcel import Parcel
