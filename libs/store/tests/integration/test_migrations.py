@@ -8,8 +8,9 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import inspect
 
+import mailwarren.store.tables.history
 import mailwarren.store.tables.ingest
-import mailwarren.store.tables.tracker  # noqa: F401 - both fill the metadata
+import mailwarren.store.tables.tracker  # noqa: F401 - all fill the metadata
 from mailwarren.store import migrate
 from mailwarren.store.engine import driver_connect, dsn, make_engine
 from mailwarren.store.metadata import metadata
@@ -92,7 +93,7 @@ async def test_every_word_that_the_tables_allow_can_be_stored(database_url, engi
         stored = {(row[0], row[1]): row[2] for row in await connection.fetch(sql)}
     for table in metadata.tables.values():
         for constraint in table.constraints:
-            if type(constraint).__name__ == "CheckConstraint":
+            if type(constraint).__name__ == "CheckConstraint" and " IN " in str(constraint.sqltext):
                 definition = stored[table.name, str(constraint.name)]
                 words = str(constraint.sqltext).partition(" IN ")[2]
                 assert set(words.split("'")[1::2]) == set(definition.split("'")[1::2])

@@ -1,15 +1,11 @@
 """Bring a database up to date, from any number of processes at once: one migrates, the others wait."""
 
-from pathlib import Path
-
 from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
-from sqlalchemy.ext.asyncio import AsyncEngine
 
-from mailwarren.store.engine import make_engine
+from mailwarren.store.engine import driver_connect, driver_connection, make_engine
+from mailwarren.store.history import judge, own_revisions, read, trouble
+from mailwarren.store.scripts import config
 
 LOCK = 0x6D61696C77617272
 """Advisory lock key of migrations ("mailwarr")."""
@@ -17,53 +13,53 @@ TIMEOUT = 600.0
 """Seconds that a migration's statement, or the wait for another process's migration, may take."""
 
 
-async def upgrade(url: str, revision: str = "head") -> None:
-    """Run the missing migrations, all in one transaction; none when the schema is current.
+class Unserved(Exception):
+    """The schema is newer than this version and does not serve it; nothing was changed."""
+
+
+async def upgrade(url: str, revision: str = "head") -> str:
+    """Run the missing migrations, all in one transaction; none when the schema is current, or newer and serves us.
+
+    Returns:
+        What is the case now, for a person.
 
     Raises:
+        Unserved: the schema was made by a version that this one cannot follow.
         Exception: one of :data:`.engine.AWAY`, or what a migration ran into. Nothing is changed then.
     """
     engine = make_engine(url, pool_size=1, statement_timeout=TIMEOUT, application_name="mailwarren-migrate")
+    own = own_revisions()
     try:
         async with engine.begin() as connection:
             await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": LOCK})
+            current, applied, serves = await read(await driver_connection(connection))
+            if current is not None and current not in own:
+                reason = judge(own, current, applied, serves)
+                if reason is not None:
+                    raise Unserved(reason)
+                return f"the schema is at {current}, newer than this version ({own[-1]}), and serves it: nothing to do"
             await connection.run_sync(_upgrade, revision)
     finally:
         await engine.dispose()
+    after = own[-1] if revision == "head" else revision
+    return "the database is up to date" if current == after else f"migrated from {current or 'nothing'} to {after}"
 
 
 async def check(url: str) -> bool:
-    """Whether the schema is the one that this version of the code expects.
+    """Whether this version of the code can work with the schema.
 
     Raises:
         Exception: one of :data:`.engine.AWAY`.
     """
     engine = make_engine(url, pool_size=1, application_name="mailwarren-migrate")
     try:
-        return await is_current(engine)
+        async with driver_connect(engine) as connection:
+            return await trouble(connection) is None
     finally:
         await engine.dispose()
-
-
-async def is_current(engine: AsyncEngine) -> bool:
-    """:func:`check` over an engine that exists."""
-    async with engine.connect() as connection:
-        return await connection.run_sync(_heads) == set(ScriptDirectory.from_config(config()).get_heads())
-
-
-def config() -> Config:
-    """Alembic's configuration for the migrations of this package."""
-    settings = Config()
-    settings.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-    settings.set_main_option("path_separator", "os")
-    return settings
 
 
 def _upgrade(connection: Connection, revision: str) -> None:
     settings = config()
     settings.attributes["connection"] = connection
     command.upgrade(settings, revision)
-
-
-def _heads(connection: Connection) -> set[str]:
-    return set(MigrationContext.configure(connection).get_current_heads())

@@ -7,6 +7,7 @@ revision = ${repr(up_revision)}
 down_revision = ${repr(down_revision)}
 branch_labels = None
 depends_on = None
+step = "expand"  # or "contract", with serves = the oldest revision whose code goes on working (docs/adr/0019)
 
 
 def upgrade() -> None:

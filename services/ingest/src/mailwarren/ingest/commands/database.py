@@ -17,7 +17,7 @@ from mailwarren.ingest.domain.keys import check_domains, check_name
 from mailwarren.ingest.domain.refusal import Refusal
 from mailwarren.ingest.domain.requests import Permission
 from mailwarren.ingest.domain.tokens import new_token, shown_prefix, token_hash
-from mailwarren.store.migrate import upgrade
+from mailwarren.store.migrate import Unserved, upgrade
 
 T = TypeVar("T")
 
@@ -36,13 +36,15 @@ async def migrate(url: str, wait: float) -> str:
     """Run the missing migrations.
 
     Raises:
-        Failed: no database within ``wait`` seconds, or a migration failed.
+        Failed: no database within ``wait`` seconds, a migration failed, or the schema is of a newer version that does
+            not serve this one.
     """
     try:
-        await _patiently(lambda: upgrade(url), wait)
+        return await patiently(lambda: upgrade(url), wait)
+    except Unserved as error:
+        raise Failed(f"nothing was migrated: {error}") from error
     except (OSError, SQLAlchemyError, asyncpg.PostgresError) as error:
         raise Failed(f"the database could not be migrated: {type(error).__name__}: {error}") from error
-    return "the database is up to date"
 
 
 async def bootstrap(url: str, name: str, domains: list[str] | None, token: str | None, wait: float) -> dict[str, str]:
@@ -66,7 +68,7 @@ async def bootstrap(url: str, name: str, domains: list[str] | None, token: str |
         raise Failed(refusal.message) from refusal
     async with Database(url, 1) as database:
         try:
-            return await _patiently(lambda: _make(database, name, allowed, token), wait)
+            return await patiently(lambda: _make(database, name, allowed, token), wait)
         except DatabaseDown as error:
             raise Failed(f"no usable database after {wait:g} s ({error}); run: mailwarren migrate") from error
 
@@ -94,7 +96,8 @@ async def _tenant(connection: Any) -> Any:
     return row["id"]
 
 
-async def _patiently(work: Callable[[], Awaitable[T]], wait: float) -> T:
+async def patiently(work: Callable[[], Awaitable[T]], wait: float) -> T:
+    """Work again and again while the database is away, for ``wait`` seconds; then its error."""
     deadline = time.monotonic() + wait
     while True:
         try:

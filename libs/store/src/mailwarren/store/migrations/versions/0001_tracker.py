@@ -10,6 +10,7 @@ revision = "0001_tracker"
 down_revision = None
 branch_labels = None
 depends_on = None
+step = "expand"
 
 LANES = "lane IN ('high', 'normal', 'bulk')"
 KINDS = (

@@ -8,6 +8,7 @@ revision = "0002_ingest"
 down_revision = "0001_tracker"
 branch_labels = None
 depends_on = None
+step = "expand"
 
 TIME = sa.DateTime(timezone=True)
 

@@ -7,6 +7,7 @@ revision = "0003_claims"
 down_revision = "0002_ingest"
 branch_labels = None
 depends_on = None
+step = "expand"
 
 
 def upgrade() -> None:
