@@ -58,7 +58,9 @@ def judge(own: Iterable[str], current: str | None, applied: Iterable[str], serve
         return f"the schema is at {current}, which does not come from {head}, the newest that this version knows"
     beyond = sorted(oldest for oldest in serves if oldest not in known)
     if beyond:
-        return f"the schema is at {current} and serves versions from {beyond[-1]} on; this one is of {head}: run a newer"
+        return (
+            f"the schema is at {current} and serves versions from {beyond[-1]} on; this one is of {head}: run a newer"
+        )
     return None
 
 

@@ -10,7 +10,7 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import structlog
@@ -19,9 +19,11 @@ from pydantic import ValidationError
 from mailwarren.contracts.topology import Topology
 from mailwarren.ingest.commands import Failed, access, broker, database, dead
 from mailwarren.ingest.commands.send import send
+from mailwarren.ingest.commands.setup import Wishes, setup
 from mailwarren.ingest.settings import Settings
 
 WAIT = 30.0
+SETUP_WAIT = 300.0
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -47,14 +49,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _say(result: Any) -> None:
-    lines = result if isinstance(result, list) else [result]
+    lines = result if isinstance(result, list | Iterator) else [result]
     for line in lines:
         sys.stdout.write((line if isinstance(line, str) else json.dumps(line, default=str)) + "\n")
+        sys.stdout.flush()
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="mailwarren", description="Operate Mailwarren.")
     commands = parser.add_subparsers(required=True, metavar="command")
+    _setup(commands)
     _topology(commands)
     _database(commands)
     _access(commands)
@@ -65,6 +69,23 @@ def _parser() -> argparse.ArgumentParser:
     queues.set_defaults(run=_run_queues)
     _send(commands)
     return parser
+
+
+def _setup(commands: Any) -> None:
+    parser = commands.add_parser(
+        "setup", help="all that services need, in order; may be repeated, one JSON line a step"
+    )
+    parser.add_argument(
+        "--wait", type=float, default=SETUP_WAIT, metavar="S", help="seconds for all servers to come up"
+    )
+    parser.add_argument(
+        "--owner-secret", metavar="NAME", help="put the first API key into this Kubernetes Secret (inside a cluster)"
+    )
+    parser.set_defaults(
+        run=lambda args, settings: setup(
+            settings, _names(settings), Wishes(args.wait, args.owner_secret, dict(os.environ))
+        )
+    )
 
 
 def _topology(commands: Any) -> None:

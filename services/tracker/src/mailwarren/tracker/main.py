@@ -14,7 +14,6 @@ from mailwarren.runtime.health import Health, HealthServer
 from mailwarren.runtime.logs import configure_logging
 from mailwarren.runtime.shutdown import stop_on_signals
 from mailwarren.store.engine import AWAY, make_engine
-from mailwarren.store.migrate import is_current
 from mailwarren.tracker.adapters.broker import BrokerOutbox, queues_of
 from mailwarren.tracker.adapters.inbox import QueueInbox
 from mailwarren.tracker.adapters.partitions import Partitions

@@ -3,7 +3,7 @@
 Each step is noted in ``schema_history`` in the same transaction; the migration that makes the table notes those before.
 """
 
-from typing import Any
+from typing import Any, cast
 
 import sqlalchemy as sa
 from alembic import context
@@ -12,12 +12,12 @@ from mailwarren.store.history import step_of
 from mailwarren.store.metadata import metadata
 from mailwarren.store.tables.history import schema_history
 
-connection = context.config.attributes.get("connection")
-if connection is None:
+if "connection" not in context.config.attributes:
     raise RuntimeError("run migrations through mailwarren.store.migrate.upgrade(url)")
+connection: sa.Connection = context.config.attributes["connection"]
 
 
-def note(*, step: Any, **_: Any) -> None:
+def note(step: Any, **_: Any) -> None:
     """Note a step in the schema's history, when there is one."""
     if not sa.inspect(connection).has_table(schema_history.name):
         return
@@ -31,6 +31,6 @@ def note(*, step: Any, **_: Any) -> None:
 
 
 context.configure(
-    connection=connection, target_metadata=metadata, transaction_per_migration=False, on_version_apply=note
+    connection=connection, target_metadata=metadata, transaction_per_migration=False, on_version_apply=cast("Any", note)
 )
 context.run_migrations()

@@ -32,6 +32,10 @@ ON CONFLICT (hash) DO UPDATE SET name = excluded.name RETURNING id, deleted_at
 """
 
 
+class KeyDeleted(Failed):
+    """The token belongs to a key that somebody deleted."""
+
+
 async def migrate(url: str, wait: float) -> str:
     """Run the missing migrations.
 
@@ -83,7 +87,7 @@ async def _make(database: Database, name: str, domains: list[str] | None, given:
             _KEY, new_id(), tenant, name, Permission.FULL.value, domains, shown_prefix(token), token_hash(token)
         )
     if row["deleted_at"] is not None:
-        raise Failed("this token belongs to a key that was deleted: choose another")
+        raise KeyDeleted("this token belongs to a key that was deleted: choose another")
     return {"id": str(row["id"]), "token": token}
 
 

@@ -29,7 +29,7 @@ def upgrade() -> None:
         ),
     )
     rows = ", ".join(f"('{earlier}', 'expand', clock_timestamp())" for earlier in EARLIER)
-    op.execute(f"INSERT INTO schema_history (revision, step, applied_at) VALUES {rows}")  # noqa: S608 - the names above
+    op.execute(f"INSERT INTO schema_history (revision, step, applied_at) VALUES {rows}")
 
 
 def downgrade() -> None:
