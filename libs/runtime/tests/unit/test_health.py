@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
+import structlog
 from prometheus_client import CollectorRegistry, Counter
 from prometheus_client.core import GaugeMetricFamily
 
@@ -16,7 +17,7 @@ from mailwarren.runtime.health import Health, HealthServer
 
 @pytest.fixture
 def health() -> Health:
-    return Health()
+    return Health("test")
 
 
 @pytest.fixture
@@ -41,18 +42,20 @@ def get(server: HealthServer, path: str) -> tuple[int, str, bytes]:
 
 
 def test_alive_as_long_as_it_answers(server, health) -> None:
-    health.add("broker", lambda: False)
+    health.add("broker", lambda: "it is away")
     assert get(server, "/healthz")[0] == 200
 
 
 def test_ready_when_every_check_holds(server, health) -> None:
-    states = {"broker": True, "database": False}
-    health.add("broker", lambda: states["broker"])
-    health.add("database", lambda: states["database"])
+    reasons = {"broker": None, "database": "there is no such database"}
+    health.add("broker", lambda: reasons["broker"])
+    health.add("database", lambda: reasons["database"])
     status, kind, body = get(server, "/readyz")
-    assert (status, kind, json.loads(body)) == (503, "application/json", {"broker": True, "database": False})
-    states["database"] = True
-    assert get(server, "/readyz")[0] == 200
+    told = {"broker": True, "database": False, "reasons": {"database": "there is no such database"}}
+    assert (status, kind, json.loads(body)) == (503, "application/json", told)
+    reasons["database"] = None
+    status, _, body = get(server, "/readyz")
+    assert (status, json.loads(body)) == (200, {"broker": True, "database": True})
 
 
 def test_ready_when_there_is_nothing_to_check(server) -> None:
@@ -60,10 +63,29 @@ def test_ready_when_there_is_nothing_to_check(server) -> None:
 
 
 def test_a_check_that_raises_does_not_hold(server, health) -> None:
-    health.add("broken", lambda: 1 / 0 > 1)
+    health.add("broken", lambda: str(1 / 0))
     status, _, body = get(server, "/readyz")
-    assert (status, json.loads(body)) == (503, {"broken": False})
+    told = {"broken": False, "reasons": {"broken": "the check failed: ZeroDivisionError"}}
+    assert (status, json.loads(body)) == (503, told)
     assert get(server, "/healthz")[0] == 200
+
+
+def test_the_log_tells_each_change_once(health, monkeypatch) -> None:
+    monkeypatch.setattr("mailwarren.runtime.health.LOOK_EVERY", 0.05)
+    reasons = {"broker": None}
+    with structlog.testing.capture_logs() as lines:
+        health = Health("test")
+        health.add("broker", lambda: reasons["broker"])
+        with HealthServer(health, "127.0.0.1", 0, CollectorRegistry()):
+            for reason in ("away", "away", "refused", None):
+                reasons["broker"] = reason
+                time.sleep(0.4)
+        told = [(line["event"], line.get("reasons")) for line in lines]
+    assert told == [
+        ("test.not_ready", {"broker": "away"}),
+        ("test.not_ready", {"broker": "refused"}),
+        ("test.ready", None),
+    ]
 
 
 def test_metrics_come_from_the_registry(server, registry) -> None:

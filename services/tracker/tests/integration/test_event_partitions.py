@@ -122,7 +122,7 @@ async def test_an_old_day_that_somebody_reads_is_dropped_later_and_holds_up_noth
     async with database.transaction():
         await database.fetch(f"SELECT * FROM {name(now - 9 * DAY)}")
         await upkeep.turn(now)
-        assert upkeep.available
+        assert upkeep.trouble is None
         assert REGISTRY.get_sample_value(OPEN, {"lane": "normal", "state": "accepted"}) == 1
         assert await database.fetchval("SELECT count(*) FROM claims") == 0
         assert name(now + DAY) in await partitions_of(database)

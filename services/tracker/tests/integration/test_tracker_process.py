@@ -156,7 +156,9 @@ async def test_it_waits_for_its_schema_and_its_metrics_tell_what_it_did(
     process = await start(own_postgres.database_url)
     await asyncio.sleep(1.5)
     assert not await process.ready()
-    assert json.loads(process.get("/readyz")[1]) == {"schema": False}
+    shown = json.loads(process.get("/readyz")[1])
+    assert shown["schema"] is False
+    assert "the migrations have not run" in shown["reasons"]["schema"]
     assert broker.depth(topology.accepted_queue(Lane.BULK)) == 4
     await migrate.upgrade(own_postgres.database_url)
     connection = await asyncpg.connect(dsn(own_postgres.database_url))

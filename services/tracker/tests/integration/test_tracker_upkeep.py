@@ -119,8 +119,8 @@ async def test_a_database_that_ends_sessions_or_forgets_its_tables_does_not_end_
         )
         await asyncio.sleep(0.05)
     await database.execute("ALTER TABLE deliveries RENAME TO gone")
-    await eventually(lambda: not upkeep.available)
+    await eventually(lambda: upkeep.trouble is not None)
     await database.execute("ALTER TABLE gone RENAME TO deliveries")
-    await eventually(lambda: upkeep.available)
+    await eventually(lambda: upkeep.trouble is None)
     stop.set()
     await task

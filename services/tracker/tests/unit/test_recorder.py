@@ -85,7 +85,7 @@ async def test_a_batch_is_repeated_until_the_database_takes_it():
     await recorder.record(works(3))
     assert ledger.kept == [1, 2, 3]
     assert ledger.calls == 5
-    assert recorder.available
+    assert recorder.trouble is None
 
 
 async def test_while_the_database_is_away_the_recorder_is_not_available():
@@ -94,7 +94,7 @@ async def test_while_the_database_is_away_the_recorder_is_not_available():
     task = asyncio.create_task(recorder.record(works(1)))
     while ledger.calls < 3:
         await asyncio.sleep(0.001)
-    assert not recorder.available
+    assert recorder.trouble is not None
     task.cancel()
 
 

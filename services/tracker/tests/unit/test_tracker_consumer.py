@@ -25,6 +25,12 @@ class FakeInbox:
         self.acked = []
         self.tag = 0
         self.unacked = []
+        self.left = []
+        self.on_leave = None
+
+    def leave(self, message, why):
+        self.left.append((message.tag, why))
+        self.on_leave()
 
     def put(self, *values, source=Source.EVENTS, headers=None):
         for value in values:
@@ -166,12 +172,26 @@ async def test_what_does_not_decode_is_set_aside_and_acked_with_the_rest():
     inbox, recorder = FakeInbox(), FakeRecorder()
     inbox.put(outcomes())
     inbox.put(outcomes(), headers={"mw-version": "one"})
-    inbox.put(outcomes(), headers={"mw-version": codec.VERSION + 1})
     inbox.put(outcomes())
     await run_once(inbox, recorder)
-    assert recorder.batches == [[1, 4]]
-    assert recorder.dead == [(2, "undecodable"), (3, "newer")]
-    assert inbox.acked == [4]
+    assert recorder.batches == [[1, 3]]
+    assert recorder.dead == [(2, "undecodable")]
+    assert inbox.acked == [3]
+
+
+@pytest.mark.parametrize("before", [0, 2])
+async def test_a_newer_version_is_left_where_it_is_with_all_behind_it(before):
+    inbox, recorder = FakeInbox(), FakeRecorder()
+    inbox.put(*[outcomes() for _ in range(before)])
+    inbox.put(outcomes(), headers={"mw-version": codec.VERSION + 1})
+    inbox.put(outcomes())
+    stop = asyncio.Event()
+    inbox.on_leave = stop.set
+    await consumer(inbox, recorder).run(stop)
+    assert recorder.batches == [list(range(1, before + 1))] * bool(before)
+    assert recorder.dead == []
+    assert inbox.acked == [before] * bool(before)
+    assert inbox.left == [(before + 1, f"version {codec.VERSION + 1}, this consumer knows {codec.VERSION}")]
 
 
 async def test_a_message_that_meets_a_bug_of_ours_is_set_aside(monkeypatch):

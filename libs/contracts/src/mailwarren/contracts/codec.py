@@ -15,6 +15,10 @@ from mailwarren.contracts.parcel import Parcel
 from mailwarren.contracts.settle import Answer, Question
 
 VERSION = 1
+"""The newest version that this code reads; it reads all before it too."""
+WRITTEN = 1
+"""The version that it writes. A new one is read by a release before one writes it, so that the release before, beside
+this one or after a rollback, reads all that this one wrote (ADR 0019)."""
 VERSION_HEADER = "mw-version"
 TYPE_HEADER = "mw-type"
 TASK = "mail.send"
@@ -59,7 +63,7 @@ def parcel_headers(parcel: Parcel) -> dict[str, Any]:
         "argsrepr": "",
         "kwargsrepr": "",
         "ignore_result": True,
-        VERSION_HEADER: VERSION,
+        VERSION_HEADER: WRITTEN,
         TYPE_HEADER: "parcel",
     }
 
@@ -92,7 +96,7 @@ def encode(value: Outcomes | Question | Answer | ControlEntry) -> bytes:
 
 def headers_of(value: Outcomes | Question | Answer | ControlEntry) -> dict[str, Any]:
     """The AMQP headers of any other message."""
-    return {VERSION_HEADER: VERSION, TYPE_HEADER: type(value).__name__.lower()}
+    return {VERSION_HEADER: WRITTEN, TYPE_HEADER: type(value).__name__.lower()}
 
 
 def decode_tracker(body: bytes, headers: Mapping[str, Any]) -> TrackerMessage:

@@ -16,6 +16,7 @@ import structlog
 from aiormq.channel import Channel as RawChannel
 
 from mailwarren.runtime.bursts import Bursts, ChannelEnded, NotSent
+from mailwarren.runtime.reasons import broker_trouble
 
 log = structlog.get_logger()
 
@@ -70,6 +71,8 @@ class Link:
         self._closed = asyncio.Event()
         self.blocked = False
         """The broker has run into its memory or disk alarm and takes no publishes."""
+        self.trouble: str | None = "not connected to the broker yet"
+        """Why it is not :attr:`up`, in words for a person; None when it is."""
         self.epoch = 0
         """Counts connections: what an older epoch delivered must not be acked in a newer one."""
 
@@ -117,11 +120,13 @@ class Link:
                 await self._connect()
                 wait = FIRST_RETRY
                 await self._until_closed()
+                self.trouble = "the connection to the broker was lost"
                 log.warning("amqp.link.lost", link=self._name)
             except asyncio.CancelledError:
                 raise
             except Exception as error:  # noqa: BLE001 - whatever it is, the answer is to connect again
-                log.warning("amqp.link.down", link=self._name, error=f"{type(error).__name__}: {error}", retry_in=wait)
+                self.trouble = broker_trouble(error, self._url)
+                log.warning("amqp.link.down", link=self._name, error=self.trouble, retry_in=wait)
             await self._drop()
             await asyncio.sleep(wait)
             wait = min(wait * 2, LAST_RETRY)
@@ -136,6 +141,7 @@ class Link:
         self.epoch += 1
         for callback in self._on_up:
             await callback(self._connection)
+        self.trouble = None
         self._up.set()
         log.info("amqp.link.up", link=self._name, epoch=self.epoch)
 

@@ -1,10 +1,18 @@
 """Settings come from the environment, all under ``MAILWARREN_``; a service adds its own in a subclass."""
 
-from typing import Literal
+import sys
+from typing import Literal, TypeVar
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, field_validator
+import structlog
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from mailwarren.runtime.logs import configure_logging
+
+PREFIX = "MAILWARREN_"
+S = TypeVar("S", bound="Settings")
+log = structlog.get_logger()
 
 
 class Settings(BaseSettings):
@@ -14,7 +22,7 @@ class Settings(BaseSettings):
         pydantic.ValidationError: names the setting and what is wrong with it, never the value, which may be a secret.
     """
 
-    model_config = SettingsConfigDict(env_prefix="MAILWARREN_", extra="ignore", hide_input_in_errors=True)
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore", hide_input_in_errors=True)
 
     amqp_url: SecretStr = Field(default=SecretStr("amqp://guest:guest@127.0.0.1:5672/mailwarren"))
     """The broker, with its virtual host."""
@@ -37,6 +45,26 @@ class Settings(BaseSettings):
     def _is_amqp(cls, value: SecretStr) -> SecretStr:
         # Anything else would only show as a connection that never comes up.
         url = urlsplit(value.get_secret_value())
-        if url.scheme not in {"amqp", "amqps"} or not url.hostname:
+        try:
+            usable = url.scheme in {"amqp", "amqps"} and bool(url.hostname) and url.port != 0
+        except ValueError:
+            usable = False
+        if not usable:
             raise ValueError("give it as amqp://user:password@host:port/vhost")
         return value
+
+
+def load(kind: type[S], service: str) -> S:
+    """A service's settings; a wrong one ends the process with one line of the log that names it, never its value.
+
+    Raises:
+        SystemExit: with status 1.
+    """
+    try:
+        return kind()
+    except ValidationError as error:
+        configure_logging(service)
+        wrong = {PREFIX + str(one["loc"][0]).upper() if one["loc"] else PREFIX: one["msg"] for one in error.errors()}
+        event = f"{service}.settings.wrong"
+        log.critical(event, reasons=wrong)
+    sys.exit(1)

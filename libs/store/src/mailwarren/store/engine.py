@@ -27,6 +27,30 @@ The last one is what asyncpg raises for a session that the server ended while it
 """
 
 
+_KNOWN = {
+    "28": "Postgres refused the user or the password",
+    "3D": "there is no such database",
+    "53": "Postgres has no room for another connection",
+    "57": "Postgres is starting, stopping or ending sessions",
+    "42501": "Postgres denied something to this role",
+    "42P01": "a table is missing",
+}
+"""What SQLSTATEs, or their classes, mean to who runs the service."""
+
+
+def database_trouble(error: BaseException) -> str:
+    """Why the database cannot be used, in words for a person."""
+    # SQLAlchemy's errors come from asyncpg's.
+    while error.__cause__ is not None and not isinstance(error, OSError | asyncpg.PostgresError):
+        error = error.__cause__
+    said = f"{type(error).__name__}: {' '.join(str(error).split())}".rstrip(": ")
+    if isinstance(error, asyncpg.PostgresError):
+        state = error.sqlstate or ""
+        meaning = _KNOWN.get(state) or _KNOWN.get(state[:2])
+        return f"{meaning}: {said}" if meaning else said
+    return f"no Postgres: {said}" if isinstance(error, OSError | TimeoutError) else said
+
+
 def dsn(url: str) -> str:
     """``url`` as asyncpg reads it: ``postgresql+asyncpg://`` is accepted for ``postgresql://``.
 

@@ -21,6 +21,7 @@ from mailwarren.ingest.adapters.depths import Depths
 from mailwarren.ingest.adapters.idempotency import Claims
 from mailwarren.ingest.adapters.keys import Keys
 from mailwarren.ingest.adapters.reads import Reads
+from mailwarren.ingest.adapters.schema import Schema
 from mailwarren.ingest.adapters.suppressions import Suppressions
 from mailwarren.ingest.adapters.unconfirmed import Unconfirmed
 from mailwarren.ingest.api.app import RequestIds, make_app
@@ -32,6 +33,7 @@ from mailwarren.runtime.amqp import Link, Publisher
 from mailwarren.runtime.collector import calm_collector
 from mailwarren.runtime.health import Health, HealthServer
 from mailwarren.runtime.logs import configure_logging
+from mailwarren.runtime.settings import load
 from mailwarren.runtime.shutdown import stop_on_signals
 
 log = structlog.get_logger()
@@ -73,14 +75,17 @@ async def running_api(settings: Settings) -> AsyncIterator[Api]:
         suppressions=Suppressions(database),
         unconfirmed=unconfirmed,
     )
-    health = Health()
+    schema = Schema(database)
+    health = Health("ingest")
     # Whether the process has got to work, not whether broker and database are there this second: all replicas would
     # be taken out of service at once, and a connection refused says less than our 503.
-    health.add("keys", lambda: keys.loaded)
-    health.add("broker", lambda: link.epoch > 0)
+    health.add("schema", lambda: schema.trouble)
+    health.add("keys", lambda: None if keys.loaded else keys.trouble)
+    health.add("broker", lambda: None if link.epoch else link.trouble)
+    health.add("topology", lambda: depths.topology_trouble)
     services = Services(submit, broker, keys, Reads(database, settings.read_wait), health, settings.max_body)
     async with database, link:
-        tasks = _follow(keys.follow(), depths.follow(), unconfirmed.follow(), claims.clean())
+        tasks = _follow(schema.follow(), keys.follow(), depths.follow(), unconfirmed.follow(), claims.clean())
         try:
             yield Api(make_app(services), health, keys, depths, unconfirmed, tuple(tasks))
         finally:
@@ -161,7 +166,7 @@ def main(argv: list[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("api", help="serve the HTTP API; settings come from MAILWARREN_* variables")
     parser.parse_args(argv)
-    settings = Settings()
+    settings = load(Settings, "ingest")
     configure_logging("ingest", settings.log_level)
     # It logs every request at info level, with the credentials in the URL.
     logging.getLogger("httpx").setLevel(logging.WARNING)

@@ -74,6 +74,8 @@ class Deliverer:
         await self._room.enter(size)
         try:
             return await self._finish(incoming)
+        except Stale:
+            return Finish.STALE
         finally:
             self._room.leave(size)
 

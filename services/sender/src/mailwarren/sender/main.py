@@ -12,8 +12,9 @@ def __getattr__(name: str) -> Any:
     if name != "app":
         raise AttributeError(name)
     if name not in _made:
+        from mailwarren.runtime.settings import load
         from mailwarren.sender.engine.app import build_app
         from mailwarren.sender.settings import SenderSettings
 
-        _made[name] = build_app(SenderSettings())
+        _made[name] = build_app(load(SenderSettings, "sender"))
     return _made[name]

@@ -15,8 +15,9 @@ What may fail, and who tries again:
 - *More octets than may be in hand*: the channel is closed and opened with a smaller prefetch; what was in
   hand comes again.
 - *Upkeep fails* (a partition that is being read cannot be dropped): logged, and tried again 10 minutes later.
-- *A message does not decode, or is of a newer version*: ``mail.dead`` likewise. What came from ``mail.dead`` is only
-  counted.
+- *A message does not decode*: ``mail.dead`` likewise. What came from ``mail.dead`` is only counted.
+- *A message is of a newer version*: its queue is left, in its order, to a newer tracker. Without one it waits, as it
+  would while the tracker is away, and this one is not ready and says why; it looks again every 10 s.
 - *The broker's connection is lost*: the batch at hand is still written but not acked; everything unacked comes again,
   and finds its own rows.
 - *The process dies*: the same. Commit comes before ack, and every id comes from the messages, so a message that comes

@@ -39,6 +39,8 @@ class Batch:
     rows: int = 0
     octets: int = 0
     asked: bool = False
+    newer: tuple[Message, str] | None = None
+    """A message that ended the batch and is no part of it: only a newer version can read it, and this says why."""
 
 
 class Consumer:
@@ -74,10 +76,12 @@ class Consumer:
         """Work until ``stop`` is set; the batch at hand is finished and acked first."""
         while not stop.is_set():
             batch = await self.collect()
-            if batch.last is None:
+            if batch.last is not None:
+                await self.finish(batch, batch.last)
+            if batch.newer is not None:
+                self._inbox.leave(*batch.newer)
+            elif batch.last is None:
                 await self._inbox.wait(IDLE)
-                continue
-            await self.finish(batch, batch.last)
 
     async def finish(self, batch: Batch, last: Message) -> None:
         """Record a batch and ack it, or leave it to the broker."""
@@ -105,7 +109,7 @@ class Consumer:
         """
         loop = asyncio.get_running_loop()
         batch, until = Batch(), loop.time() + self._wait
-        while batch.rows < self._limit and batch.octets < BATCH_OCTETS:
+        while batch.newer is None and batch.rows < self._limit and batch.octets < BATCH_OCTETS:
             message = self._inbox.pop()
             if message is None:
                 left = until - loop.time()
@@ -127,15 +131,13 @@ class Consumer:
         return batch
 
     def _add(self, batch: Batch, message: Message) -> None:
-        batch.last = message
-        batch.octets += len(message.body)
-        batch.sources[message.source] += 1
         try:
             work = read(message, self._clock(), self._ours)
+        except NewerVersion as error:
+            batch.newer = message, str(error)
+            return
         except Undecodable as error:
             batch.unreadable.append((message, "undecodable", str(error)))
-        except NewerVersion as error:
-            batch.unreadable.append((message, "newer", str(error)))
         except Exception as error:  # noqa: BLE001 - a bug of ours that this message met holds up nobody else
             # Without its text, which may quote a mail.
             where = "".join(traceback.format_tb(error.__traceback__))
@@ -144,6 +146,8 @@ class Consumer:
         else:
             batch.works.append(work)
             batch.asked = batch.asked or work.question is not None
-            batch.rows += work.rows
-            return
+            batch.rows += work.rows - 1
         batch.rows += 1
+        batch.last = message
+        batch.octets += len(message.body)
+        batch.sources[message.source] += 1

@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import contextlib
 from collections.abc import Sequence
 
 import structlog
@@ -12,8 +13,10 @@ from mailwarren.runtime.amqp import Link, Publisher
 from mailwarren.runtime.collector import calm_collector
 from mailwarren.runtime.health import Health, HealthServer
 from mailwarren.runtime.logs import configure_logging
+from mailwarren.runtime.settings import load
 from mailwarren.runtime.shutdown import stop_on_signals
-from mailwarren.store.engine import AWAY, make_engine
+from mailwarren.store.engine import AWAY, database_trouble, driver_connect, make_engine
+from mailwarren.store.history import trouble
 from mailwarren.tracker.adapters.broker import BrokerOutbox, queues_of
 from mailwarren.tracker.adapters.inbox import QueueInbox
 from mailwarren.tracker.adapters.partitions import Partitions
@@ -27,6 +30,8 @@ from mailwarren.tracker.upkeep import UNCONFIRMED_FOR, Upkeep
 log = structlog.get_logger()
 
 SCHEMA_LOOK = 1.0
+SCHEMA_LOOK_AGAIN = 15.0
+"""The same while it runs: a newer version may contract the schema under this one."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -38,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     import uvloop
 
-    settings = TrackerSettings()
+    settings = load(TrackerSettings, "tracker")
     configure_logging("tracker", settings.log_level)
     calm_collector()
     uvloop.run(consume(settings))
@@ -47,40 +52,71 @@ def main(arguments: Sequence[str] | None = None) -> None:
 async def consume(settings: TrackerSettings) -> None:
     """Run until SIGTERM or SIGINT."""
     stop = stop_on_signals()
-    health = Health()
+    health = Health("tracker")
     engine = make_engine(settings.database_url.get_secret_value(), pool_size=3, application_name="mailwarren-tracker")
+    schema = Schema(engine)
+    health.add("schema", lambda: schema.trouble)
     with HealthServer(health, settings.metrics_host, settings.metrics_port) as server:
         log.info("tracker.start", metrics_port=server.port)
-        ready = False
-        health.add("schema", lambda: ready)
         try:
-            ready = await _schema(engine, stop)
-            if ready:
-                await _run(settings, engine, health, stop)
+            while await schema.wait(stop):
+                async with asyncio.TaskGroup() as group:
+                    # Ends with the schema, and then it is waited for again: nothing is taken that cannot be written.
+                    halt = asyncio.Event()
+                    watching = group.create_task(schema.watch(stop, halt), name="schema")
+                    await _run(settings, engine, health, halt)
+                    watching.cancel()
         finally:
             await engine.dispose()
     log.info("tracker.stopped")
 
 
-async def _schema(engine: AsyncEngine, stop: asyncio.Event) -> bool:
-    """Wait for the migrations that this version needs: what it would write to another schema would be refused."""
-    told = ""
-    while not stop.is_set():
-        try:
-            if await is_current(engine):
+class Schema:
+    """Whether the schema is one that this version can work with: what it would write to another would be refused."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+        self.trouble: str | None = "the schema has not been looked at yet"
+
+    async def wait(self, stop: asyncio.Event) -> bool:
+        """Return true when the schema serves, false when ``stop`` was set before."""
+        told = ""
+        while not stop.is_set():
+            await self._look()
+            if self.trouble is None:
                 return True
-            why = "the migrations have not run"
-        except AWAY as error:
-            why = f"{type(error).__name__}: {error}"
-        if why != told:
-            log.warning("tracker.schema.waiting", why=why)
-            told = why
+            if self.trouble != told:
+                log.warning("tracker.schema.waiting", why=self.trouble)
+                told = self.trouble
+            await _pause(stop, SCHEMA_LOOK)
+        return False
+
+    async def watch(self, stop: asyncio.Event, halt: asyncio.Event) -> None:
+        """Set ``halt`` when ``stop`` is set, or when the schema does not serve any more."""
+        while not stop.is_set():
+            await _pause(stop, SCHEMA_LOOK_AGAIN)
+            try:
+                async with driver_connect(self._engine) as connection:
+                    self.trouble = await trouble(connection)
+            except AWAY as error:
+                log.debug("tracker.schema.unseen", error=database_trouble(error))
+            if self.trouble is not None:
+                log.warning("tracker.schema.lost", why=self.trouble)
+                break
+        halt.set()
+
+    async def _look(self) -> None:
         try:
-            async with asyncio.timeout(SCHEMA_LOOK):
-                await stop.wait()
-        except TimeoutError:
-            continue
-    return False
+            async with driver_connect(self._engine) as connection:
+                self.trouble = await trouble(connection)
+        except AWAY as error:
+            self.trouble = database_trouble(error)
+
+
+async def _pause(stop: asyncio.Event, seconds: float) -> None:
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await stop.wait()
 
 
 async def _run(settings: TrackerSettings, engine: AsyncEngine, health: Health, stop: asyncio.Event) -> None:
@@ -101,8 +137,9 @@ async def _run(settings: TrackerSettings, engine: AsyncEngine, health: Health, s
     consumer = Consumer(
         inbox, recorder, limit=settings.tracker_batch_rows, wait=settings.tracker_batch_wait, ours=queues
     )
-    health.add("broker", lambda: inbox.consuming)
-    health.add("database", lambda: recorder.available and upkeep.available)
+    health.add("broker", lambda: inbox.trouble)
+    health.add("database", lambda: recorder.trouble or upkeep.trouble)
+    health.add("versions", lambda: inbox.newer)
     async with link, asyncio.TaskGroup() as group:
         group.create_task(upkeep.run(stop), name="upkeep")
         await consumer.run(stop)

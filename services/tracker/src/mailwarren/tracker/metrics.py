@@ -94,7 +94,7 @@ def record_answer_lost() -> None:
 
 
 def record_set_aside(source: Source, reason: str) -> None:
-    """A message is set aside; ``reason`` is ``undecodable``, ``newer`` or ``refused``."""
+    """A message is set aside; ``reason`` is ``undecodable`` or ``refused``."""
     _set_aside.labels(source.name.lower(), reason).inc()
 
 

@@ -77,3 +77,6 @@ class Inbox(Protocol):
 
     async def ack(self, message: Message) -> bool:
         """Ack this message and all before it; false when they are stale, which is no harm."""
+
+    def leave(self, message: Message, why: str) -> None:
+        """Give the message's queue up for a while, in its order: another consumer can read it, and this one cannot."""

@@ -37,8 +37,8 @@ class Recorder:
         self._ledger = ledger
         self._outbox = outbox
         self._abandon = abandon
-        self.available = True
-        """Whether the database took the last batch."""
+        self.trouble: str | None = None
+        """Why the database did not take the last batch; None when it did."""
 
     async def record(self, works: Sequence[Work]) -> None:
         """Return when everything is committed or set aside, and the questions are answered.
@@ -88,7 +88,7 @@ class Recorder:
 
         Args:
             message: as it came.
-            kind: ``undecodable``, ``newer`` or ``refused``.
+            kind: ``undecodable`` or ``refused``.
             reason: for the people who will look at it; may quote the message, so it is not logged.
 
         Raises:
@@ -113,18 +113,18 @@ class Recorder:
             try:
                 recorded = await self._ledger.record(works)
             except Unavailable as error:
-                self._tell(up=False)
+                self._tell(str(error))
                 metrics.record_retry()
                 log.warning("tracker.batch.retry", error=str(error), messages=len(works), retry_in=pause)
             else:
-                self._tell(up=True)
+                self._tell(None)
                 return recorded
             await self._pause(pause, works[0].message)
             pause = min(pause * 2, LAST_PAUSE)
 
-    def _tell(self, *, up: bool) -> None:
-        self.available = up
-        metrics.record_database(up=up)
+    def _tell(self, trouble: str | None) -> None:
+        self.trouble = trouble
+        metrics.record_database(up=trouble is None)
 
     async def _pause(self, seconds: float, message: Message) -> None:
         loop = asyncio.get_running_loop()

@@ -1,8 +1,9 @@
 """The tracker's settings, from the environment (``MAILWARREN_…``)."""
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, field_validator
 
 from mailwarren.runtime.settings import Settings
+from mailwarren.store.engine import dsn
 
 
 class TrackerSettings(Settings):
@@ -24,3 +25,9 @@ class TrackerSettings(Settings):
     """The senders' setting: seconds that a sender waits for the answer to a question."""
     dot_timeout: float = Field(default=300.0, gt=0)
     """The senders' setting, the longest of all: seconds that a sender waits for the reply to a final dot."""
+
+    @field_validator("database_url")
+    @classmethod
+    def _is_postgres(cls, value: SecretStr) -> SecretStr:
+        dsn(value.get_secret_value())
+        return value

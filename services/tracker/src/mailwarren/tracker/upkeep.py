@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from mailwarren.store.engine import AWAY, driver_connect
+from mailwarren.store.engine import AWAY, database_trouble, driver_connect
 from mailwarren.store.states import State
 from mailwarren.tracker import metrics
 from mailwarren.tracker.adapters.partitions import Partitions
@@ -56,8 +56,8 @@ class Upkeep:
             "claims": (_forget_claims, TIDY_EVERY),
         }
         self._due = dict.fromkeys(self._steps, 0.0)
-        self.available = True
-        """Whether the database answered the last time."""
+        self.trouble: str | None = None
+        """Why the database did not answer the last time; None when it did."""
 
     async def run(self, stop: asyncio.Event) -> None:
         """Look and tidy until ``stop`` is set. A database that is away is not looked at, and that is all."""
@@ -65,8 +65,8 @@ class Upkeep:
             try:
                 await self.turn(time.time())
             except AWAY as error:
-                self.available = False
-                log.warning("tracker.upkeep.failed", error=f"{type(error).__name__}: {error}")
+                self.trouble = database_trouble(error)
+                log.warning("tracker.upkeep.failed", error=self.trouble)
             try:
                 async with asyncio.timeout(LOOK_EVERY):
                     await stop.wait()
@@ -81,7 +81,7 @@ class Upkeep:
         """
         async with driver_connect(self._engine) as connection:
             await _look(connection)
-        self.available = True
+        self.trouble = None
         for name, (step, every) in self._steps.items():
             if now < self._due[name]:
                 continue

@@ -28,6 +28,7 @@ from mailwarren.ingest.adapters.broker import TOPOLOGY_HINT
 from mailwarren.ingest.domain.admission import BrokerState, near_alarm
 from mailwarren.ingest.metrics import record_depths
 from mailwarren.runtime.amqp import Link
+from mailwarren.runtime.reasons import SETUP_HINT
 
 log = structlog.get_logger()
 
@@ -58,6 +59,7 @@ class Depths:
         self._read: dict[str, tuple[float, float]] = {}
         self._ask_again: dict[str, float] = {}
         self._missing: set[str] = set()
+        self._complete = False
         self._unknown: set[str] = set()
         self._troubles: dict[str, str] = {}
         self._send = {(lane, shard): topology.send_queue(lane, shard).name for lane in Lane for shard in SHARDS}
@@ -78,6 +80,15 @@ class Depths:
         if (state.up, state.blocked, state.alarm) == (up, blocked, alarm):
             return state
         return replace(state, up=up, blocked=blocked, alarm=alarm)
+
+    @property
+    def topology_trouble(self) -> str | None:
+        """Why the topology is not known to be complete; None once every queue was seen."""
+        if self._complete:
+            return None
+        if self._missing:
+            return f"{len(self._missing)} queues are missing, such as {min(self._missing)}; {SETUP_HINT}"
+        return "not all queues have been seen yet"
 
     async def follow(self) -> None:
         """Read for ever, whatever happens: without this loop nothing would ever be refused again."""
@@ -154,6 +165,7 @@ class Depths:
         if unknown != self._unknown:
             log.warning("ingest.depths.unknown", queues=sorted(unknown)[:10], count=len(unknown))
         self._missing, self._unknown = missing, unknown
+        self._complete = self._complete or (len(depths) == len(self._names) and not missing)
         # Also when a look hangs, and this is not done again for long.
         self._good_until = time.monotonic() + KEPT * self._interval
         self._state = BrokerState(

@@ -23,6 +23,7 @@ from mailwarren.ingest.domain.refusal import invalid_key, unavailable
 from mailwarren.ingest.domain.requests import Permission
 from mailwarren.ingest.domain.tokens import new_token, shown_prefix, token_hash
 from mailwarren.ingest.metrics import record_keys_refreshed
+from mailwarren.store.engine import database_trouble
 
 log = structlog.get_logger()
 
@@ -68,6 +69,8 @@ class Keys:
         self._hash_of: dict[UUID, bytes] = {}
         self._since: datetime | None = None
         self._used: dict[UUID, float] = {}
+        self.trouble = "the keys have not been read yet"
+        """Why they could not be read the last time."""
 
     @property
     def loaded(self) -> bool:
@@ -147,10 +150,12 @@ class Keys:
                     with contextlib.suppress(DatabaseDown):
                         await self.save_use()
             except DatabaseDown as error:
+                self.trouble = database_trouble(error.__cause__ or error)
                 if not down:
                     log.warning("ingest.keys.unreadable", error=str(error), loaded=self.loaded)
                 down = True
-            except Exception:
+            except Exception as error:
+                self.trouble = database_trouble(error)
                 # Whatever the reason, keys must be followed again: a deleted key would stay valid for ever.
                 log.exception("ingest.keys.failed")
             await asyncio.sleep(REFRESH)

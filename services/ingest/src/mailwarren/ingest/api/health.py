@@ -25,7 +25,8 @@ def health_routes(health: Health) -> list[Route]:
 
     async def ready(_request: Request) -> Response:
         report = health.report()
-        return Response(msgspec.json.encode(report), 200 if all(report.values()) else 503, media_type=_JSON)
+        # Without the reasons, which name hosts and users: this port may be the world's. The metrics port tells them.
+        return Response(msgspec.json.encode(report.checks), 200 if report.ready else 503, media_type=_JSON)
 
     async def metrics(_request: Request) -> Response:
         return Response(generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})

@@ -73,7 +73,9 @@ class LadderWriter:
         ladder = self._topology.ladder
         rung = ladder.next_rung(NEWER_WAIT * ladder.scale) or ladder.names[0]
         key = ladder_key(lane, shard, rung, None)
-        await _insist(lambda: self._publisher.publish(self._topology.defer.name, key, body, headers), owned)
+        # The broker's own headers stay behind: an old x-death would grow for as long as the parcel goes round.
+        kept = {name: value for name, value in headers.items() if not name.startswith("x-")}
+        await _insist(lambda: self._publisher.publish(self._topology.defer.name, key, body, kept), owned)
         metrics.record_ladder(lane, Wait.NEWER)
 
     async def park(

@@ -54,6 +54,8 @@ class Handover:
         self.open = 0
         """Messages taken over and not yet acked or handed back."""
         self.stopping = False
+        self.trouble: str | None = "the consumer has not connected to the broker yet"
+        """Why the consumer takes no messages, in words for a person; None when it does."""
 
     # Either thread
 
@@ -111,6 +113,7 @@ class Handover:
         """The broker connection is gone: everything from it is stale from this moment."""
         with self._lock:
             self._begin_epoch(None)
+        self.trouble = self.trouble or "the consumer lost its connection to the broker"
 
     def _begin_epoch(self, consumer: Any) -> None:
         """With the lock held. What has come back belongs to an older epoch, and so does a flush that is still due."""

@@ -91,10 +91,10 @@ class EngineThread:
                 ladder=topology.ladder,
                 slots=slots,
             )
-            health = Health()
-            health.add("consumer", lambda: self._handover.connected)
-            health.add("broker", lambda: link.up)
-            health.add("control_log", lambda: control.read)
+            health = Health("sender")
+            health.add("consumer", lambda: self._handover.trouble)
+            health.add("broker", lambda: link.trouble)
+            health.add("control_log", lambda: None if control.read else "it has not been read to its end")
             server = HealthServer(health, settings.metrics_host, settings.metrics_port)
             stack.callback(server.close)
             await stack.enter_async_context(link)

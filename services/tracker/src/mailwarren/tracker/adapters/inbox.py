@@ -22,6 +22,10 @@ from mailwarren.tracker.domain.read import Message, Source
 log = structlog.get_logger()
 
 CHANNEL_TIMEOUT = 10.0
+LEFT_FOR = 10.0
+"""Seconds after which a queue that was left is looked into again."""
+LEFT_SEEN = 3.0
+"""Seconds more for which a queue counts as left: if nothing of a newer version comes by then, it is over."""
 _LOST = (aiormq.exceptions.AMQPError, ConnectionError, RuntimeError, TimeoutError)
 
 
@@ -57,12 +61,25 @@ class QueueInbox:
         self._closing = False
         self._reopening = False
         self._tasks: set[asyncio.Task[None]] = set()
+        self._left: set[str] = set()
+        self._newer: dict[str, tuple[str, float]] = {}
         link.on_up(self._open)
 
     @property
-    def consuming(self) -> bool:
-        """Whether the channel is open, or just being changed for another."""
-        return self._link.up and (self._reopening or (self._channel is not None and not self._channel.is_closed))
+    def trouble(self) -> str | None:
+        """Why it does not consume; None while the channel is open, or just being changed for another."""
+        if not self._link.up:
+            return self._link.trouble or "not connected to the broker"
+        if self._reopening or (self._channel is not None and not self._channel.is_closed):
+            return None
+        return "the channel to the broker was lost"
+
+    @property
+    def newer(self) -> str | None:
+        """What lies in queues for a tracker of a newer version; None when there is nothing."""
+        now = time.monotonic()
+        waiting = [f"{queue}: {why}" for queue, (why, until) in self._newer.items() if until > now]
+        return "; ".join(sorted(waiting)) or None
 
     def pop(self) -> Message | None:
         """The next message, None when there is none at the moment."""
@@ -96,6 +113,28 @@ class QueueInbox:
         self._forget(message)
         return True
 
+    def leave(self, message: Message, why: str) -> None:
+        """Give the message's queue up for a while: everything in hand goes back to its place, in its order.
+
+        A newer tracker beside this one takes the queue over; where there is none, it waits.
+        """
+        if self._connection is None or not self.current(message):
+            return
+        until = time.monotonic() + LEFT_FOR + LEFT_SEEN
+        if message.queue not in self._newer or self._newer[message.queue][1] < time.monotonic():
+            log.warning("tracker.queue.left", queue=message.queue, why=why)
+        self._newer[message.queue] = why, until
+        if not self._left:
+            asyncio.get_running_loop().call_later(LEFT_FOR, self._return)
+        self._left.add(message.queue)
+        self._reopen(self._connection)
+
+    def _return(self) -> None:
+        """Look into the queues again that were left."""
+        self._left.clear()
+        if self._connection is not None and self._channel is not None and not self._closing:
+            self._reopen(self._connection)
+
     async def close(self) -> None:
         """Close the channel: what is not acked goes back to its queue, in its place."""
         self._closing = True
@@ -114,6 +153,8 @@ class QueueInbox:
         try:
             await raw.basic_qos(prefetch_count=self._prefetch.now)
             for queue, source in self._queues.items():
+                if queue in self._left:
+                    continue
                 await raw.basic_consume(queue, partial(self._deliver, connection, epoch, source, queue))
         except _LOST:
             # Else the first queues had too much already, and the next channel is on its way.
@@ -161,6 +202,7 @@ class QueueInbox:
         self._sizes.append((tag, len(message.body)))
         self._octets += len(message.body)
         if self._prefetch.falls(self._octets, len(self._sizes), time.monotonic()):
+            log.info("tracker.prefetch.changed", prefetch=self._prefetch.now)
             self._reopen(connection)
         self._arrived.set()
 
@@ -170,10 +212,10 @@ class QueueInbox:
             self._octets -= self._sizes.popleft()[1]
         metrics.record_in_hand(self._octets, self._prefetch.now)
         if self._connection is not None and self._prefetch.rises(time.monotonic()):
+            log.info("tracker.prefetch.changed", prefetch=self._prefetch.now)
             self._reopen(self._connection)
 
     def _reopen(self, connection: aio_pika.abc.AbstractConnection) -> None:
-        log.info("tracker.prefetch.changed", prefetch=self._prefetch.now)
         channel, self._channel, self._reopening = self._channel, None, True
         self._do(self._change_channel(connection, channel, self._begin()))
 

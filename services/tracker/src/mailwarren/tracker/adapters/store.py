@@ -10,7 +10,7 @@ import asyncpg
 import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from mailwarren.store.engine import AWAY, driver_connection
+from mailwarren.store.engine import AWAY, database_trouble, driver_connection
 from mailwarren.tracker.adapters import deliveries, events, reports
 from mailwarren.tracker.adapters.emails import write_emails
 from mailwarren.tracker.adapters.partitions import Partitions
@@ -96,7 +96,7 @@ class PostgresLedger:
             return await driver_connection(self._connection), fresh
         except Exception as error:
             await self.close()
-            raise Unavailable(f"{type(error).__name__}: {error}") from error
+            raise Unavailable(database_trouble(error)) from error
 
     async def _prepare(self, raw: "Connection[Record]", works: Sequence[Work]) -> None:
         now = time.time()
