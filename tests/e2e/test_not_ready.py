@@ -239,7 +239,12 @@ def test_a_database_that_is_mended_step_by_step(watched: Watched, postgres_serve
     [
         ("ingest", "MAILWARREN_AMQP_URL", "", "give it as amqp://user:password@host:port/vhost"),
         ("tracker", "MAILWARREN_DATABASE_URL", "mysql://u:hidden@x/y", "a database URL starts with postgresql://"),
-        ("sender", "MAILWARREN_AMQP_URL", "amqp://u:hidden@h:port/v", "give it as amqp://user:password@host:port/vhost"),
+        (
+            "sender",
+            "MAILWARREN_AMQP_URL",
+            "amqp://u:hidden@h:port/v",
+            "give it as amqp://user:password@host:port/vhost",
+        ),
         ("sender", "MAILWARREN_PREFETCH", "many", "valid integer"),
     ],
 )

@@ -29,14 +29,16 @@ TAKES_AWAY = {
 
 
 def taken_away(sql: str) -> list[str]:
-    """What statements do that code of the version before would stumble over; new tables are nobody's yet."""
+    """What statements do that code of the version before would stumble over; what is new is nobody's yet."""
     found, new = [], set()
-    for statement in re.sub(r"'(?:[^']|'')*'", "''", sql).split(";"):
+    for statement in re.sub(r"\$(\w*)\$.*?\$\1\$|'(?:[^']|'')*'", "''", sql, flags=re.DOTALL).split(";"):
         flat = " ".join(statement.split())
-        if made := re.match(r"CREATE TABLE (?:IF NOT EXISTS )?(\S+)", flat):
+        if made := re.match(r"CREATE (?:TABLE (?:IF NOT EXISTS )?|FUNCTION )([^\s(]+)", flat):
             new.add(made[1])
             continue
-        if (on := re.search(r"(?:ALTER TABLE(?: ONLY)?|INDEX \S+ ON|DELETE FROM) (\S+)", flat)) and on[1] in new:
+        if (on := re.search(r"(?:ALTER TABLE(?: ONLY)?|INDEX \S+ ON|DELETE FROM|ON FUNCTION) ([^\s(]+)", flat)) and on[
+            1
+        ] in new:
             continue
         found += [f"{why}: {flat}" for form, why in TAKES_AWAY.items() if re.search(form, flat, re.IGNORECASE)]
     return found
@@ -82,6 +84,8 @@ def test_the_revisions_are_one_line() -> None:
         "CREATE UNIQUE INDEX uq ON emails (a)",
         "CREATE TABLE n (a TEXT); ALTER TABLE emails DROP COLUMN a",
         "DELETE FROM emails WHERE a = 'DEFAULT'",
+        "REVOKE ALL ON FUNCTION made_before(date) FROM PUBLIC",
+        "CREATE FUNCTION f() RETURNS void AS $$ BEGIN END $$; REVOKE ALL ON TABLE emails FROM PUBLIC",
         "ALTER TABLE emails ADD COLUMN a TEXT NOT NULL CHECK (a <> 'DEFAULT')",
     ],
 )
@@ -96,6 +100,7 @@ def test_what_older_code_would_stumble_over_is_seen(sql) -> None:
         "ALTER TABLE emails ADD COLUMN a TEXT",
         "ALTER TABLE emails ADD COLUMN a BOOLEAN DEFAULT false NOT NULL",
         "CREATE INDEX ix ON emails (a)",
+        "CREATE FUNCTION f() RETURNS void AS $b$ BEGIN DROP TABLE a; END $b$; REVOKE ALL ON FUNCTION f() FROM b",
         "COMMENT ON TABLE emails IS 'DROP this; RENAME that'",
         "INSERT INTO emails (a) VALUES ('DROP')",
     ],

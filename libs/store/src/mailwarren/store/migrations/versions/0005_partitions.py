@@ -1,10 +1,9 @@
 """Partitions of the events are made and dropped by functions of the owner, so that the tracker need not own tables."""
 
-import sqlalchemy as sa
 from alembic import op
 
 revision = "0005_partitions"
-down_revision = "0003_claims"
+down_revision = "0004_history"
 branch_labels = None
 depends_on = None
 step = "expand"
@@ -13,15 +12,15 @@ LOCK = 0x6D77_7061_7274_6974
 """Advisory lock key ("mwpartit"): one at a time changes partitions."""
 
 # Attaching a finished table lets inserts go on meanwhile, which CREATE TABLE ... PARTITION OF does not.
-MAKE = """
+MAKE = f"""
 CREATE FUNCTION make_events_partition(day date) RETURNS boolean
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = {schema}, pg_temp SET timezone = 'UTC' AS $body$
+LANGUAGE plpgsql SECURITY DEFINER SET timezone = 'UTC' AS $body$
 DECLARE
   name text := 'events_' || to_char(day, 'YYYYMMDD');
   first timestamptz := day::timestamptz;
   past timestamptz := (day + 1)::timestamptz;
 BEGIN
-  PERFORM pg_advisory_xact_lock({lock});
+  PERFORM pg_advisory_xact_lock({LOCK});
   IF to_regclass(quote_ident(name)) IS NOT NULL THEN
     RETURN false;
   END IF;
@@ -38,7 +37,7 @@ $body$
 
 DROP = """
 CREATE FUNCTION drop_events_partition(day date) RETURNS void
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = {schema}, pg_temp SET timezone = 'UTC' AS $body$
+LANGUAGE plpgsql SECURITY DEFINER SET timezone = 'UTC' AS $body$
 BEGIN
   IF day IS NULL OR day > current_date - 2 THEN
     RAISE EXCEPTION 'the events of % are not old enough to be dropped', day;
@@ -51,10 +50,13 @@ $body$
 
 def upgrade() -> None:
     """Create the functions; a tracker that owns the tables may go on without them."""
-    schema = op.get_bind().execute(sa.text("SELECT quote_ident(current_schema())")).scalar_one()
-    for definition in (MAKE, DROP):
-        op.execute(definition.format(schema=schema, lock=LOCK))
-    for name in ("make_events_partition", "drop_events_partition"):
+    for name, definition in (("make_events_partition", MAKE), ("drop_events_partition", DROP)):
+        op.execute(definition)
+        # The path of the function, not of its caller, who could put a table of his own before ours.
+        op.execute(
+            f"DO $do$ BEGIN EXECUTE format('ALTER FUNCTION {name}(date) SET search_path = %I, pg_temp', "
+            "current_schema()); END $do$"
+        )
         op.execute(f"REVOKE ALL ON FUNCTION {name}(date) FROM PUBLIC")
 
 
