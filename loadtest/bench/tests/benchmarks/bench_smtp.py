@@ -7,6 +7,8 @@ import uvloop
 
 from mailwarren.contracts.reply import Reply
 from mailwarren.sender.domain.classify import read_reply
+from mailwarren.sender.rules.book import built_in
+from mailwarren.sender.rules.replies import read_replies
 from mailwarren.sender.smtp import (
     ClientSettings,
     Envelope,
@@ -30,7 +32,7 @@ REPLIES = {
 
 @pytest.mark.parametrize("case", REPLIES)
 def bench_classify(benchmark, case):
-    assert benchmark(read_reply, REPLIES[case], 1).kind
+    assert benchmark(read_reply, REPLIES[case], 1, read_replies([built_in("replies")])).kind
 
 
 @pytest.mark.parametrize("behind", [0, 3])

@@ -49,19 +49,27 @@ _connections = Gauge("mailwarren_sender_smtp_connections", "Open SMTP connection
 _connections_opened = Gauge("mailwarren_sender_smtp_connections_opened", "SMTP connections opened so far")
 _epoch = Gauge("mailwarren_sender_epoch", "Broker connections of the consumer so far")
 
-# All other sites share one label value: a direct-to-MX sender meets any number of them.
-_KNOWN_SITES = frozenset({"google", "microsoft", "yahoo", "apple", "smarthost"})
+_rules_valid = Gauge(
+    "mailwarren_sender_rules_valid", "Whether the rules file there is now is in force: 0 when it was refused", ["file"]
+)
+_rules_loaded = Gauge(
+    "mailwarren_sender_rules_loaded_timestamp_seconds", "When the rules in force were loaded", ["file"]
+)
+
+# All sites without a row share one label value: a direct-to-MX sender meets any number of them.
+_named_sites: frozenset[str] = frozenset()
 
 
 def record_events(events: Iterable[Event]) -> None:
     """Events that the broker has confirmed."""
-    attempts: Tally[tuple[str, str, str | None, str, str | None]] = Tally()
+    attempts: Tally[tuple[str, str, str, str, str | None]] = Tally()
     for event in events:
         tried = event.tried
         if tried is None:
             continue
         lane = event.lane
-        attempts[lane, shard_of(domain_of(event.to)), tried.site, event.kind, tried.bounce_class] += 1
+        provider = tried.site if tried.site in _named_sites else "other"
+        attempts[lane, shard_of(domain_of(event.to)), provider, event.kind, tried.bounce_class] += 1
         _seconds_of(_attempt_seconds, lane).observe(tried.duration)
         if event.accepted_at is None:
             continue
@@ -76,8 +84,7 @@ def record_events(events: Iterable[Event]) -> None:
 
 # labels() validates and locks; a mail needs four of them, and a process has few different ones.
 @lru_cache(maxsize=4096)
-def _attempts_of(lane: str, shard: str, site: str | None, kind: str, bounce_class: str | None) -> Counter:
-    provider = site if site in _KNOWN_SITES else "other"
+def _attempts_of(lane: str, shard: str, provider: str, kind: str, bounce_class: str | None) -> Counter:
     return _attempts.labels(lane, shard, provider, kind, bounce_class or "none")
 
 
@@ -131,3 +138,20 @@ def record_connections(*, idle: int, busy: int, opened: int) -> None:
 def record_epoch(epoch: int) -> None:
     """The consumer has a new broker connection."""
     _epoch.set(epoch)
+
+
+def name_sites(names: frozenset[str]) -> None:
+    """The sites that attempts are counted for by name, from now on."""
+    global _named_sites  # noqa: PLW0603 - metrics are the process's own
+    _named_sites = names
+
+
+def record_rules_loaded(file: str) -> None:
+    """``shaping`` or ``replies``: what lies there is in force."""
+    _rules_valid.labels(file).set(1)
+    _rules_loaded.labels(file).set_to_current_time()
+
+
+def record_rules_refused(file: str) -> None:
+    """``shaping`` or ``replies``: what lies there cannot be obeyed, the rules before it stay in force."""
+    _rules_valid.labels(file).set(0)

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, field_validator
 
 from mailwarren.runtime.settings import Settings
 
@@ -19,8 +19,12 @@ class SenderSettings(Settings):
     """The name said in EHLO; None is this host's."""
     tls_ca_file: Path | None = None
     """More roots that server certificates may come from."""
+    shaping_file: Path | None = None
+    """Rows that are laid over ``rules/shaping.toml``; read again when it changes."""
+    replies_file: Path | None = None
+    """Reply rules that are tried before those of ``rules/replies.toml``; read again when it changes."""
     connections: int = Field(default=20, ge=1, le=10_000)
-    """To the smarthost at once; providers have limits of their own (``smtp/route.py``)."""
+    """To the smarthost at once; providers have limits of their own (``rules/shaping.toml``)."""
     messages_per_connection: int = Field(default=100, ge=1)
     """To the smarthost, before the connection is closed."""
     mails_behind: int = Field(default=3, ge=0, le=10)
@@ -40,3 +44,8 @@ class SenderSettings(Settings):
     dot_timeout: float = Field(default=300.0, gt=0)
     """Seconds to wait for the reply to the final dot: too short sends twice, too long holds a connection."""
     heartbeat_file: Path | None = None
+
+    @field_validator("shaping_file", "replies_file", mode="before")
+    @classmethod
+    def _empty_is_none(cls, value: object) -> object:
+        return value or None

@@ -17,7 +17,7 @@ from mailwarren.contracts.routing import domain_of
 from mailwarren.contracts.template import TemplateProblem
 from mailwarren.sender.adapters.ladder import Stale
 from mailwarren.sender.adapters.outcomes import OutcomeWriter
-from mailwarren.sender.domain.classify import Reading, read_reply
+from mailwarren.sender.domain.classify import Reading, ReplyRules, read_reply
 from mailwarren.sender.domain.render import Unbuildable, build_mail
 from mailwarren.sender.smtp import (
     Abandoned,
@@ -73,10 +73,17 @@ class Withdrawn(Exception):
 
 
 class Transmitter:
-    """Finds the site, builds the bytes and sends them, if the parcel is still ours when the data is due."""
+    """Finds the site, builds the bytes and sends them, if the parcel is still ours when the data is due.
 
-    def __init__(self, *, routes: Routes, pool: Pool, outcomes: OutcomeWriter) -> None:
+    Args:
+        replies: The reply rules in force.
+    """
+
+    def __init__(
+        self, *, routes: Routes, pool: Pool, outcomes: OutcomeWriter, replies: Callable[[], ReplyRules]
+    ) -> None:
         self._routes = routes
+        self._replies = replies
         self._pool = pool
         self._outcomes = outcomes
 
@@ -100,21 +107,22 @@ class Transmitter:
         def may_send() -> bool:
             return permit.owned() and permit.wanted(delivery) and self._outcomes.may_send()
 
-        site = await self._routes.site_for(domain_of(delivery.to))
-        if isinstance(site, DnsFailure):
-            return _without_site(parcel, delivery, site)
         while True:
             if not self._outcomes.may_send():
                 await self._outcomes.clear()
+            # The last thing before it is sent, and again for each try: the rules may change while a mail waits.
+            site = await self._routes.site_for(domain_of(delivery.to))
+            if isinstance(site, DnsFailure):
+                return _without_site(parcel, delivery, site)
             try:
                 envelope = Envelope(_envelope_sender(parcel.content.sender), delivery.to)
                 result = await self._pool.send(site, envelope, make_data, may_send)
             except (TemplateProblem, Unbuildable, ValueError) as error:
                 return Tried(delivery, Kind.FAILED, reason=f"the mail could not be built: {error}")
             if not isinstance(result.outcome, Abandoned):
-                return _read(parcel, delivery, site.name, result)
+                return _read(parcel, delivery, site.name, result, self._replies())
             permit.check(delivery)
-            # The gate closed for a moment (too many unconfirmed outcomes), or the pool closes for good.
+            # The gate closed for a moment (too many unconfirmed outcomes), the rules changed, or the pool closes.
             await asyncio.sleep(GATE_PAUSE)
 
 
@@ -134,12 +142,12 @@ def _without_site(parcel: Parcel, delivery: Delivery, failure: DnsFailure) -> Tr
     return Tried(delivery, kind, attempt, suppress=failure.permanent)
 
 
-def _read(parcel: Parcel, delivery: Delivery, site: str, result: Result) -> Tried:
+def _read(parcel: Parcel, delivery: Delivery, site: str, result: Result, replies: ReplyRules) -> Tried:
     reply: Reply | None = None
     trouble: str | None = None
     match result.outcome:
         case Reply() as reply:
-            reading = read_reply(reply, parcel.attempt)
+            reading = read_reply(reply, parcel.attempt, replies)
         case Unreachable() as failure:
             trouble = f"{failure.kind}: {failure.text}"
             reading = _read_unreachable(parcel, failure)

@@ -2,18 +2,17 @@
 
 import socket
 
+from mailwarren.sender.rules.book import RuleBook
 from mailwarren.sender.settings import SenderSettings
 from mailwarren.sender.smtp import (
-    SMARTHOST,
     ClientSettings,
     Pool,
     Resolver,
     Routes,
+    Shaping,
     SiteLimits,
-    SitePolicy,
     Timeouts,
     TlsContexts,
-    default_policy,
     parse_smtp_url,
 )
 
@@ -29,25 +28,32 @@ def build_pool(settings: SenderSettings) -> Pool:
     )
 
 
-def build_routes(settings: SenderSettings) -> Routes:
+def open_rules(settings: SenderSettings) -> RuleBook:
+    """The rules: ours, and the operator's files over them.
+
+    Raises:
+        RulesError: a file cannot be obeyed.
+    """
+    through = SiteLimits(
+        connections=settings.connections,
+        messages_per_connection=settings.messages_per_connection,
+        behind=settings.mails_behind,
+    )
+    return RuleBook(shaping_file=settings.shaping_file, replies_file=settings.replies_file, smarthost=through)
+
+
+def build_routes(settings: SenderSettings, rules: RuleBook) -> Routes:
     """Through the smarthost when there is one, else to the recipients' mail hosts.
 
     Raises:
         ValueError: the SMTP URL or the resolver's address is wrong; the text says how, without the password.
     """
-    through = SitePolicy(
-        SiteLimits(
-            connections=settings.connections,
-            messages_per_connection=settings.messages_per_connection,
-            behind=settings.mails_behind,
-        )
-    )
 
-    def policy(site: str) -> SitePolicy:
-        return through if site == SMARTHOST else default_policy(site)
+    def shaping() -> Shaping:
+        return rules.shaping
 
     url = settings.smtp_url.get_secret_value() if settings.smtp_url else ""
     if url:
-        return Routes(smarthost=parse_smtp_url(url), policy=policy)
+        return Routes(smarthost=parse_smtp_url(url), shaping=shaping)
     resolver = Resolver([settings.resolver] if settings.resolver else None)
-    return Routes(resolver=resolver, mx_port=settings.mx_port, policy=policy)
+    return Routes(resolver=resolver, mx_port=settings.mx_port, shaping=shaping)

@@ -28,7 +28,7 @@ from mailwarren.sender.settle import Settler
 from mailwarren.sender.slots import Slots
 from mailwarren.sender.smtp import Pool
 from mailwarren.sender.transmit import Transmitter
-from mailwarren.sender.wiring import build_pool, build_routes
+from mailwarren.sender.wiring import build_pool, build_routes, open_rules
 
 log = structlog.get_logger()
 
@@ -80,6 +80,8 @@ class EngineThread:
             outcomes = OutcomeWriter(publisher, topology)
             control = ControlLog(link, topology)
             asker = Asker(link, publisher, topology, settings.settle_timeout)
+            rules = open_rules(settings)
+            routes = build_routes(settings, rules)
             pool = build_pool(settings)
             slots = Slots(settings.in_flight)
             deliverer = Deliverer(
@@ -87,7 +89,7 @@ class EngineThread:
                 ladder_writer=LadderWriter(link, publisher, topology),
                 control=control,
                 settler=Settler(asker, topology.ladder, self._patience, self._handover.connected_for),
-                transmitter=Transmitter(routes=build_routes(settings), pool=pool, outcomes=outcomes),
+                transmitter=Transmitter(routes=routes, pool=pool, outcomes=outcomes, replies=lambda: rules.replies),
                 ladder=topology.ladder,
                 slots=slots,
             )
@@ -103,8 +105,10 @@ class EngineThread:
             self._started.set_result(None)
             log.info("sender.engine.started", retry_scale=settings.retry_scale, metrics_port=server.port)
             watch = asyncio.create_task(self._watch(slots, pool))
+            follow = asyncio.create_task(rules.follow(lambda: pool.adapt(routes.limits_of)))
             await self._stop.wait()
             watch.cancel()
+            follow.cancel()
 
     async def _watch(self, slots: Slots, pool: Pool) -> None:
         since_beat = BEAT_EVERY

@@ -9,7 +9,8 @@
   the message itself. 4yz and 5yz look like 2yz here: what they mean is for the caller to say.
 - ``Unreachable``: no answer decided it. With ``dot_sent`` the server may have the mail; without, it has not.
 - ``Refused``: this server cannot be sent this mail (SMTPUTF8, SIZE); nothing was tried.
-- ``Abandoned``: the caller's gate closed, or the pool did, before the message was written.
+- ``Abandoned``: the caller's gate closed, the pool did, or the rules changed so that the mail goes another way, before
+  the message was written.
 
 ``Routes.site_for`` returns a ``Site`` or a ``DnsFailure``, permanent or not.
 
@@ -32,7 +33,8 @@ from mailwarren.sender.smtp.envelope import Envelope, prepare_data
 from mailwarren.sender.smtp.mx import DnsFailure, Resolver
 from mailwarren.sender.smtp.pool import Pool, PoolStats
 from mailwarren.sender.smtp.result import Abandoned, MaySend, Outcome, Refused, Result, Unreachable, UnreachableKind
-from mailwarren.sender.smtp.route import SMARTHOST, Routes, SitePolicy, default_policy
+from mailwarren.sender.smtp.route import SMARTHOST, Routes
+from mailwarren.sender.smtp.shaping import Shaping, SitePolicy
 from mailwarren.sender.smtp.site import Auth, Host, Site, SiteLimits, TlsMode
 from mailwarren.sender.smtp.sitepool import SiteStats
 from mailwarren.sender.smtp.timeouts import Timeouts
@@ -57,6 +59,7 @@ __all__ = [
     "Resolver",
     "Result",
     "Routes",
+    "Shaping",
     "Site",
     "SiteLimits",
     "SitePolicy",
@@ -67,7 +70,6 @@ __all__ = [
     "TlsMode",
     "Unreachable",
     "UnreachableKind",
-    "default_policy",
     "parse_smtp_url",
     "prepare_data",
 ]

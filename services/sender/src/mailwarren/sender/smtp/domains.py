@@ -4,14 +4,6 @@ import re
 
 import idna
 
-_PROVIDERS = (
-    (".google.com", "google"),
-    (".googlemail.com", "google"),
-    (".outlook.com", "microsoft"),
-    (".mx.microsoft", "microsoft"),
-    (".yahoodns.net", "yahoo"),
-    (".icloud.com", "apple"),
-)
 _SHORT_LABEL = 3
 _COUNTRY_LABEL = 2
 _LONGEST_NAME = 253
@@ -34,14 +26,11 @@ def ascii_domain(domain: str) -> str:
 
 
 def site_name(mail_host: str) -> str:
-    """Name the site that ``mail_host`` belongs to: a provider's name, or roughly its registered domain.
+    """Name the site of a ``mail_host`` that no row of shaping names: roughly its registered domain.
 
     Hosts of ``co.uk``-like suffixes keep three labels; no public-suffix list is consulted, because a wrong guess
     costs nothing but a limit shared with a neighbour.
     """
-    for suffix, provider in _PROVIDERS:
-        if mail_host.endswith(suffix):
-            return provider
     labels = mail_host.split(".")
     second_level = len(labels) > 2 and len(labels[-1]) == _COUNTRY_LABEL and len(labels[-2]) <= _SHORT_LABEL  # noqa: PLR2004
     return ".".join(labels[-3:] if second_level else labels[-2:])

@@ -17,7 +17,7 @@ from mailwarren.sender.smtp.dispatch import Dispatch
 from mailwarren.sender.smtp.envelope import Envelope
 from mailwarren.sender.smtp.hosts import HostHealth, most_hopeful
 from mailwarren.sender.smtp.result import Abandoned, MaySend, NoSession, Result, Unreachable
-from mailwarren.sender.smtp.site import Site
+from mailwarren.sender.smtp.site import Site, SiteLimits
 from mailwarren.sender.smtp.sitepool import SitePool, SiteStats
 
 MakeData = Callable[[], Awaitable[bytes]]
@@ -75,6 +75,7 @@ class Pool:
         self._health = HostHealth(first_hold=host_hold, longest_hold=longest_hold, rng=rng or random.Random())
         self._sites: dict[str, SitePool] = {}
         self._closing = False
+        self._changes = 0
         self._empty = asyncio.Event()
         self._empty.set()
 
@@ -97,7 +98,7 @@ class Pool:
         """
         if self._closing:
             return Result(Abandoned())
-        queue = self._queue(site)
+        queue, changes = self._queue(site), self._changes
         asked = time.monotonic()
         connection = queue.take_idle(site.route)
         if connection is None:
@@ -113,7 +114,7 @@ class Pool:
         if kept and _was_spent(dispatch):
             connection.shut = True
             queue.release(connection)
-            if self._closing:
+            if self._closing or changes != self._changes:
                 return _unsent(Abandoned(), asked)
             self.retried_total += 1
             queue = self._queue(site)
@@ -141,6 +142,19 @@ class Pool:
         except BaseException:
             queue.release(connection)
             raise
+
+    def adapt(self, limits_of: Callable[[Site], SiteLimits | None]) -> None:
+        """Have all connections obey rules that have changed.
+
+        A mail that has a connection goes out on it. Those that wait for one of a site whose mail goes another way now
+        are ``Abandoned``: their caller looks the site up again.
+
+        Args:
+            limits_of: The limits that a site has now; None when its mail goes another way (``Routes.limits_of``).
+        """
+        self._changes += 1
+        for queue in list(self._sites.values()):
+            queue.adapt(limits_of)
 
     async def close(self, grace: float) -> None:
         """Finish what is in flight within ``grace`` seconds, then drop the rest; returns with every transport closed.
@@ -175,7 +189,7 @@ class Pool:
             self._sites[site.name] = queue
             self._empty.clear()
         elif queue.limits is not site.limits:
-            queue.limits = site.limits
+            queue.set_limits(site.limits)
         return queue
 
     def _forget(self, queue: SitePool) -> None:

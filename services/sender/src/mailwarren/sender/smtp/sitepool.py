@@ -35,12 +35,17 @@ class SiteStats:
 
 @dataclass(slots=True)
 class _Route:
-    """What one route has of the site's slots."""
+    """What one route has of the site's slots.
 
+    ``retired``: the rules send its mail another way now; its connections end with the mails that they have.
+    """
+
+    site: Site
     idle: list[Connection] = field(default_factory=list)
     established: int = 0
     dialling: int = 0
     held_until: float = 0.0
+    retired: bool = False
 
 
 class SitePool:
@@ -54,7 +59,7 @@ class SitePool:
 
     Args:
         name: The site's.
-        limits: May be replaced at any time; connections over the limit leave when they become free.
+        limits: May be replaced at any time (``set_limits``); connections over the limit leave when they become free.
         dial: Opens a connection.
         dial_hold: Seconds.
         emptied: Called each time that nothing is left here.
@@ -91,7 +96,7 @@ class SitePool:
 
         A connection must be given back by ``release``, whatever became of it.
         """
-        if self._closing:
+        if self._closing or self._is_retired(site.route):
             return Abandoned()
         if not fresh and (resting := self.take_idle(site.route)) is not None:
             return resting
@@ -142,6 +147,68 @@ class SitePool:
         """Whether there is a connection to ``host``."""
         return any(connection.host == host for connection in self._connections)
 
+    # --- new rules ---
+
+    def set_limits(self, limits: SiteLimits) -> None:
+        """Obey ``limits`` from now on: use more connections, or let some go, those at rest at once."""
+        self.limits = limits
+        for having in self._routes.values():
+            for connection in list(having.idle):
+                if connection.messages >= limits.messages_per_connection:
+                    having.idle.remove(connection)
+                    connection.quit()
+                else:
+                    connection.rest(limits.idle)
+        self._shed(sum(not (connection.closed or connection.shut) for connection in self._connections))
+        self._serve_line()
+
+    def adapt(self, limits_of: Callable[[Site], SiteLimits | None]) -> None:
+        """Obey rules that have changed.
+
+        Args:
+            limits_of: The limits that a site has now; None when its mail goes another way. Connections made for that
+                are closed, busy ones when they become free, and those who wait for one get ``Abandoned``.
+        """
+        for waiter in self._line.heads():
+            if limits_of(waiter.site) is None:
+                self._turn_away(waiter.route)
+        limits = self.limits
+        for having in self._routes.values():
+            now = limits_of(having.site)
+            having.retired = now is None
+            limits = now or limits
+        for connection in self._connections:
+            having = self._routes[connection.route]
+            if having.retired:
+                connection.shut = True
+                if connection in having.idle:
+                    having.idle.remove(connection)
+                    connection.quit()
+        self.set_limits(limits)
+
+    def _turn_away(self, route: str) -> None:
+        for fresh in (True, False):
+            while (waiter := self._line.first_of(route, fresh=fresh)) is not None:
+                self._line.leave(waiter)
+                waiter.future.set_result(Abandoned())
+
+    def _shed(self, staying: int) -> None:
+        """Let go of so many that the limit holds: of those at rest first, of busy ones as soon as they are free."""
+        for having in self._routes.values():
+            while having.idle and staying > self.limits.connections:
+                having.idle.pop(0).quit()
+                staying -= 1
+        for connection in self._connections:
+            if staying <= self.limits.connections:
+                return
+            if not (connection.closed or connection.shut):
+                connection.shut = True
+                staying -= 1
+
+    def _is_retired(self, route: str) -> bool:
+        having = self._routes.get(route)
+        return having is not None and having.retired
+
     # --- closing ---
 
     def close(self) -> None:
@@ -172,7 +239,7 @@ class SitePool:
     def _place(self, connection: Connection) -> None:
         """Give a connection to the line: to its head first, though it may stay with its own route for some turns."""
         slots = len(self._connections) + len(self._dials)
-        if self._closing or (slots > self.limits.connections and self._surplus()):
+        if self._closing or connection.shut or (slots > self.limits.connections and self._surplus()):
             connection.quit()
             return
         if not self._line:
@@ -197,7 +264,7 @@ class SitePool:
 
     def _surplus(self) -> bool:
         """Whether there are too many even when those that leave are gone."""
-        staying = sum(not connection.closed for connection in self._connections)
+        staying = sum(not (connection.closed or connection.shut) for connection in self._connections)
         return staying + len(self._dials) > self.limits.connections
 
     def _first_for(self, connection: Connection) -> Waiter | None:
@@ -237,7 +304,7 @@ class SitePool:
                 self._make_room(waiter.route)
                 return
             route = waiter.route
-            self._routes.setdefault(route, _Route()).dialling += 1
+            self._routes.setdefault(route, _Route(waiter.site)).dialling += 1
             dial = self._loop.create_task(self._dial(self, waiter.site))
             self._dials.add(dial)
             dial.add_done_callback(partial(self._dialled, route))
@@ -297,7 +364,9 @@ class SitePool:
 
     def _adopt(self, connection: Connection) -> None:
         self._connections.add(connection)
-        self._routes[connection.route].established += 1
+        having = self._routes[connection.route]
+        having.established += 1
+        connection.shut = having.retired
         if not connection.closed:
             connection.on_closed = partial(self._gone, connection)
             self._place(connection)

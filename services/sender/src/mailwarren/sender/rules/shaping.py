@@ -1,0 +1,106 @@
+"""``shaping.toml``: which mail hosts make a site, how many connections it gets, and with how much TLS."""
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any
+
+from msgspec import Meta
+
+from mailwarren.sender.rules.document import RulesError, read_document, read_table
+from mailwarren.sender.smtp import SMARTHOST, Shaping, SiteLimits, SitePolicy, TlsMode
+
+MOST_SITES = 500
+"""Rows of a file: each is a label of metrics."""
+
+_LIMITS: Mapping[str, Any] = {
+    "connections": Annotated[int, Meta(ge=1, le=10_000)],
+    "messages_per_connection": Annotated[int, Meta(ge=1, le=1_000_000)],
+    "idle": Annotated[float, Meta(gt=0, le=3600)],
+    "mails_behind": Annotated[int, Meta(ge=0, le=10)],
+}
+_DEFAULT: Mapping[str, Any] = {**_LIMITS, "tls": TlsMode}
+_SITE: Mapping[str, Any] = {"mx": Annotated[list[str], Meta(min_length=1, max_length=100)], **_DEFAULT}
+
+_NAME = re.compile(r"[a-z0-9]([a-z0-9._-]{0,250}[a-z0-9])?")
+_MX = re.compile(r"\.?[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*")
+
+Row = dict[str, Any]
+
+
+def read_shaping(documents: Iterable[bytes], *, smarthost: SiteLimits | None = None) -> Shaping:
+    """Lay files over each other, the first at the bottom: what a row does not say, the same row below it says.
+
+    What no row of a site says, the default row does; of the smarthost, ``smarthost`` does.
+
+    Raises:
+        RulesError: the last file cannot be obeyed.
+    """
+    default: Row = {}
+    sites: dict[str, Row] = {}
+    mx: dict[str, str] = {}
+    for document in documents:
+        layer = _read_layer(document)
+        default |= layer.pop("", {})
+        for name, row in layer.items():
+            if "mx" in row:
+                mx = {host: site for host, site in mx.items() if site != name}
+            sites[name] = sites.get(name, {}) | row
+        for name, row in layer.items():
+            mx |= dict.fromkeys(row.get("mx", ()), name)
+    base = smarthost or SiteLimits()
+    policies = {name: _policy({**default, **row}) for name, row in sites.items() if name != SMARTHOST}
+    policies[SMARTHOST] = _policy(sites.get(SMARTHOST, {}), base)
+    shaping = Shaping(policies, default=_policy(default), mx=mx)
+    _check_reach(shaping, sites)
+    return shaping
+
+
+def _read_layer(data: bytes) -> dict[str, Row]:
+    """The rows of a file by site; the default row under the empty name."""
+    document = read_document(data, ("default", "sites"))
+    problems: list[str] = []
+    rows = {"": read_table(document.get("default", {}), _DEFAULT, "[default]", problems)}
+    tables = document.get("sites", {})
+    if not isinstance(tables, dict) or len(tables) > MOST_SITES:
+        raise RulesError(f"[sites] is not a table of at most {MOST_SITES} sites")
+    owners: dict[str, str] = {}
+    for name, table in tables.items():
+        where = f"[sites.{name}]"
+        if not _NAME.fullmatch(name):
+            problems.append(f"{where} is not the name of a site: lower-case letters, digits, dots, hyphens")
+        if name == SMARTHOST and isinstance(table, dict) and not table.keys().isdisjoint(("mx", "tls")):
+            problems.append(f"{where} has neither mx nor tls: MAILWARREN_SMTP_URL decides about them")
+            continue
+        rows[name] = read_table(table, _SITE, where, problems)
+        for host in rows[name].get("mx", ()):
+            if not _MX.fullmatch(host):
+                problems.append(f"{where} mx: {host!r} is neither a mail host nor .the.end.of.some, in lower case")
+            elif owners.setdefault(host, name) != name:
+                problems.append(f"{where} mx: {host} belongs to [sites.{owners[host]}] already")
+    if problems:
+        raise RulesError("; ".join(problems))
+    return rows
+
+
+def _policy(row: Row, base: SiteLimits | None = None) -> SitePolicy:
+    base = base or SiteLimits()
+    return SitePolicy(
+        SiteLimits(
+            connections=row.get("connections", base.connections),
+            messages_per_connection=row.get("messages_per_connection", base.messages_per_connection),
+            idle=row.get("idle", base.idle),
+            behind=row.get("mails_behind", base.behind),
+        ),
+        row.get("tls", TlsMode.OPPORTUNISTIC),
+    )
+
+
+def _check_reach(shaping: Shaping, sites: Mapping[str, Row]) -> None:
+    """Refuse rows that no mail host can belong to: they would do nothing."""
+    problems = [
+        f"[sites.{name}] is of no mail host: give it mx, or the registered domain of its mail hosts as its name"
+        for name, row in sites.items()
+        if name != SMARTHOST and "mx" not in row and ("." not in name or shaping.site_of(f"mx.{name}") != name)
+    ]
+    if problems:
+        raise RulesError("; ".join(problems))
