@@ -11,7 +11,7 @@ import pytest
 from dnslib import QTYPE, RCODE, RR
 from dnslib.server import DNSHandler, DNSLogger, DNSServer
 
-from mailwarren.sender.smtp import DnsFailure, Envelope, Resolver, Routes, SitePolicy, TlsMode, prepare_data
+from mailwarren.sender.smtp import DnsFailure, Envelope, Resolver, Routes, Shaping, SitePolicy, TlsMode, prepare_data
 from mailwarren.sender.smtp.mx import MailHost
 
 ZONE = """
@@ -268,9 +268,13 @@ async def test_domains_of_one_mx_share_a_connection(server, resolver, deliver):
     assert [mail.session for mail in target.mails][:2] == [1, 1]
 
 
+def google(tls: TlsMode) -> Shaping:
+    return Shaping({"google": SitePolicy(tls=tls)}, mx={".google.com": "google"})
+
+
 async def test_domains_of_one_provider_share_a_site_with_its_policy(resolver):
-    policies = {"google": SitePolicy(tls=TlsMode.VERIFY)}
-    routes = Routes(resolver=resolver, policy=lambda name: policies[name])
+    shaping = google(TlsMode.VERIFY)
+    routes = Routes(resolver=resolver, shaping=lambda: shaping)
 
     one, two = await routes.site_for("corp.example"), await routes.site_for("other.example")
 
@@ -278,8 +282,10 @@ async def test_domains_of_one_provider_share_a_site_with_its_policy(resolver):
     assert one.tls is TlsMode.VERIFY
     assert one.route != two.route
     assert await routes.site_for("corp.example") is one
-    policies["google"] = SitePolicy(tls=TlsMode.REQUIRED)
+    shaping = google(TlsMode.REQUIRED)
     assert (await routes.site_for("corp.example")).tls is TlsMode.REQUIRED
+    shaping = Shaping()
+    assert (await routes.site_for("corp.example")).name == "google.com"
 
 
 async def test_a_domain_without_hosts_has_no_site(resolver):

@@ -1,14 +1,19 @@
 """Replies to outcomes: what the field's servers really say, and what nobody knows."""
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mailwarren.contracts.events import Kind
 from mailwarren.contracts.reply import Command, Reply
-from mailwarren.sender.domain.classify import RULES, read_reply, retry_hint
+from mailwarren.sender.domain.classify import LONGEST_READ, Rule, find_rule, read_reply, retry_hint
+from mailwarren.sender.rules.book import built_in
+from mailwarren.sender.rules.replies import read_replies
 
 RCPT = Command.RCPT
+RULES = read_replies([built_in("replies")])
 
 
 @pytest.mark.parametrize(
@@ -62,25 +67,25 @@ RCPT = Command.RCPT
     ],
 )
 def test_replies_of_the_field(reply: Reply, kind: Kind, bounce_class: str | None, suppress: bool) -> None:
-    reading = read_reply(reply, 1)
+    reading = read_reply(reply, 1, RULES)
     assert (reading.kind, reading.bounce_class, reading.suppress) == (kind, bounce_class, suppress)
 
 
 def test_protocol_trouble_gets_a_second_try_and_no_third() -> None:
     reply = Reply(503, "bad sequence", "5.5.1", Command.DATA)
-    assert (read_reply(reply, 1).kind, read_reply(reply, 2).kind) == (Kind.DEFERRED, Kind.FAILED)
+    assert (read_reply(reply, 1, RULES).kind, read_reply(reply, 2, RULES).kind) == (Kind.DEFERRED, Kind.FAILED)
 
 
 @given(
     code=st.integers(400, 499), text=st.text(), enhanced=st.none() | st.from_regex(r"4\.\d\.\d{1,2}", fullmatch=True)
 )
 def test_no_transient_reply_ever_ends_a_delivery(code: int, text: str, enhanced: str | None) -> None:
-    assert read_reply(Reply(code, text, enhanced), 7).kind is Kind.DEFERRED
+    assert read_reply(Reply(code, text, enhanced), 7, RULES).kind is Kind.DEFERRED
 
 
 @given(code=st.integers(500, 599), text=st.text(), command=st.sampled_from(list(Command)), attempt=st.integers(1, 9))
 def test_only_a_named_rule_bounces_or_suppresses(code: int, text: str, command: Command, attempt: int) -> None:
-    reading = read_reply(Reply(code, text, None, command), attempt)
+    reading = read_reply(Reply(code, text, None, command), attempt, RULES)
     if reading.kind is Kind.BOUNCED or reading.suppress:
         assert any(rule.bounce_class == reading.bounce_class for rule in RULES)
 
@@ -88,13 +93,13 @@ def test_only_a_named_rule_bounces_or_suppresses(code: int, text: str, command: 
 @pytest.mark.parametrize("code", [530, 534, 535, 538])
 def test_no_attempt_is_the_last_for_want_of_a_login(code: int) -> None:
     reply = Reply(code, "5.5.1 STARTTLS first", "5.5.1", Command.MAIL)
-    assert read_reply(reply, 9).kind is Kind.DEFERRED
+    assert read_reply(reply, 9, RULES).kind is Kind.DEFERRED
 
 
 @pytest.mark.parametrize("text", ["user unknown", "no such mailbox", "recipient not found", "go away"])
 @pytest.mark.parametrize("enhanced", ["5.1.1", "5.2.1", "5.1.10", None])
 def test_an_answer_to_mail_never_suppresses_the_recipient(text: str, enhanced: str | None) -> None:
-    assert not read_reply(Reply(550, text, enhanced, Command.MAIL), 1).suppress
+    assert not read_reply(Reply(550, text, enhanced, Command.MAIL), 1, RULES).suppress
 
 
 @pytest.mark.parametrize(
@@ -106,12 +111,56 @@ def test_an_answer_to_mail_never_suppresses_the_recipient(text: str, enhanced: s
     ],
 )
 def test_a_refusal_that_mentions_the_sender_suppresses_nobody(text: str, enhanced: str) -> None:
-    assert not read_reply(Reply(550, text, enhanced, Command.RCPT), 1).suppress
+    assert not read_reply(Reply(550, text, enhanced, Command.RCPT), 1, RULES).suppress
 
 
 @pytest.mark.parametrize("rule", [rule for rule in RULES if not rule.suppress], ids=lambda rule: rule.bounce_class)
-def test_only_rules_about_the_recipient_suppress(rule: object) -> None:
-    assert rule.bounce_class not in {"invalid_recipient", "bad_domain", "inactive_mailbox"}  # type: ignore[attr-defined]
+def test_only_rules_about_the_recipient_suppress(rule: Rule) -> None:
+    assert rule.bounce_class not in {"invalid_recipient", "bad_domain", "inactive_mailbox"}
+
+
+anything = st.builds(
+    Reply,
+    code=st.integers(-1, 999),
+    text=st.text() | st.text(alphabet="user unknown.", max_size=3000),
+    enhanced=st.none() | st.text(max_size=12) | st.from_regex(r"[245]\.\d{1,3}\.\d{1,3}", fullmatch=True),
+    command=st.sampled_from(list(Command)),
+)
+
+
+@given(reply=anything, attempt=st.integers(1, 99))
+def test_every_reply_has_a_reading(reply: Reply, attempt: int) -> None:
+    assert read_reply(reply, attempt, RULES).kind in {Kind.DELIVERED, Kind.DEFERRED, Kind.BOUNCED, Kind.FAILED}
+
+
+@given(reply=anything, attempt=st.integers(1, 99))
+def test_without_rules_nothing_bounces(reply: Reply, attempt: int) -> None:
+    reading = read_reply(reply, attempt, ())
+    assert reading.kind is not Kind.BOUNCED
+    assert not reading.suppress
+
+
+def test_a_yes_does_not_look_at_the_rules() -> None:
+    assert read_reply(Reply(250, "user unknown", "5.1.1"), 1, None).kind is Kind.DELIVERED  # type: ignore[arg-type]
+
+
+def test_only_the_beginning_of_a_long_text_is_read() -> None:
+    late = Reply(550, "x" * LONGEST_READ + " user unknown", None, RCPT)
+    early = Reply(550, "user unknown " + "x" * LONGEST_READ, None, RCPT)
+    assert find_rule(late, RULES) is None
+    assert find_rule(early, RULES) is not None
+
+
+def test_a_rule_fits_when_all_that_it_names_does() -> None:
+    rule = Rule("strict", Kind.BOUNCED, frozenset({550}), re.compile(r"5\.1\.\d"), re.compile("gone"))
+    for reply, fits in [
+        (Reply(550, "gone", "5.1.1"), True),
+        (Reply(551, "gone", "5.1.1"), False),
+        (Reply(550, "gone", "5.1.10"), False),
+        (Reply(550, "gone", None), False),
+        (Reply(550, "here", "5.1.1"), False),
+    ]:
+        assert (find_rule(reply, (rule,)) is rule) is fits
 
 
 @pytest.mark.parametrize(

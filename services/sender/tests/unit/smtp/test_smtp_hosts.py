@@ -95,23 +95,15 @@ def test_a_refusal_for_good_counts_only_when_no_host_left_hope(failures, standin
 @pytest.mark.parametrize(
     ("host", "site"),
     [
-        ("gmail-smtp-in.l.google.com", "google"),
-        ("aspmx3.googlemail.com", "google"),
-        ("contoso-com.mail.protection.outlook.com", "microsoft"),
-        ("hotmail-com.olc.protection.outlook.com", "microsoft"),
-        ("contoso-com.d-v1.mx.microsoft", "microsoft"),
-        ("mta5.am0.yahoodns.net", "yahoo"),
-        ("mx01.mail.icloud.com", "apple"),
         ("mx1.mail.example.org", "example.org"),
         ("example.org", "example.org"),
         ("mx.example.co.uk", "example.co.uk"),
         ("mx.example.de", "example.de"),
         ("mx.firma.example.de", "example.de"),
-        ("evilgoogle.com", "evilgoogle.com"),
         ("localhost", "localhost"),
     ],
 )
-def test_a_mail_host_belongs_to_a_site(host, site):
+def test_a_mail_host_without_a_row_belongs_to_the_site_of_its_domain(host, site):
     assert site_name(host) == site
 
 

@@ -5,11 +5,11 @@ from mailwarren.sender.smtp import (
     Auth,
     Host,
     Routes,
+    Shaping,
     Site,
     SiteLimits,
     SitePolicy,
     TlsMode,
-    default_policy,
     parse_smtp_url,
 )
 
@@ -25,17 +25,17 @@ async def test_a_smarthost_takes_the_mail_of_every_domain():
         TlsMode.VERIFY,
         implicit_tls=True,
         auth=Auth("u", "p"),
-        limits=default_policy(SMARTHOST).limits,
+        limits=SiteLimits(),
     )
     assert await routes.site_for("y.example") is site
 
 
 async def test_the_smarthosts_limits_follow_its_policy_and_its_tls_follows_the_url():
-    policy = SitePolicy(SiteLimits(connections=3), TlsMode.VERIFY)
-    routes = Routes(smarthost=parse_smtp_url("smtp://relay.example?tls=off"), policy=lambda _: policy)
+    shaping = Shaping({SMARTHOST: SitePolicy(SiteLimits(connections=3), TlsMode.VERIFY)})
+    routes = Routes(smarthost=parse_smtp_url("smtp://relay.example?tls=off"), shaping=lambda: shaping)
     before = await routes.site_for("x.example")
 
-    policy = SitePolicy(SiteLimits(connections=50), TlsMode.VERIFY)
+    shaping = Shaping({SMARTHOST: SitePolicy(SiteLimits(connections=50), TlsMode.VERIFY)})
     after = await routes.site_for("x.example")
 
     assert isinstance(before, Site)
@@ -43,6 +43,7 @@ async def test_the_smarthosts_limits_follow_its_policy_and_its_tls_follows_the_u
     assert (before.limits.connections, after.limits.connections) == (3, 50)
     assert before.route == after.route
     assert after.tls is TlsMode.OFF
+    assert routes.limits_of(before) == after.limits
 
 
 def test_mail_must_be_able_to_go_somewhere():
@@ -50,6 +51,35 @@ def test_mail_must_be_able_to_go_somewhere():
         Routes()
 
 
-def test_google_is_never_sent_mail_in_plain_text():
-    assert default_policy("google").tls is TlsMode.REQUIRED
-    assert default_policy("example.org").tls is TlsMode.OPPORTUNISTIC
+@pytest.mark.parametrize(
+    ("host", "site"),
+    [
+        ("mx.a.example", "exact"),
+        ("mx2.a.example", "below"),
+        ("a.example", "a.example"),
+        ("deep.mx.a.example", "below"),
+        ("xa.example", "xa.example"),
+        ("one.two.other.test", "other.test"),
+        ("", ""),
+    ],
+)
+def test_the_longest_end_of_a_mail_hosts_name_says_its_site(host: str, site: str):
+    shaping = Shaping(mx={"mx.a.example": "exact", ".a.example": "below", ".example.": "none"})
+    assert shaping.site_of(host) == site
+
+
+async def test_new_rules_move_a_domain_to_another_site_and_say_so_of_the_old_one():
+    one, other = Shaping(mx={".a.example": "one"}), Shaping(mx={".a.example": "other"})
+    strict = Shaping({"one": SitePolicy(tls=TlsMode.REQUIRED)}, mx={".a.example": "one"})
+    wide = Shaping({"one": SitePolicy(SiteLimits(connections=30))}, mx={".a.example": "one"})
+    inside = one
+    routes = Routes(smarthost=parse_smtp_url("smtp://unused.example"), shaping=lambda: inside)
+    site = Site("one", (Host("mx.a.example", 25, "192.0.2.1"),))
+
+    assert routes.limits_of(site) == SiteLimits()
+    inside = wide
+    assert routes.limits_of(site) == SiteLimits(connections=30)
+    inside = other
+    assert routes.limits_of(site) is None
+    inside = strict
+    assert routes.limits_of(site) is None
