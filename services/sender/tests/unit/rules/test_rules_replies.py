@@ -94,7 +94,7 @@ REFUSED = [
         RULE + "text = 'a'\n" + RULE + "text = 'ab'\nexamples = ['550 ab']",
         "[[rules]] 2 (x) examples: '550 ab' is read by rule 1 (x)",
     ),
-    (RULE + "text = '.*a'\n" + (RULE + "text = 'b.*(c|de|f)'\n") * 7, "the texts together fit in"),
+    (RULE + "text = '.*a'\n" + (RULE + "text = 'b.*(c|de)'\n") * 7, "the texts together fit in"),
     ((RULE + "text = 'a'\n") * 201, "[[rules]] are not at most 200 tables"),
 ]
 
@@ -147,7 +147,7 @@ def test_ways_are_counted(pattern: str, ways: int) -> None:
         "a{2000}",
         "(?(1)a|b)",
         "(" * 400,
-        "a" * 501,
+        "a" * 301,
     ],
 )
 def test_patterns_that_could_run_for_long_are_refused(pattern: str) -> None:
@@ -155,7 +155,7 @@ def test_patterns_that_could_run_for_long_are_refused(pattern: str) -> None:
         compile_pattern(pattern)
 
 
-@pytest.mark.parametrize("pattern", [".*(x|yy|zz)b", "a{1,40}a{1,40}b", "(aa?){3}.{0,400}b", ".*" + "a" * 400 + "b"])
+@pytest.mark.parametrize("pattern", [".*(x|yy)b", "a{1,49}a{1,49}b", "(aa?){3}.{0,300}b", ".*" + "a" * 290 + "b"])
 def test_the_longest_runs_of_what_is_accepted_are_short(pattern: str) -> None:
     assert count_ways(pattern) <= MOST_WAYS
     compiled = compile_pattern(pattern)

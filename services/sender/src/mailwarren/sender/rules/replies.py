@@ -15,7 +15,7 @@ from mailwarren.sender.smtp.replies import ReplyParser, to_reply
 MOST_RULES = 200
 """Of a file: their classes are labels of metrics."""
 
-MOST_WAYS_OF_ALL = 5 * MOST_WAYS
+MOST_WAYS_OF_ALL = 4 * MOST_WAYS
 """Of the texts of a file together: one reply meets all of them."""
 
 _Pattern = Annotated[str, Meta(min_length=1)]
