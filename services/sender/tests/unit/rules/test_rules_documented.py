@@ -1,0 +1,69 @@
+"""The operator's page shows files that a sender obeys, and the command that checks them says what it should."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from mailwarren.sender.rules.__main__ import main
+from mailwarren.sender.rules.book import built_in
+from mailwarren.sender.rules.replies import _RULE, read_replies
+from mailwarren.sender.rules.shaping import _SITE, read_shaping
+from mailwarren.sender.smtp import SMARTHOST, SiteLimits, TlsMode
+
+PAGE = Path(__file__).parents[5] / "docs" / "operations.md"
+CHAPTER = PAGE.read_text().split("## Shaping and reply rules\n")[1].split("\n## ")[0]
+SHAPING, REPLIES = re.findall(r"```toml\n(.*?)```", CHAPTER, flags=re.DOTALL)
+
+
+def test_the_examples_are_obeyed() -> None:
+    shaping = read_shaping((built_in("shaping"), SHAPING.encode()))
+    assert shaping.policy("google").limits == SiteLimits(connections=3, messages_per_connection=50)
+    assert shaping.policy("example.org").tls is TlsMode.VERIFY
+    assert shaping.site_of("a.in.partner.example") == "partner"
+    assert shaping.policy(SMARTHOST).limits.connections == 40
+    (rule,) = read_replies([REPLIES.encode()])
+    assert rule.suppress
+
+
+def test_every_key_and_every_built_in_row_is_described() -> None:
+    assert re.findall(r"^\| `(\w+)` \|", CHAPTER, flags=re.MULTILINE) == list(_SITE)
+    assert [key for key in _RULE if f"\n{key} = " not in REPLIES] == []
+    (rows,) = re.findall(r"^Built-in rows: (.*?)\. Sites", CHAPTER, flags=re.MULTILINE | re.DOTALL)
+    assert set(re.findall(r"`(.+?)`", rows)) == read_shaping((built_in("shaping"),)).names - {SMARTHOST}
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> tuple[str, str]:
+    (tmp_path / "shaping.toml").write_text(SHAPING)
+    (tmp_path / "replies.toml").write_text(REPLIES)
+    return str(tmp_path / "shaping.toml"), str(tmp_path / "replies.toml")
+
+
+def test_the_command_says_how_a_host_and_a_reply_are_read(files, capsys) -> None:
+    shaping, replies = files
+    assert main(["shaping", shaping, "--mx", "aspmx.l.Google.com."]) == 0
+    assert "site google\nconnections 3, messages_per_connection 50\nidle 60, mails_behind 0, tls required\n" in (
+        capsys.readouterr().out
+    )
+    assert main(["replies", replies, "--reply", "554 5.7.2 company sold"]) == 0
+    assert "rule 1 reads it: company_closed; a 5yz is bounced\n" in capsys.readouterr().out
+    assert main(["replies", replies, "--reply", "599 the moon is wrong"]) == 0
+    assert "no rule reads it" in capsys.readouterr().out
+    assert main(["shaping", shaping]) == main(["replies", replies]) == 0
+    assert "14 sites have a row\n" in capsys.readouterr().out
+
+
+def test_the_command_refuses_what_a_sender_would(tmp_path: Path, capsys) -> None:
+    path = tmp_path / "x.toml"
+    path.write_text("[default]\nconnections = -1\n")
+    assert main(["shaping", str(path)]) == 1
+    assert capsys.readouterr().err == f"{path}: [default] connections: Expected `int` >= 1\n"
+    assert main(["replies", str(tmp_path / "none.toml")]) == 1
+    assert capsys.readouterr().err.endswith("none.toml: No such file or directory\n")
+
+
+@pytest.mark.parametrize("name", ["shaping", "replies"])
+def test_the_command_shows_the_built_in_files(name: str, capsys) -> None:
+    assert main(["show", name]) == 0
+    assert capsys.readouterr().out.encode() == built_in(name)
