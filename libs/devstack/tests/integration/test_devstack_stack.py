@@ -38,6 +38,11 @@ def _until(condition: Callable[[], bool], seconds: float) -> None:
         time.sleep(0.05)
 
 
+def _users(management_url: str) -> set[str]:
+    """Who is connected to the broker, as the management API knows it some seconds later."""
+    return {one.get("user", "") for one in httpx.get(f"{management_url}/api/connections").raise_for_status().json()}
+
+
 def test_the_system_comes_up_delivers_heals_and_leaves_nothing(
     stack: Stack, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -50,6 +55,10 @@ def test_the_system_comes_up_delivers_heals_and_leaves_nothing(
     said = capsys.readouterr().out
     assert "delivered 250" in said
     assert httpx.get(f"{env['MAILWARREN_SINK_URL']}/stats").json()["received"] == 1
+
+    assert at.management_url
+    url, services = at.management_url, {"mailwarren-ingest", "mailwarren-sender", "mailwarren-tracker"}
+    _until(lambda: _users(url) == services, 15)
 
     killed = stack.supervisor.status()["tracker"].pid
     assert killed is not None
