@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import asyncpg
+import httpx
 import pytest
 import structlog
 
@@ -87,7 +88,8 @@ def test_every_step_says_a_line_and_a_repeat_changes_nothing(setup, kubernetes) 
     assert {line["event"] for line in lines} == {"setup.step"}
     assert {line["status"] for line in lines} <= {"done", "skipped"}
     names = [line["step"] for line in lines]
-    assert [name for name in names if "access" not in name] == ["topology", "migrations", "owner"]
+    assert names == ["broker access", "topology", "migrations", "database access", "owner"]
+    assert [line["status"] for line in lines] == ["skipped", "done", "done", "skipped", "done"]
     kept = dict(kubernetes.secrets["mw-owner"]["data"])
     assert sorted(kept) == ["api-key", "api-url"]
     assert whole(setup) == WHOLE
@@ -129,6 +131,30 @@ def test_killed_anywhere_it_is_simply_run_again(setup, kubernetes) -> None:
     assert lines[-1]["detail"].startswith("found Secret mw-owner")
     assert kubernetes.secrets["mw-owner"]["data"] == kept
     assert whole(setup) == WHOLE
+
+
+def test_with_accounts_for_each_service(setup, rabbitmq) -> None:
+    if rabbitmq.management_url is None:
+        pytest.skip("the given broker has no management API")
+    accounts = f"mw-test-{secrets.token_hex(4)}"
+    passwords = {f"MAILWARREN_{service}_PASSWORD": secrets.token_hex(12) for service in ("INGEST", "SENDER", "TRACKER")}
+    env = {"MAILWARREN_BROKER_ADMIN_URL": rabbitmq.management_url, "MAILWARREN_ACCOUNTS": accounts, **passwords}
+    role = f"{accounts}-tracker".replace("-", "_")
+    try:
+        for _ in range(2):
+            status, lines, error = setup.run("--wait", "20", **env)
+            assert (status, error) == (0, "")
+            assert [line["status"] for line in lines] == ["done", "done", "done", "done", "skipped"]
+            assert not any(password in json.dumps(lines) for password in passwords.values())
+        assert setup.rows(f"SELECT has_table_privilege('{role}', 'schema_history', 'SELECT')")[0][0]  # noqa: S608
+    finally:
+        with httpx.Client(base_url=f"{rabbitmq.management_url}/api") as api:
+            for service in ("ingest", "sender", "tracker"):
+                api.delete(f"/users/{accounts}-{service}")
+        for service in ("ingest", "tracker"):
+            name = f"{accounts}-{service}".replace("-", "_")
+            setup.rows(f"DROP OWNED BY {name}")
+            setup.rows(f"DROP ROLE {name}")
 
 
 def test_two_at_once_end_alike(setup, kubernetes) -> None:

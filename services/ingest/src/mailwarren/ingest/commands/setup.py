@@ -11,8 +11,10 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from mailwarren.contracts.access import Service
 from mailwarren.contracts.topology import Topology
 from mailwarren.ingest.commands import Failed, broker, database
+from mailwarren.ingest.commands.access import Accounts, apply_broker_access, apply_database_access, vhost_of
 from mailwarren.ingest.commands.cluster import Secrets, claim
 from mailwarren.ingest.domain.tokens import new_token
 from mailwarren.ingest.settings import Settings
@@ -57,10 +59,28 @@ def _steps(settings: Settings, topology: Topology, wishes: Wishes) -> list[tuple
     amqp, postgres = settings.amqp_url.get_secret_value(), settings.database_url.get_secret_value()
     environment = wishes.environment or {}
     return [
+        ("broker access", lambda wait: _broker_access(amqp, topology, environment, wait)),
         ("topology", lambda wait: broker.apply_topology(amqp, topology, wait)),
         ("migrations", lambda wait: asyncio.run(database.migrate(postgres, wait))),
+        ("database access", lambda wait: _database_access(postgres, environment, wait)),
         ("owner", lambda wait: _owner(postgres, wishes.owner_secret, environment, wait)),
     ]
+
+
+def _broker_access(url: str, topology: Topology, environment: Mapping[str, str], wait: float) -> str | None:
+    """The services' accounts on the broker, when there is an administrator's URL."""
+    admin = environment.get("MAILWARREN_BROKER_ADMIN_URL")
+    if not admin:
+        return None
+    accounts = Accounts.from_environment(environment)
+    return apply_broker_access(admin, accounts, topology, vhost_of(url), wait)
+
+
+def _database_access(url: str, environment: Mapping[str, str], wait: float) -> str | None:
+    """The services' roles in the database, when there are passwords for them."""
+    if not any(environment.get(f"MAILWARREN_{service.upper()}_PASSWORD") for service in Service):
+        return None
+    return asyncio.run(apply_database_access(url, Accounts.from_environment(environment), wait))
 
 
 def _owner(url: str, name: str | None, environment: Mapping[str, str], wait: float) -> str | None:
