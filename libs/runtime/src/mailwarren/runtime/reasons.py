@@ -20,11 +20,11 @@ def broker_trouble(error: BaseException, url: str) -> str:
     known = {
         "ACCESS_REFUSED - Login": f"the broker at {place} refused the user {user} or the password",
         "ACCESS_REFUSED": f"the broker denied something to the user {user}",
-        "vhost": f"the broker at {place} has no virtual host {vhost}, or does not let {user} in",
-        # What aiormq makes of a close where the broker should have opened the virtual host.
-        "Connection.OpenOk": f"the broker at {place} has no virtual host {vhost}, or does not let {user} in",
         "NOT_FOUND - no queue": f"a queue is missing; {SETUP_HINT}",
         "NOT_FOUND - no exchange": f"an exchange is missing; {SETUP_HINT}",
+        "NOT_ALLOWED": f"the broker at {place} has no virtual host {vhost}, or does not let {user} in",
+        # What aiormq makes of a close where the broker should have opened the virtual host.
+        "Connection.OpenOk": f"the broker at {place} has no virtual host {vhost}, or does not let {user} in",
     }
     for words, meaning in known.items():
         if words in said:

@@ -146,7 +146,7 @@ def test_with_accounts_for_each_service(setup, rabbitmq) -> None:
             assert (status, error) == (0, "")
             assert [line["status"] for line in lines] == ["done", "done", "done", "done", "skipped"]
             assert not any(password in json.dumps(lines) for password in passwords.values())
-        assert setup.rows(f"SELECT has_table_privilege('{role}', 'schema_history', 'SELECT')")[0][0]  # noqa: S608
+        assert setup.rows(f"SELECT has_table_privilege('{role}', 'schema_history', 'SELECT')")[0][0]
     finally:
         with httpx.Client(base_url=f"{rabbitmq.management_url}/api") as api:
             for service in ("ingest", "sender", "tracker"):
