@@ -90,6 +90,11 @@ class Watched:
             return 0, {}
         return answer.status_code, answer.json()
 
+    def says(self, name: str, where: str, words: str) -> bool:
+        """On the metrics port and in the log."""
+        logged = (line["reasons"] for line in self.lines(name, "not_ready"))
+        return words in self.reasons(name).get(where, "") and any(words in one.get(where, "") for one in logged)
+
     def reasons(self, name: str) -> dict[str, str]:
         reasons: dict[str, str] = self.ready(name)[1].get("reasons", {})
         return reasons
@@ -99,7 +104,7 @@ class Watched:
         for name, where in check.items():
             try:
                 wait_for(
-                    lambda name=name, where=where: says in self.reasons(name).get(where, ""),  # type: ignore[misc]
+                    lambda name=name, where=where: self.says(name, where, says),  # type: ignore[misc]
                     *(IN_TIME, f"{says} in {where}"),
                     every=0.2,
                 )
