@@ -1,0 +1,89 @@
+{{/* Environment of the pods. */}}
+
+{{/* A variable out of a Secret. Args: name, secret, key, optional. */}}
+{{- define "mailwarren.secretRef" -}}
+- name: {{ .name }}
+  valueFrom:
+    secretKeyRef:
+      name: {{ .secret }}
+      key: {{ .key }}
+      {{- if .optional }}
+      optional: true
+      {{- end }}
+{{- end }}
+
+{{/* The secret variables of a service. Args: root, service, secret (its Secret's name). */}}
+{{- define "mailwarren.secretEnv" -}}
+{{- $fullname := include "mailwarren.fullname" .root -}}
+{{- $existing := index .root.Values.credentials.existingSecrets .service -}}
+{{- $values := include "mailwarren.secretValues" . | fromYaml -}}
+{{- if $existing -}}
+  {{- $names := dict "MAILWARREN_AMQP_URL" false -}}
+  {{- if ne .service "sender" }}{{ $_ := set $names "MAILWARREN_DATABASE_URL" false }}{{ end -}}
+  {{- if eq .service "ingest" }}{{ $_ := set $names "MAILWARREN_MANAGEMENT_URL" true }}{{ end -}}
+  {{- if eq .service "setup" -}}
+    {{- range list "BROKER_ADMIN_URL" "INGEST_PASSWORD" "SENDER_PASSWORD" "TRACKER_PASSWORD" -}}
+      {{- $_ := set $names (printf "MAILWARREN_%s" .) true -}}
+    {{- end -}}
+  {{- end -}}
+  {{- range $name, $optional := $names }}
+{{ include "mailwarren.secretRef" (dict "name" $name "secret" $existing "key" $name "optional" $optional) }}
+  {{- end -}}
+  {{- if and (eq .service "sender") $values.MAILWARREN_SMTP_URL }}
+{{ include "mailwarren.secretRef" (dict "name" "MAILWARREN_SMTP_URL" "secret" .secret "key" "MAILWARREN_SMTP_URL") }}
+  {{- end -}}
+{{- else -}}
+  {{- /* What the URLs refer to comes first: Kubernetes fills in only what it has met. */ -}}
+  {{- $all := values $values | join " " -}}
+  {{- range list "ingest-password" "sender-password" "tracker-password" "rabbitmq-admin-password" "postgres-owner-password" -}}
+    {{- $name := . | upper | replace "-" "_" -}}
+    {{- if contains (printf "$(%s)" $name) $all }}
+{{ include "mailwarren.secretRef" (dict "name" $name "secret" $.root.Values.accounts.existingSecret "key" .) }}
+    {{- end -}}
+  {{- end -}}
+  {{- if contains "$(BROKER_USERNAME)" $all }}
+{{ include "mailwarren.secretRef" (dict "name" "BROKER_USERNAME" "secret" (printf "%s-rabbitmq-default-user" $fullname) "key" "username") }}
+{{ include "mailwarren.secretRef" (dict "name" "BROKER_PASSWORD" "secret" (printf "%s-rabbitmq-default-user" $fullname) "key" "password") }}
+  {{- end -}}
+  {{- range $name, $value := $values -}}
+    {{- if contains "$(" $value }}
+- name: {{ $name }}
+  value: {{ $value | quote }}
+    {{- else if $value }}
+{{ include "mailwarren.secretRef" (dict "name" $name "secret" $.secret "key" $name) }}
+    {{- end -}}
+  {{- end -}}
+{{- end -}}
+{{- if and (eq .service "sender") .root.Values.smtp.existingSecret (not .root.Values.sink.enabled) }}
+{{ include "mailwarren.secretRef" (dict "name" "MAILWARREN_SMTP_URL" "secret" .root.Values.smtp.existingSecret "key" "MAILWARREN_SMTP_URL") }}
+{{- end -}}
+{{- end }}
+
+{{/* What all services read. */}}
+{{- define "mailwarren.commonEnv" -}}
+- name: MAILWARREN_LOG_LEVEL
+  value: {{ .Values.logLevel }}
+- name: MAILWARREN_RETRY_SCALE
+  value: {{ .Values.retryScale | quote }}
+{{- with .Values.rabbitmq.prefix }}
+- name: MAILWARREN_AMQP_PREFIX
+  value: {{ . | quote }}
+{{- end }}
+{{- end }}
+
+{{/* extraEnv, unless it names what the chart sets: Kubernetes would take one of the two, server-side apply neither.
+     Args: env (rendered), extra, key. */}}
+{{- define "mailwarren.withExtraEnv" -}}
+{{- $seen := dict -}}
+{{- range fromYamlArray .env }}{{ $_ := set $seen .name true }}{{ end -}}
+{{- range $n, $entry := .extra -}}
+  {{- if hasKey $seen $entry.name -}}
+    {{- fail (printf "%s[%d]: the chart itself sets %s; use the value for it." $.key $n $entry.name) -}}
+  {{- end -}}
+  {{- $_ := set $seen $entry.name true -}}
+{{- end -}}
+{{ trim .env }}
+{{- with .extra }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
