@@ -8,12 +8,26 @@ lanes: [high, normal, bulk]
 shards: [google, microsoft, yahoo, apple, h0, h1, h2, h3, h4, h5, h6, h7]
 {{- end }}
 
+{{/* Lays values over others, in place: unlike mergeOverwrite it takes a 0, false or empty value at its word.
+     Args: base, over. */}}
+{{- define "mailwarren.overlay" -}}
+{{- $base := .base -}}
+{{- range $key, $value := .over -}}
+  {{- if and (kindIs "map" $value) (kindIs "map" (index $base $key)) -}}
+    {{- include "mailwarren.overlay" (dict "base" (index $base $key) "over" $value) -}}
+  {{- else -}}
+    {{- $_ := set $base $key $value -}}
+  {{- end -}}
+{{- end -}}
+{{- end }}
+
 {{/* The fleets with their defaults, their queues and the site of their mail (direct, smarthost). Returns YAML. */}}
 {{- define "mailwarren.fleets" -}}
 {{- $all := (include "mailwarren.shards" . | fromYaml).shards -}}
 {{- $fleets := list -}}
 {{- range .Values.senders -}}
-  {{- $fleet := mergeOverwrite (deepCopy $.Values.senderDefaults) (deepCopy .) -}}
+  {{- $fleet := deepCopy $.Values.senderDefaults -}}
+  {{- include "mailwarren.overlay" (dict "base" $fleet "over" .) -}}
   {{- $queues := list -}}
   {{- range $lane := $fleet.lanes -}}
     {{- range $shard := ($fleet.shards | default $all) -}}
