@@ -31,6 +31,11 @@ $({{ .key | upper | replace "-" "_" }})
 {{- end -}}
 {{- end }}
 
+{{/* The Postgres role of a service. Args: root, service. */}}
+{{- define "mailwarren.role" -}}
+{{ printf "%s-%s" .root.Values.accounts.name .service | replace "-" "_" }}
+{{- end }}
+
 {{/* A URL for another account: what stands before the @ is replaced. Args: url, user, password. */}}
 {{- define "mailwarren.urlFor" -}}
 {{- $parts := urlParse .url -}}
@@ -83,7 +88,7 @@ true
   {{- else if index $rabbitmq.external.urls .service -}}
 {{ index $rabbitmq.external.urls .service }}
   {{- else -}}
-{{ include "mailwarren.urlFor" (dict "url" $rabbitmq.external.url "user" (printf "mailwarren-%s" .service) "password" $password) }}
+{{ include "mailwarren.urlFor" (dict "url" $rabbitmq.external.url "user" (printf "%s-%s" .root.Values.accounts.name .service) "password" $password) }}
   {{- end -}}
 {{- else -}}
 amqp://{{ include "mailwarren.brokerLogin" . }}@{{ include "mailwarren.rabbitmqHost" .root }}:5672/{{ $rabbitmq.vhost | urlquery }}
@@ -93,7 +98,7 @@ amqp://{{ include "mailwarren.brokerLogin" . }}@{{ include "mailwarren.rabbitmqH
 {{/* user:password of a service at a broker of this release. Args: root, service. */}}
 {{- define "mailwarren.brokerLogin" -}}
 {{- if ne .service "setup" -}}
-mailwarren-{{ .service }}:{{ include "mailwarren.password" (dict "root" .root "key" (printf "%s-password" .service)) }}
+{{ .root.Values.accounts.name }}-{{ .service }}:{{ include "mailwarren.password" (dict "root" .root "key" (printf "%s-password" .service)) }}
 {{- else if eq .root.Values.rabbitmq.mode "operator" -}}
 $(BROKER_USERNAME):$(BROKER_PASSWORD)
 {{- else -}}
@@ -111,7 +116,7 @@ http://{{ include "mailwarren.brokerLogin" . }}@{{ include "mailwarren.rabbitmqH
 {{- else if $rabbitmq.external.urls.management -}}
 {{ trimSuffix "/" $rabbitmq.external.urls.management }}
 {{- else if and $rabbitmq.external.url (not $rabbitmq.external.urls.ingest) -}}
-{{ include "mailwarren.urlFor" (dict "url" (include "mailwarren.externalAdminUrl" .root) "user" "mailwarren-ingest" "password" (include "mailwarren.password" (dict "root" .root "key" "ingest-password"))) }}
+{{ include "mailwarren.urlFor" (dict "url" (include "mailwarren.externalAdminUrl" .root) "user" (printf "%s-ingest" .root.Values.accounts.name) "password" (include "mailwarren.password" (dict "root" .root "key" "ingest-password"))) }}
 {{- end -}}
 {{- end }}
 
@@ -126,10 +131,10 @@ http://{{ include "mailwarren.brokerLogin" . }}@{{ include "mailwarren.rabbitmqH
   {{- else if index $postgresql.external.urls .service -}}
 {{ index $postgresql.external.urls .service }}
   {{- else -}}
-{{ include "mailwarren.urlFor" (dict "url" $postgresql.external.url "user" (printf "mailwarren_%s" .service) "password" $password) }}
+{{ include "mailwarren.urlFor" (dict "url" $postgresql.external.url "user" (include "mailwarren.role" .) "password" $password) }}
   {{- end -}}
 {{- else -}}
-postgresql://{{ ternary "mailwarren" (printf "mailwarren_%s" .service) $owner }}:{{ $password }}@{{ include "mailwarren.postgresHost" .root }}:5432/{{ $postgresql.database }}
+postgresql://{{ ternary "mailwarren" (include "mailwarren.role" .) $owner }}:{{ $password }}@{{ include "mailwarren.postgresHost" .root }}:5432/{{ $postgresql.database }}
 {{- end -}}
 {{- end }}
 
@@ -155,6 +160,10 @@ postgresql://{{ ternary "mailwarren" (printf "mailwarren_%s" .service) $owner }}
 {{- if eq .service "setup" -}}
   {{- if include "mailwarren.makesBrokerAccounts" .root -}}
     {{- $_ := set $values "MAILWARREN_BROKER_ADMIN_URL" (include "mailwarren.managementUrl" .) -}}
+    {{- /* Names ingest's user, which setup then lets read the management API. */ -}}
+    {{- with include "mailwarren.managementUrl" (dict "root" .root "service" "ingest") -}}
+      {{- $_ := set $values "MAILWARREN_MANAGEMENT_URL" . -}}
+    {{- end -}}
   {{- end -}}
   {{- if or (include "mailwarren.makesBrokerAccounts" .root) (include "mailwarren.makesRoles" .root) -}}
     {{- range list "ingest" "sender" "tracker" -}}

@@ -104,9 +104,14 @@ topologySpreadConstraints:
 {{- end }}
 {{- end }}
 
-{{/* Labels of pods. Args: root, component, fleet. */}}
+{{/* Labels of pods. Without the versions for servers (user is given): they do not restart for a new version of ours.
+     Args: root, component, fleet, user. */}}
 {{- define "mailwarren.podLabels" -}}
-{{ include "mailwarren.labels" . }}
+{{ include "mailwarren.selectorLabels" . }}
+app.kubernetes.io/part-of: mailwarren
+{{- if not .user }}
+app.kubernetes.io/version: {{ default .root.Chart.AppVersion .root.Values.image.tag | trunc 63 | trimAll "-_." | quote }}
+{{- end }}
 {{- with .root.Values.podLabels }}
 {{ toYaml . }}
 {{- end }}

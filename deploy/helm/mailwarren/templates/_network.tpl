@@ -24,7 +24,7 @@ ports:
 {{- end }}
 
 {{- define "mailwarren.dnsEgress" -}}
-- {{- include "mailwarren.peers" (dict "peers" .Values.networkPolicy.dns.to "direction" "to") | nindent 2 }}
+- {{- include "mailwarren.peers" (dict "peers" .Values.networkPolicy.dns.to "direction" "to") | trim | nindent 2 }}
   ports:
     {{- range .Values.networkPolicy.dns.ports }}
     - {protocol: UDP, port: {{ . | int64 }}}
@@ -43,21 +43,21 @@ ports:
   {{- $ports = append $ports 15672 -}}
 {{- end -}}
 - {{- if eq .root.Values.rabbitmq.mode "trial" }}
-  to: {{- include "mailwarren.podPeers" (dict "root" .root "components" (list "rabbitmq")) | nindent 4 }}
+  to: {{- include "mailwarren.podPeers" (dict "root" .root "components" (list "rabbitmq")) | trim | nindent 4 }}
   {{- else if eq .root.Values.rabbitmq.mode "operator" }}
   to:
     - podSelector:
         matchLabels:
           app.kubernetes.io/name: {{ include "mailwarren.fullname" .root }}-rabbitmq
   {{- else }}
-  {{- include "mailwarren.peers" (dict "peers" $policy.to "direction" "to") | nindent 2 }}
+  {{- include "mailwarren.peers" (dict "peers" $policy.to "direction" "to") | trim | nindent 2 }}
   {{- end }}
   {{- include "mailwarren.tcpPorts" $ports | nindent 2 }}
 {{- end }}
 
 {{- define "mailwarren.databaseEgress" -}}
 - {{- if eq .Values.postgresql.mode "trial" }}
-  to: {{- include "mailwarren.podPeers" (dict "root" . "components" (list "postgres")) | nindent 4 }}
+  to: {{- include "mailwarren.podPeers" (dict "root" . "components" (list "postgres")) | trim | nindent 4 }}
   {{- include "mailwarren.tcpPorts" (list 5432) | nindent 2 }}
   {{- else if eq .Values.postgresql.mode "cloudnativepg" }}
   to:
@@ -66,14 +66,14 @@ ports:
           cnpg.io/cluster: {{ include "mailwarren.fullname" . }}-postgres
   {{- include "mailwarren.tcpPorts" (list 5432) | nindent 2 }}
   {{- else }}
-  {{- include "mailwarren.peers" (dict "peers" .Values.networkPolicy.postgresql.to "direction" "to") | nindent 2 }}
+  {{- include "mailwarren.peers" (dict "peers" .Values.networkPolicy.postgresql.to "direction" "to") | trim | nindent 2 }}
   {{- include "mailwarren.tcpPorts" .Values.networkPolicy.postgresql.ports | nindent 2 }}
   {{- end }}
 {{- end }}
 
 {{/* Who may read metrics. Args: root, port. */}}
 {{- define "mailwarren.metricsIngress" -}}
-- {{- include "mailwarren.peers" (dict "peers" .root.Values.networkPolicy.metrics.from "direction" "from") | nindent 2 }}
+- {{- include "mailwarren.peers" (dict "peers" .root.Values.networkPolicy.metrics.from "direction" "from") | trim | nindent 2 }}
   {{- include "mailwarren.tcpPorts" (list .port) | nindent 2 }}
 {{- end }}
 
@@ -87,7 +87,7 @@ egress:
   {{- include "mailwarren.brokerEgress" (dict "root" . "management" true) | nindent 2 }}
   {{- include "mailwarren.databaseEgress" . | nindent 2 }}
   {{- if .Values.bootstrap.enabled }}
-  - {{- include "mailwarren.peers" (dict "peers" .Values.networkPolicy.kubernetes.to "direction" "to") | nindent 4 }}
+  - {{- include "mailwarren.peers" (dict "peers" .Values.networkPolicy.kubernetes.to "direction" "to") | trim | nindent 4 }}
     {{- include "mailwarren.tcpPorts" .Values.networkPolicy.kubernetes.ports | nindent 4 }}
   {{- end }}
 {{- end }}

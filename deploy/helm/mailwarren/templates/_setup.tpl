@@ -7,7 +7,8 @@ metadata:
   annotations: {{- include "mailwarren.podAnnotations" (dict "root" $root "of" $of "secrets" (include "mailwarren.secretData" (dict "root" $root "service" "setup"))) | nindent 4 }}
 spec:
   {{- include "mailwarren.podFields" (merge (dict "token" $root.Values.bootstrap.enabled) .) | nindent 2 }}
-  restartPolicy: OnFailure
+  # Pods that failed stay, and so do their logs.
+  restartPolicy: Never
   containers:
     - name: setup
       image: {{ include "mailwarren.image" (dict "root" $root "service" "ingest") }}
@@ -34,6 +35,10 @@ spec:
 {{- end }}
 
 {{- define "mailwarren.setupEnv" -}}
+{{- if ne .Values.accounts.name "mailwarren" }}
+- name: MAILWARREN_ACCOUNTS
+  value: {{ .Values.accounts.name }}
+{{- end }}
 - name: MAILWARREN_API_URL
   value: {{ include "mailwarren.apiUrl" . }}
 {{- end }}
