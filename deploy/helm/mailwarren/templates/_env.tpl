@@ -22,7 +22,7 @@
   {{- if ne .service "sender" }}{{ $_ := set $names "MAILWARREN_DATABASE_URL" false }}{{ end -}}
   {{- if eq .service "ingest" }}{{ $_ := set $names "MAILWARREN_MANAGEMENT_URL" true }}{{ end -}}
   {{- if eq .service "setup" -}}
-    {{- range list "BROKER_ADMIN_URL" "INGEST_PASSWORD" "SENDER_PASSWORD" "TRACKER_PASSWORD" -}}
+    {{- range list "BROKER_ADMIN_URL" "MANAGEMENT_URL" "INGEST_PASSWORD" "SENDER_PASSWORD" "TRACKER_PASSWORD" -}}
       {{- $_ := set $names (printf "MAILWARREN_%s" .) true -}}
     {{- end -}}
   {{- end -}}

@@ -114,7 +114,7 @@ shards: [google, microsoft, yahoo, apple, h0, h1, h2, h3, h4, h5, h6, h7]
       {{- $addresses := int ($fleet.egress.addresses | default $.root.Values.providerConnections.egressAddresses) -}}
       {{- $most := div (mul (int $limit.allowed) $addresses) (int $limit.perPod) -}}
       {{- if gt (int $fleet.autoscaling.max) (int $most) -}}
-        {{- fail (printf "%s: autoscaling.max is %d, but %s stands %d connections from each of %d addresses and a pod opens %d, so %d pods at most: lower autoscaling.max or providerConnections.%s.perPod (with shaping), raise providerConnections.egressAddresses, or give the shard %s a fleet of its own." $.key (int $fleet.autoscaling.max) $site (int $limit.allowed) $addresses (int $limit.perPod) (int $most) $site $site) -}}
+        {{- fail (printf "%s: autoscaling.max is %d, but %s stands %d connections from each of %d addresses and a pod opens %d, so at most %d pods help: lower autoscaling.max or providerConnections.%s.perPod (with shaping), raise providerConnections.egressAddresses, or give the shard %s a fleet of its own." $.key (int $fleet.autoscaling.max) $site (int $limit.allowed) $addresses (int $limit.perPod) (int $most) $site $site) -}}
       {{- end -}}
     {{- end -}}
   {{- end -}}

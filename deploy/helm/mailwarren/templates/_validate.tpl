@@ -1,5 +1,6 @@
 {{/* What a schema cannot say. Each failure names the key. */}}
 {{- define "mailwarren.validate" -}}
+{{- include "mailwarren.checkUrls" . -}}
 {{- include "mailwarren.checkFleets" . -}}
 {{- $external := .Values.rabbitmq.external -}}
 {{- $existing := .Values.credentials.existingSecrets -}}
@@ -9,11 +10,6 @@
     {{- $needed := or (ne . "setup") $.Values.setup.enabled -}}
     {{- if and $needed (not (or $external.url $own (index $existing .))) -}}
       {{- fail (printf "rabbitmq.external.url: needed with rabbitmq.mode=external, unless credentials.existingSecrets.%s names a Secret%s." . (ternary "" (printf " or rabbitmq.external.urls.%s is given" .) (eq . "setup"))) -}}
-    {{- end -}}
-  {{- end -}}
-  {{- range $name, $url := merge (dict "url" $external.url) $external.urls -}}
-    {{- if and $url (ne $name "management") (not (regexMatch "^amqps?://[^@/]+@[^/]+/.+" $url)) -}}
-      {{- fail (printf "rabbitmq.external.%s: has to be amqp(s)://user:password@host:port/vhost." (ternary $name (printf "urls.%s" $name) (eq $name "url"))) -}}
     {{- end -}}
   {{- end -}}
 {{- else if or $external.url $external.urls.ingest $external.urls.sender $external.urls.tracker -}}
@@ -26,11 +22,6 @@
     {{- $needed := or (ne . "setup") $.Values.setup.enabled -}}
     {{- if and $needed (not (or $database.url $own (index $existing .))) -}}
       {{- fail (printf "postgresql.external.url: needed with postgresql.mode=external, unless credentials.existingSecrets.%s names a Secret%s." . (ternary "" (printf " or postgresql.external.urls.%s is given" .) (eq . "setup"))) -}}
-    {{- end -}}
-  {{- end -}}
-  {{- range $name, $url := merge (dict "url" $database.url) $database.urls -}}
-    {{- if and $url (not (regexMatch "^postgres(ql)?://[^@/]+@[^/]+/.+" $url)) -}}
-      {{- fail (printf "postgresql.external.%s: has to be postgresql://user:password@host:port/database." (ternary $name (printf "urls.%s" $name) (eq $name "url"))) -}}
     {{- end -}}
   {{- end -}}
 {{- else if or $database.url $database.urls.ingest $database.urls.tracker -}}
@@ -69,5 +60,35 @@
 {{- end -}}
 {{- if and .Values.ingress.enabled (not .Values.ingress.hosts) -}}
   {{- fail "ingress.hosts: needed with ingress.enabled." -}}
+{{- end -}}
+{{- end }}
+
+{{/* The form of URLs. Not in the schema, whose messages show the value: a URL holds a password. */}}
+{{- define "mailwarren.checkUrls" -}}
+{{- $amqp := dict "form" "amqp(s)://user:password@host:port/vhost" "like" "^amqps?://[^@/]+@[^@/]+/[^@/]+$" -}}
+{{- $http := dict "form" "http(s)://user:password@host:port" "like" "^https?://[^@/]+@[^@/]+/?$" -}}
+{{- $postgres := dict "form" "postgresql://user:password@host:port/database" "like" "^postgres(ql)?://[^@/]+@[^@/]+/[^@/]+$" -}}
+{{- $smtp := dict "form" "smtp://, smtp+starttls:// or smtps://user:password@host:port, special characters percent-encoded" "like" "^(smtp|smtps|smtp[+]starttls)://([^@/]+@)?[^@/]+$" -}}
+{{- $broker := .Values.rabbitmq.external -}}
+{{- $database := .Values.postgresql.external -}}
+{{- $checks := list
+  (merge (dict "key" "rabbitmq.external.url" "url" $broker.url) $amqp)
+  (merge (dict "key" "rabbitmq.external.adminUrl" "url" $broker.adminUrl) $http)
+  (merge (dict "key" "rabbitmq.external.urls.ingest" "url" $broker.urls.ingest) $amqp)
+  (merge (dict "key" "rabbitmq.external.urls.sender" "url" $broker.urls.sender) $amqp)
+  (merge (dict "key" "rabbitmq.external.urls.tracker" "url" $broker.urls.tracker) $amqp)
+  (merge (dict "key" "rabbitmq.external.urls.management" "url" $broker.urls.management) $http)
+  (merge (dict "key" "postgresql.external.url" "url" $database.url) $postgres)
+  (merge (dict "key" "postgresql.external.urls.ingest" "url" $database.urls.ingest) $postgres)
+  (merge (dict "key" "postgresql.external.urls.tracker" "url" $database.urls.tracker) $postgres)
+  (merge (dict "key" "smtp.url" "url" .Values.smtp.url) $smtp)
+  (merge (dict "key" "senderDefaults.smtp.url" "url" .Values.senderDefaults.smtp.url) $smtp) -}}
+{{- range $n, $fleet := .Values.senders -}}
+  {{- $checks = append $checks (merge (dict "key" (printf "senders[%d] (%s).smtp.url" $n $fleet.name) "url" (($fleet.smtp | default dict).url)) $smtp) -}}
+{{- end -}}
+{{- range $checks -}}
+  {{- if and .url (not (regexMatch .like .url)) -}}
+    {{- fail (printf "%s: has to be %s." .key .form) -}}
+  {{- end -}}
 {{- end -}}
 {{- end }}
