@@ -63,12 +63,12 @@
 {{- end -}}
 {{- end }}
 
-{{/* The form of URLs. Not in the schema, whose messages show the value: a URL holds a password. */}}
+{{/* The form of URLs, and whether network policies let them through. Not in the schema, whose messages show the value: a URL holds a password. */}}
 {{- define "mailwarren.checkUrls" -}}
-{{- $amqp := dict "form" "amqp(s)://user:password@host:port/vhost" "like" "^amqps?://[^@/]+@[^@/]+/[^@/]+$" -}}
-{{- $http := dict "form" "http(s)://user:password@host:port" "like" "^https?://[^@/]+@[^@/]+/?$" -}}
-{{- $postgres := dict "form" "postgresql://user:password@host:port/database" "like" "^postgres(ql)?://[^@/]+@[^@/]+/[^@/]+$" -}}
-{{- $smtp := dict "form" "smtp://, smtp+starttls:// or smtps://user:password@host:port, special characters percent-encoded" "like" "^(smtp|smtps|smtp[+]starttls)://([^@/]+@)?[^@/]+$" -}}
+{{- $amqp := dict "form" "amqp(s)://user:password@host:port/vhost" "like" "^amqps?://[^@/]+@[^@/]+/[^@/]+$" "policy" "rabbitmq" "ports" "ports" -}}
+{{- $http := dict "form" "http(s)://user:password@host:port" "like" "^https?://[^@/]+@[^@/]+/?$" "policy" "rabbitmq" "ports" "managementPorts" -}}
+{{- $postgres := dict "form" "postgresql://user:password@host:port/database" "like" "^postgres(ql)?://[^@/]+@[^@/]+/[^@/]+$" "policy" "postgresql" "ports" "ports" -}}
+{{- $smtp := dict "form" "smtp://, smtp+starttls:// or smtps://user:password@host:port, special characters percent-encoded" "like" "^(smtp|smtps|smtp[+]starttls)://([^@/]+@)?[^@/]+$" "policy" "smtp" "ports" "ports" -}}
 {{- $broker := .Values.rabbitmq.external -}}
 {{- $database := .Values.postgresql.external -}}
 {{- $checks := list
@@ -89,6 +89,16 @@
 {{- range $checks -}}
   {{- if and .url (not (regexMatch .like .url)) -}}
     {{- fail (printf "%s: has to be %s." .key .form) -}}
+  {{- end -}}
+  {{- /* A policy that does not know the port would hold everything up without a word. */ -}}
+  {{- $port := .url | default "" | regexFind ":[0-9]+(/|$)" | regexFind "[0-9]+" -}}
+  {{- if and $port $.Values.networkPolicy.enabled -}}
+    {{- $section := index $.Values.networkPolicy .policy -}}
+    {{- $known := false -}}
+    {{- range index $section .ports }}{{ if eq (int .) (int $port) }}{{ $known = true }}{{ end }}{{ end -}}
+    {{- if not $known -}}
+      {{- fail (printf "networkPolicy.%s.%s: has no %s, the port of %s." .policy .ports $port .key) -}}
+    {{- end -}}
   {{- end -}}
 {{- end -}}
 {{- end }}
