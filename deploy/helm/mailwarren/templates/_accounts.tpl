@@ -42,6 +42,17 @@ $({{ .key | upper | replace "-" "_" }})
 {{ $parts.scheme }}://{{ .user }}:{{ .password }}@{{ $parts.host }}{{ $parts.path }}{{ with $parts.query }}?{{ . }}{{ end }}
 {{- end }}
 
+{{/* The virtual host: of an external broker it is the path of its URL. */}}
+{{- define "mailwarren.vhost" -}}
+{{- $external := .Values.rabbitmq.external -}}
+{{- $url := $external.url | default $external.urls.ingest -}}
+{{- if and (eq .Values.rabbitmq.mode "external") $url -}}
+{{ (urlParse $url).path | trimPrefix "/" }}
+{{- else -}}
+{{ .Values.rabbitmq.vhost }}
+{{- end -}}
+{{- end }}
+
 {{- define "mailwarren.rabbitmqHost" -}}
 {{ include "mailwarren.fullname" . }}-rabbitmq.{{ .Release.Namespace }}.svc
 {{- end }}
