@@ -21,10 +21,13 @@
 {{- toYaml .Values._passwords -}}
 {{- end }}
 
-{{/* The password as it stands in a URL: itself, or a reference to a variable that Kubernetes fills in.
-     Args: root, key. */}}
+{{/* The password as it stands in a URL: itself, or a reference to a variable that Kubernetes fills in. A service has one
+     for both servers, so a role of yours gives its own to the RabbitMQ user too. Args: root, key. */}}
 {{- define "mailwarren.password" -}}
-{{- if .root.Values.accounts.existingSecret -}}
+{{- $role := index .root.Values.postgresql.external.urls (trimSuffix "-password" .key) -}}
+{{- if and $role (eq .root.Values.postgresql.mode "external") -}}
+{{ regexReplaceAll "^[^:]+://[^:@/]+:([^@/]*)@.*$" $role "${1}" }}
+{{- else if .root.Values.accounts.existingSecret -}}
 $({{ .key | upper | replace "-" "_" }})
 {{- else -}}
 {{ index (include "mailwarren.passwords" .root | fromYaml) .key }}
@@ -81,10 +84,9 @@ true
 {{- end -}}
 {{- end }}
 
-{{/* Whether setup makes the database's roles. */}}
+{{/* Whether setup makes the database's roles, or grants those that are there what they need. */}}
 {{- define "mailwarren.makesRoles" -}}
-{{- $urls := .Values.postgresql.external.urls -}}
-{{- if or (ne .Values.postgresql.mode "external") (and .Values.postgresql.external.url (not (and $urls.ingest $urls.tracker))) -}}
+{{- if or (ne .Values.postgresql.mode "external") .Values.postgresql.external.url -}}
 true
 {{- end -}}
 {{- end }}

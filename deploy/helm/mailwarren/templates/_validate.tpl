@@ -27,6 +27,21 @@
 {{- else if or $database.url $database.urls.ingest $database.urls.tracker -}}
   {{- fail (printf "postgresql.external: given, but postgresql.mode is %s; set postgresql.mode=external." .Values.postgresql.mode) -}}
 {{- end -}}
+{{- $own := compact (list $external.urls.ingest $external.urls.sender $external.urls.tracker) -}}
+{{- if and $external.url $own (ne (len $own) 3) -}}
+  {{- fail "rabbitmq.external.urls: give ingest, sender and tracker, or none of them; setup makes all accounts or none." -}}
+{{- end -}}
+{{- if and $database.url (or $database.urls.ingest $database.urls.tracker) -}}
+  {{- range $service := list "ingest" "tracker" -}}
+    {{- $role := include "mailwarren.role" (dict "root" $ "service" $service) -}}
+    {{- if not (regexMatch (printf "^[a-z]+://%s:[0-9A-Za-z]{8,128}@" $role) (index $database.urls $service)) -}}
+      {{- fail (printf "postgresql.external.urls.%s: has to be of the role %s (accounts.name begins it) with a password of 8 to 128 letters and digits; setup grants that role what it needs." $service $role) -}}
+    {{- end -}}
+  {{- end -}}
+  {{- if .Values.accounts.existingSecret -}}
+    {{- fail "postgresql.external.urls: excludes accounts.existingSecret; a service has one password, and both say it." -}}
+  {{- end -}}
+{{- end -}}
 {{- if and .Values.accounts.seed .Values.accounts.existingSecret -}}
   {{- fail "accounts.seed: excludes accounts.existingSecret; leave one of them empty." -}}
 {{- end -}}
