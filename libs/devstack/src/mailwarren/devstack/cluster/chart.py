@@ -98,9 +98,7 @@ def run_helm(helm: Path, arguments: Sequence[str], *, timeout: float = _TIMEOUT_
     with tempfile.TemporaryDirectory(prefix="helm-") as home:
         own = {f"HELM_{kind}_HOME": f"{home}/{kind.lower()}" for kind in ("CACHE", "CONFIG", "DATA")}
         env = {**os.environ, **own, "KUBECONFIG": f"{home}/none"}
-        done = subprocess.run(
-            [helm, *arguments], env=env, capture_output=True, text=True, timeout=timeout, check=False
-        )
+        done = subprocess.run([helm, *arguments], env=env, capture_output=True, text=True, timeout=timeout, check=False)
     if done.returncode != 0:
         raise HelmRefused(f"helm {arguments[0]} ended with {done.returncode}: {done.stderr.strip()}{done.stdout}")
     return done.stdout

