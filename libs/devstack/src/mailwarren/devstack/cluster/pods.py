@@ -98,18 +98,16 @@ def translate(workload: Workload, data: Data, *, name: str, folder: Path, aliase
 def aliases_of(workload: Workload, manifests: Iterable[Manifest]) -> list[str]:
     """Names of the Services that lead to a workload's pods.
 
-    Raises:
-        Untranslatable: a Service's port is not the pod's, so that an alias is not enough.
+    A Service whose port is another than the pod's is left out, because an alias moves no port: who calls it by that
+    name is told that there is no such host.
     """
     found = []
     for service in of_kind(manifests, "Service"):
         selector = service["spec"].get("selector")
-        if not selector or not matches({"matchLabels": selector}, workload.labels):
-            continue
-        for port in service["spec"]["ports"]:
-            if _number(workload, port.get("targetPort", port["port"])) != port["port"]:
-                raise Untranslatable(f"Service {service['metadata']['name']}: port {port['port']} leads to another")
-        found.append(str(service["metadata"]["name"]))
+        if selector and matches({"matchLabels": selector}, workload.labels):
+            ports = service["spec"]["ports"]
+            if all(_number(workload, port.get("targetPort", port["port"])) == port["port"] for port in ports):
+                found.append(str(service["metadata"]["name"]))
     return found
 
 

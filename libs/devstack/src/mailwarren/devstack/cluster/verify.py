@@ -7,6 +7,7 @@ none.
 
 import argparse
 import base64
+import contextlib
 import json
 import os
 import shutil
@@ -14,7 +15,6 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from mailwarren.devstack.cluster.chart import chart_folder
 from mailwarren.devstack.cluster.kubectl import CommandFailed, Commands, Forwarded, Plan, Run
@@ -29,6 +29,7 @@ WAIT = "10m"
 FLEET = "sender-bulk"
 _WAIT_SECONDS = 660
 _ENDS_SECONDS = 300
+_EVIDENCE_LINES = 20
 
 
 @dataclass(frozen=True)
@@ -157,6 +158,17 @@ class Verification:
             f"{start} get events --sort-by .lastTimestamp",
         ]
 
+    def evidence(self) -> list[str]:
+        """What the cluster says now: the namespace may be gone when a person reads it."""
+        if self.options.plan or not self._made_namespace:
+            return []
+        found = []
+        for words in (("get", "pods,jobs", "--output", "wide"), ("get", "events", "--sort-by", ".lastTimestamp")):
+            with contextlib.suppress(DevstackError):
+                lines = self._kubectl(*words).splitlines()
+                found += [f"      {line}" for line in (lines[:1] + lines[1:][-_EVIDENCE_LINES:])]
+        return found
+
     # Commands
 
     @property
@@ -196,7 +208,7 @@ class Verification:
 
     def _open_traffic(self) -> None:
         secret = self._kubectl("get", "secret", f"{self.options.release}-owner", "--output", "json")
-        api, sink = (self._forward(service, port) for service, port in (("ingest", 8080), ("sink", 8025)))
+        api, sink = (self._forward(service, port) for service, port in (("ingest", 80), ("sink", 8025)))
         if not self.options.plan:
             key = base64.b64decode(json.loads(secret)["data"]["api-key"]).decode()
             self._traffic = Traffic(lambda: f"{api.url()}/v1", key, sink.url)
@@ -259,6 +271,8 @@ def perform(verification: Verification, *, clock: Callable[[], float] = time.mon
 def _explain(verification: Verification, failed: str, titles: Sequence[str]) -> None:
     for title in titles[titles.index(failed) + 1 :]:
         say(f"FAIL  {title}: not tried, because this failed: {failed}")
+    for said in verification.evidence():
+        say(said)
     say("To look further (--keep leaves the namespace as it is):")
     for hint in verification.hints():
         say(f"      {hint}")
@@ -294,9 +308,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """0 when every step passed, 1 when one failed, 2 for wrong arguments."""
     try:
         options = parse(sys.argv[1:] if arguments is None else arguments, os.environ)
-        values = chart_folder() / "ci" / f"{PROFILE}-values.yaml"
-        if not Path(values).exists():
-            raise DevstackError(f"{values} does not exist")
         return perform(Verification(options, Plan() if options.plan else Run()))
     except DevstackError as error:
         say(f"FAIL  {error}")

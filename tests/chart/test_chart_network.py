@@ -1,0 +1,180 @@
+"""Who may reach whom: every path that a part needs, and none beside them."""
+
+from typing import Any
+
+import pytest
+
+from mailwarren.devstack.cluster.manifests import of_kind, workloads
+from mailwarren.devstack.cluster.network import PUBLIC, Network, Peer
+
+OUTSIDE = Peer(address=PUBLIC)
+PROMETHEUS = Peer({"app": "prometheus"}, namespace="monitoring")
+DNS = Peer({"k8s-app": "kube-dns"}, namespace="kube-system")
+STRANGER = Peer({"app": "stranger"})
+KEDA = Peer({"app": "keda-operator"}, namespace="keda")
+NEEDED = [
+    ("sender", "rabbitmq", 5672),
+    ("sender", "ingest", 8080),
+    ("sender", "sink", 2525),
+    ("ingest", "rabbitmq", 5672),
+    ("ingest", "rabbitmq", 15672),
+    ("ingest", "postgres", 5432),
+    ("tracker", "rabbitmq", 5672),
+    ("tracker", "postgres", 5432),
+    ("setup", "rabbitmq", 5672),
+    ("setup", "rabbitmq", 15672),
+    ("setup", "postgres", 5432),
+    ("stranger", "ingest", 8080),
+    ("prometheus", "ingest", 9464),
+    ("prometheus", "sender", 9464),
+    ("prometheus", "tracker", 9464),
+    ("prometheus", "rabbitmq", 15692),
+    ("keda", "rabbitmq", 15672),
+]
+FORBIDDEN = [
+    ("sender", "postgres", 5432),
+    ("sender", "tracker", 9464),
+    ("sender", "rabbitmq", 15672),
+    ("tracker", "sink", 2525),
+    ("tracker", "ingest", 5432),
+    ("tracker", "outside", 25),
+    ("tracker", "outside", 443),
+    ("ingest", "sink", 2525),
+    ("ingest", "outside", 25),
+    ("sink", "rabbitmq", 5672),
+    ("sink", "postgres", 5432),
+    ("sink", "outside", 25),
+    ("sink", "ingest", 8080),
+    ("stranger", "rabbitmq", 5672),
+    ("stranger", "rabbitmq", 15672),
+    ("stranger", "postgres", 5432),
+    ("stranger", "sender", 9000),
+    ("prometheus", "postgres", 5432),
+    ("postgres", "outside", 443),
+    ("rabbitmq", "outside", 443),
+    ("outside", "postgres", 5432),
+    ("outside", "rabbitmq", 5672),
+    ("outside", "sink", 2525),
+]
+
+
+def peers(manifests: list[dict[str, Any]]) -> dict[str, Peer]:
+    """The pods by component, and some others."""
+    found = {"outside": OUTSIDE, "prometheus": PROMETHEUS, "dns": DNS, "stranger": STRANGER, "keda": KEDA}
+    for one in workloads(manifests):
+        ports = {port["name"]: port["containerPort"] for spec in one.containers for port in spec.get("ports") or []}
+        found[one.labels["app.kubernetes.io/component"]] = Peer(one.labels, ports=ports)
+    return found
+
+
+@pytest.fixture(scope="module")
+def trial(render) -> tuple[Network, dict[str, Peer]]:
+    manifests = render("trial")
+    return Network(manifests), peers(manifests)
+
+
+@pytest.fixture(scope="module")
+def direct(render) -> tuple[Network, dict[str, Peer]]:
+    """Everything beside our own services is outside of the release."""
+    manifests = render(
+        rabbitmq__mode="external",
+        rabbitmq__external__url="amqp://admin:secret@broker.example/mailwarren",
+        postgresql__mode="external",
+        postgresql__external__url="postgresql://owner:secret@db.example/mailwarren",
+    )
+    return Network(manifests), peers(manifests)
+
+
+def test_every_pod_is_closed_both_ways(render, profile) -> None:
+    manifests = render(profile)
+    network = Network(manifests)
+    for one in workloads(manifests):
+        for direction in ("Ingress", "Egress"):
+            assert network.isolated(Peer(one.labels), direction), (one.name, direction)
+
+
+@pytest.mark.parametrize(("source", "target", "port"), NEEDED)
+def test_a_path_that_is_needed_is_open(trial, source: str, target: str, port: int) -> None:
+    network, of = trial
+    assert network.allows(of[source], of[target], port)
+
+
+@pytest.mark.parametrize(("source", "target", "port"), FORBIDDEN)
+def test_a_path_that_nobody_needs_is_closed(trial, source: str, target: str, port: int) -> None:
+    network, of = trial
+    assert not network.allows(of[source], of[target], port)
+
+
+@pytest.mark.parametrize("port", [25, 465, 587, 2525, 443])
+def test_senders_reach_mail_servers_and_policies(direct, port: int) -> None:
+    network, of = direct
+    assert network.allows(of["sender"], OUTSIDE, port)
+
+
+@pytest.mark.parametrize("port", [22, 80, 5432, 15672])
+def test_senders_reach_nothing_else_outside(direct, port: int) -> None:
+    network, of = direct
+    assert not network.allows(of["sender"], OUTSIDE, port)
+
+
+def test_external_servers_are_reached_by_those_who_need_them(direct) -> None:
+    network, of = direct
+    assert all(network.allows(of[name], OUTSIDE, 5672) for name in ("ingest", "sender", "tracker", "setup"))
+    assert all(network.allows(of[name], OUTSIDE, 5432) for name in ("ingest", "tracker", "setup"))
+    assert network.allows(of["ingest"], OUTSIDE, 15672)
+    assert not network.allows(of["tracker"], OUTSIDE, 25)
+
+
+def test_setup_reaches_the_api_of_kubernetes(direct) -> None:
+    network, of = direct
+    assert network.allows(of["setup"], OUTSIDE, 443)
+    assert network.allows(of["setup"], OUTSIDE, 6443)
+    assert not network.allows(of["tracker"], OUTSIDE, 6443)
+
+
+@pytest.mark.parametrize("name", ["ingest", "sender", "tracker", "setup"])
+def test_names_are_resolved(trial, name: str) -> None:
+    network, of = trial
+    assert network.allows(of[name], DNS, 53, "UDP")
+    assert network.allows(of[name], DNS, 53, "TCP")
+
+
+def test_smtp_ports_are_a_value(render) -> None:
+    manifests = render(networkPolicy__smtp__ports=[26])
+    network, of = Network(manifests), peers(manifests)
+    assert network.allows(of["sender"], OUTSIDE, 26)
+    assert not network.allows(of["sender"], OUTSIDE, 25)
+
+
+def test_peers_are_values(render) -> None:
+    only = [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "apps"}}}]
+    manifests = render(networkPolicy__api__from=only, networkPolicy__metrics__from=only)
+    network, of = Network(manifests), peers(manifests)
+    apps = Peer({"app": "shop"}, namespace="apps")
+    assert network.allows(apps, of["ingest"], 8080)
+    assert not network.allows(STRANGER, of["ingest"], 8080)
+    assert not network.allows(PROMETHEUS, of["tracker"], 9464)
+
+
+def test_without_policies_nothing_is_closed(render) -> None:
+    assert of_kind(render(networkPolicy__enabled=False), "NetworkPolicy") == []
+
+
+def test_the_job_before_an_upgrade_has_its_paths(render) -> None:
+    """It runs before the policies of the new release are there."""
+    manifests = render("trial", upgrade=True, setup__beforeUpgrade="always")
+    (job,) = [
+        one
+        for one in workloads(manifests)
+        if one.is_hook and one.kind == "Job" and "upgrade" in one.annotations["helm.sh/hook"]
+    ]
+    of = peers(manifests)
+    hooks = [one for one in manifests if "helm.sh/hook" in (one["metadata"].get("annotations") or {})]
+    others = [one for one in manifests if one["kind"] == "NetworkPolicy" and one not in hooks]
+    # Of the release before, everything but setup's own.
+    before = [one for one in others if "setup" not in one["metadata"]["name"]]
+    network = Network([*before, *hooks])
+    me = Peer(job.labels)
+    for target, port in (("rabbitmq", 5672), ("rabbitmq", 15672), ("postgres", 5432)):
+        assert network._passes("Egress", me, of[target], lambda _rule: True), target  # the servers' own side is theirs
+        assert Network(others + hooks).allows(me, of[target], port), target
