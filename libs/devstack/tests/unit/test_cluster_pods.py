@@ -124,7 +124,13 @@ def test_a_line_end_in_a_variable_is_refused() -> None:
 
 
 def test_a_service_whose_port_is_the_pods_is_an_alias() -> None:
-    assert aliases_of(workload(), MANIFESTS) == ["mw-sink"]
+    names = ["mw-sink", "mw-sink.n", "mw-sink.n.svc", "mw-sink.n.svc.cluster.local"]
+    assert aliases_of(workload(), MANIFESTS, "n") == names
+
+
+def test_references_are_filled_in_from_what_stands_before() -> None:
+    env = [{"name": "A", "value": "1"}, {"name": "B", "value": "$(A)/$(C)/$$(A)"}]
+    assert made(containers=[CONTAINER | {"env": env, "envFrom": []}]).env == {"A": "1", "B": "1/$(C)/$$(A)"}
 
 
 def test_quantities() -> None:

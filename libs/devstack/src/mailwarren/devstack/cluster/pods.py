@@ -6,16 +6,18 @@ them. The pod's network is a podman network on which Services are aliases of the
 
 import base64
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mailwarren.devstack.cluster.chart import Manifest
+from mailwarren.devstack.cluster.chart import NAMESPACE, Manifest
 from mailwarren.devstack.cluster.manifests import Workload, matches, of_kind
 from mailwarren.devstack.errors import DevstackError
 
 _UNITS = {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
+_REFERENCE = re.compile(r"(?<!\$)\$\((\w+)\)")
 
 
 class Untranslatable(DevstackError):
@@ -95,8 +97,8 @@ def translate(workload: Workload, data: Data, *, name: str, folder: Path, aliase
     return Container(name, spec["image"], options, list(spec.get("args") or []), env, files, grace)
 
 
-def aliases_of(workload: Workload, manifests: Iterable[Manifest]) -> list[str]:
-    """Names of the Services that lead to a workload's pods.
+def aliases_of(workload: Workload, manifests: Iterable[Manifest], namespace: str = NAMESPACE) -> list[str]:
+    """Names under which the Services that lead to a workload's pods are known.
 
     A Service whose port is another than the pod's is left out, because an alias moves no port: who calls it by that
     name is told that there is no such host.
@@ -107,7 +109,13 @@ def aliases_of(workload: Workload, manifests: Iterable[Manifest]) -> list[str]:
         if selector and matches({"matchLabels": selector}, workload.labels):
             ports = service["spec"]["ports"]
             if all(_number(workload, port.get("targetPort", port["port"])) == port["port"] for port in ports):
-                found.append(str(service["metadata"]["name"]))
+                name = str(service["metadata"]["name"])
+                found += [
+                    name,
+                    f"{name}.{namespace}",
+                    f"{name}.{namespace}.svc",
+                    f"{name}.{namespace}.svc.cluster.local",
+                ]
     return found
 
 
@@ -171,8 +179,13 @@ def _environment(spec: Mapping[str, Any], data: Data, name: str) -> dict[str, st
     for entry in spec.get("env") or []:
         value = str(entry.get("value", "")) if "valueFrom" not in entry else _value_from(entry["valueFrom"], data, name)
         if value is not None:
-            env[entry["name"]] = value
+            env[entry["name"]] = _filled(value, env) if "value" in entry else value
     return env
+
+
+def _filled(value: str, env: Mapping[str, str]) -> str:
+    """``$(NAME)`` of what stands before it, as Kubernetes does; what it does not know stays as it is."""
+    return _REFERENCE.sub(lambda found: env.get(found[1], found[0]), value)
 
 
 def _value_from(source: Mapping[str, Any], data: Data, name: str) -> str | None:
