@@ -7,7 +7,7 @@ SHELL := /bin/sh
 PYTHON := .venv/bin/python
 DEVSTACK := $(PYTHON) -m mailwarren.devstack
 
-.PHONY: help demo up down status logs send scale test bench benchmarks profile lint fmt unit memory bootstrap clean minbase-check
+.PHONY: help demo up down status logs send scale test bench benchmarks profile lint fmt unit memory bootstrap clean minbase-check chart-test check-schemas chart-run verify-cluster
 
 help: ## show this list
 	@echo "Mailwarren. Usage: make TARGET"; echo
@@ -69,3 +69,15 @@ clean: ## stop the system and delete its data, .venv and caches: only what make 
 
 minbase-check: ## (root) run make demo in a fresh minimal Debian, as root and as an ordinary user; T=target
 	@bin/minbase-check $(T)
+
+chart-test: bootstrap ## the Helm chart: helm 3 and 4, schemas of Kubernetes, security, network paths, bad values
+	@$(PYTHON) -m pytest -q tests/chart
+
+check-schemas: bootstrap ## custom resources and skaffold.yaml against definitions: SCHEMAS=folder (crds/*.yaml, skaffold-*.json)
+	@bin/check-schemas "$${SCHEMAS:?SCHEMAS=folder says where the definitions are}"
+
+chart-run: bootstrap ## (root) the chart's own pods as podman containers, after make images-test
+	@bin/chart-run
+
+verify-cluster: bootstrap ## install, scale, upgrade and roll back on kubectl's current context; PLAN=--plan prints the commands
+	@bin/verify-cluster $(PLAN)

@@ -76,8 +76,9 @@ class Podman:
 
     def start(self, container: Container, folder: Path) -> None:
         """Writes its files and starts it."""
+        for path in container.folders:
+            path.mkdir(mode=0o755, parents=True, exist_ok=True)
         for path, text in container.files.items():
-            path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
             path.write_text(text)
             path.chmod(0o644)  # as a volume's files are in a cluster: the container's user is not ours
         env_file = folder / f"{container.name}.env"

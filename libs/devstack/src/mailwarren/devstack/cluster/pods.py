@@ -50,6 +50,8 @@ class Container:
     env: dict[str, str]
     files: dict[Path, str] = field(default_factory=dict)
     """To be written before it starts."""
+    folders: list[Path] = field(default_factory=list)
+    """To be there before it starts: those of volumes, which may be empty."""
     grace: int = 30
 
     def command(self, env_file: Path) -> list[str]:
@@ -86,7 +88,7 @@ def translate(workload: Workload, data: Data, *, name: str, folder: Path, aliase
     if len(workload.all_containers) != 1:
         raise Untranslatable(f"{workload.name}: {len(workload.all_containers)} containers in a pod, 1 can be run")
     spec = workload.containers[0]
-    volumes, files = _volumes(pod, spec, data, folder / name)
+    volumes, files, folders = _volumes(pod, spec, data, folder / name)
     options = [*_rights(pod, spec), *_limits(spec), *volumes]
     options += [word for alias in aliases for word in ("--network-alias", alias)]
     if spec.get("command"):
@@ -94,7 +96,7 @@ def translate(workload: Workload, data: Data, *, name: str, folder: Path, aliase
     grace = int(pod.get("terminationGracePeriodSeconds", 30))
     options += ["--stop-timeout", str(grace)]
     env = _environment(spec, data, name)
-    return Container(name, spec["image"], options, list(spec.get("args") or []), env, files, grace)
+    return Container(name, spec["image"], options, list(spec.get("args") or []), env, files, folders, grace)
 
 
 def aliases_of(workload: Workload, manifests: Iterable[Manifest], namespace: str = NAMESPACE) -> list[str]:
@@ -211,10 +213,11 @@ def _named(where: Mapping[str, Mapping[str, str]], reference: Mapping[str, Any])
 
 def _volumes(
     pod: Mapping[str, Any], spec: Mapping[str, Any], data: Data, folder: Path
-) -> tuple[list[str], dict[Path, str]]:
+) -> tuple[list[str], dict[Path, str], list[Path]]:
     volumes = {volume["name"]: volume for volume in pod.get("volumes") or []}
     options: list[str] = []
     files: dict[Path, str] = {}
+    folders: list[Path] = []
     for mount in spec.get("volumeMounts") or []:
         volume, path = volumes[mount["name"]], mount["mountPath"]
         if "emptyDir" in volume:
@@ -228,10 +231,11 @@ def _volumes(
         else:
             raise Untranslatable(f"no such volume without a cluster: {volume}")
         at = folder / volume["name"]
+        folders.append(at)
         files |= {at / key: text for key, text in content.items()}
         source = at / mount["subPath"] if "subPath" in mount else at
         options += ["--volume", f"{source}:{path}:ro"]
-    return options, files
+    return options, files, folders
 
 
 def _number(workload: Workload, port: str | int) -> int | None:
