@@ -20,7 +20,7 @@ def test_every_pod_becomes_a_container(helm4) -> None:
         assert made.image.startswith("localhost/mailwarren-")
         assert made.image.endswith(":t1")
         assert {"--read-only", "--cap-drop", "--user", "--memory"} <= set(made.options)
-        assert made.env_text()
+        assert ("MAILWARREN_LOG_LEVEL=INFO\n" in made.env_text()) == (one.service != "sink")
         if one.service == "sender":
             assert "@10.89.0.1:5672/" in made.env["MAILWARREN_AMQP_URL"]
             assert made.env["MAILWARREN_SMTP_URL"] == "smtp://mw-sink.mail.svc:2525"
