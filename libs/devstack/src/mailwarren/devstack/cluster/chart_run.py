@@ -85,7 +85,10 @@ class Journey:
 
     def start_all(self) -> None:
         """All at once, as a cluster does."""
-        for name in [self._pods.start(one) for one in self._pods.deployments()]:
+        for one in self._pods.deployments():
+            if not self._pods.names(one):
+                self._pods.start(one)
+        for name in self._pods.running:
             self._pods.wait_ready(name)
         said = self._pods.command(self._pods.job, "keys", "bootstrap", "--name", "owner")
         token = json.loads(said.strip().splitlines()[-1])["token"]
@@ -221,13 +224,14 @@ def _steps(local: LocalDir, tag: str, stack: ExitStack) -> None:
     for server in (broker, database):
         _start(server, scratch, stack.callback)
     urls = (broker.amqp_url, broker.management_url, database.database_url)
-    for url in urls:
-        stack.callback(Door(gateway, urlsplit(url).port or 0).close)
     amqp, management, database_url = (at(url, gateway) for url in urls)
     manifests = Render(find(HELM4), settings=chart_values(amqp, management, database_url, tag)).manifests()
     folder = scratch.home("pods")
     folder.mkdir(parents=True, exist_ok=True)
     run = PodSet(podman, manifests, folder)
+    run.start(run.workload("-sink"))  # the network's address exists from the first container on
+    for url in urls:
+        stack.callback(Door(gateway, urlsplit(url).port or 0).close)
     for title, step in Journey(run).steps():
         started = time.monotonic()
         try:
