@@ -6,7 +6,8 @@
 # no database driver and no web framework. The ingest image also has the command `mailwarren` (topology, migrate, dead).
 # Where a proxy signs TLS with a CA of its own: --secret id=ca,src=/etc/ssl/certs/ca-certificates.crt
 ARG SERVICE
-ARG PYTHON_IMAGE=python:3.11-slim
+# With its registry: podman and buildah ask which one is meant otherwise.
+ARG PYTHON_IMAGE=docker.io/library/python:3.11-slim
 
 FROM ${PYTHON_IMAGE} AS build
 ARG SERVICE
@@ -19,6 +20,11 @@ ENV PIP_CERT=/etc/ssl/certs/ca-certificates.crt \
     UV_COMPILE_BYTECODE=1 \
     UV_CACHE_DIR=/var/cache/uv \
     UV_PROJECT_ENVIRONMENT=/app
+# For strip, below. It stays in this stage, so what matters is the newest, not which.
+# hadolint ignore=DL3008
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends binutils \
+    && rm -rf /var/lib/apt/lists/*
 # The version that bin/bootstrap_steps/uv_tool.py names.
 RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
     python3 -m venv /opt/uv \
@@ -44,6 +50,14 @@ COPY loadtest/sink loadtest/sink
 RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
     --mount=type=cache,target=/var/cache/uv \
     /opt/uv/bin/uv sync --frozen --no-dev --no-editable --package "mailwarren-${SERVICE}"
+# A third of the environment is of no use where it runs: debug symbols of compiled modules, other packages' own tests,
+# sources for C compilers and type checkers. The imports at the end prove that nothing else went.
+WORKDIR /app/lib
+RUN find . -type f -name '*.so*' -exec strip --strip-unneeded {} + \
+    && find . -depth -type d '(' -name tests -o -name testing ')' -exec rm -r {} + \
+    && find . -type f '(' -name '*.c' -o -name '*.cpp' -o -name '*.h' -o -name '*.hpp' -o -name '*.pxd' -o -name '*.pyx' \
+        -o -name '*.pyi' ')' -delete \
+    && rm -rf ../include ../bin/activate* ../bin/deactivate* ../bin/*.bat
 
 FROM ${PYTHON_IMAGE} AS runtime
 # A name for the user id, because some libraries look for one; it owns nothing and has no home.
