@@ -8,6 +8,7 @@ PYTHON := .venv/bin/python
 DEVSTACK := $(PYTHON) -m mailwarren.devstack
 
 .PHONY: help demo up down status logs send scale test bench benchmarks profile lint fmt unit memory bootstrap clean minbase-check chart-test check-schemas chart-run verify-cluster
+.PHONY: help demo up down status logs send scale test bench benchmarks profile lint fmt unit memory bootstrap clean minbase-check images images-test compose-env
 
 help: ## show this list
 	@echo "Mailwarren. Usage: make TARGET"; echo
@@ -55,6 +56,15 @@ profile: bootstrap ## the costliest functions of ingest, sender and tracker unde
 
 lint: bootstrap ## ruff, mypy and the import rules
 	@bin/test --lint
+
+images: ## build the container images (docker or podman); REGISTRY=registry/you TAG=1.2.3 pushes them
+	@bin/images
+
+images-test: bootstrap ## (root, Debian) build the images, send 1,000 mails through them, stop them; minutes
+	@$(PYTHON) bin/images_check
+
+compose-env: ## make .env with passwords for compose.yaml, if there is none
+	@bin/compose-env
 
 fmt: bootstrap ## let ruff format and mend what it can
 	@.venv/bin/ruff check --fix . && .venv/bin/ruff format .
