@@ -107,6 +107,26 @@ def test_each_service_is_a_package(root, service: str) -> None:
     assert f'name = "mailwarren-{service}"' in project.read_text()
 
 
+def test_the_services_are_the_stages_that_the_last_one_picks_from(instructions) -> None:
+    stages = [line.split()[-1] for line in instructions if line.startswith("FROM runtime AS ")]
+    assert sorted(stages) == sorted(SERVICES)
+    assert [line for line in instructions if line.startswith("FROM ")][-1] == "FROM ${SERVICE}"
+
+
+def test_the_base_is_an_argument_and_names_its_registry(instructions) -> None:
+    (base,) = [line.partition("=")[2] for line in instructions if line.startswith("ARG PYTHON_IMAGE=")]
+    assert base.startswith("docker.io/library/python:3.11")
+    bases = [line for line in instructions if line.startswith("FROM ${PYTHON_IMAGE}")]
+    assert bases == ["FROM ${PYTHON_IMAGE} AS build", "FROM ${PYTHON_IMAGE} AS runtime"]
+
+
+def test_labels_say_the_version_of_the_workspace_unless_told(root, instructions) -> None:
+    said = re.search(r'^version = "(.+)"$', (root / "pyproject.toml").read_text(), re.MULTILINE)
+    assert said
+    assert f"ARG VERSION={said[1]}" in instructions
+    assert any("org.opencontainers.image.revision" in line for line in instructions if line.startswith("LABEL "))
+
+
 def test_uv_is_the_one_that_bootstrap_fetches(root, instructions) -> None:
     said = re.search(r'^UV_VERSION = "(.+)"$', (root / "bin/bootstrap_steps/uv_tool.py").read_text(), re.MULTILINE)
     assert said
