@@ -34,6 +34,8 @@ log = structlog.get_logger()
 
 TIMEOUT = 2.0
 ALARM_EVERY = 5.0
+FIRST_INTERVAL = 1.0
+"""Seconds between two looks until every queue was seen once."""
 KEPT = 15
 """Intervals for which a depth is good."""
 SILENT = 3
@@ -101,7 +103,8 @@ class Depths:
                 if self._management_url and time.monotonic() - looked > ALARM_EVERY:
                     looked = time.monotonic()
                     await self._look_for_alarm(client, self._management_url)
-                await asyncio.sleep(self._interval)
+                # A start waits for the first look at all queues, however rare the later ones are.
+                await asyncio.sleep(self._interval if self._complete else min(self._interval, FIRST_INTERVAL))
 
     async def _look(self) -> None:
         try:
