@@ -164,6 +164,7 @@ def chart_values(amqp: str, management: str, database: str, tag: str) -> dict[st
         "image.pullPolicy": "Never",
         "sink.enabled": True,
         "retryScale": 0.01,
+        "networkPolicy.enabled": False,  # podman has none, and the ports here are any
         "accounts.seed": "chart-run",
         "rabbitmq.mode": "external",
         "rabbitmq.external.url": amqp,
