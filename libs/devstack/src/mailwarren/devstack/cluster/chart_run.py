@@ -224,7 +224,7 @@ def _steps(local: LocalDir, tag: str, stack: ExitStack) -> None:
     database = Postgres(scratch.home("postgres"))
     for server in (broker, database):
         _start(server, scratch, stack.callback)
-    urls = (broker.amqp_url, broker.management_url, database.database_url)
+    urls = (broker.amqp_url, broker.management_url, database.database_url.replace("+asyncpg", ""))
     amqp, management, database_url = (at(url, gateway) for url in urls)
     manifests = Render(find(HELM4), settings=chart_values(amqp, management, database_url, tag)).manifests()
     folder = scratch.home("pods")
