@@ -56,7 +56,17 @@ def _is_ready() -> bool:
     stamp = STAMP.read_text() if STAMP.exists() else ""
     if stamp != _fingerprint() or not (VENV / "bin" / "python").exists():
         return False
-    return IN_DOCKER.exists() or not missing_packages(rabbitmq_needed=_needs_rabbitmq(), ca_bundle_needed=False)
+    missing = missing_packages(
+        rabbitmq_needed=_needs_rabbitmq() and not IN_DOCKER.exists(),
+        ca_bundle_needed=False,
+        prometheus_needed=_needs_prometheus(),
+    )
+    return not missing
+
+
+def _needs_prometheus() -> bool:
+    """Only tests and `make monitor` do (`--with-prometheus`)."""
+    return "--with-prometheus" in sys.argv[1:]
 
 
 def _needs_rabbitmq() -> bool:
@@ -67,7 +77,9 @@ def _needs_rabbitmq() -> bool:
 def _prepare() -> None:
     uv = find_uv(TOOLS)
     needs_bundle = uv is None and not has_pip() and not has_ca_bundle()
-    packages = missing_packages(rabbitmq_needed=_needs_rabbitmq(), ca_bundle_needed=needs_bundle)
+    packages = missing_packages(
+        rabbitmq_needed=_needs_rabbitmq(), ca_bundle_needed=needs_bundle, prometheus_needed=_needs_prometheus()
+    )
     IN_DOCKER.unlink(missing_ok=True)
     if packages and install_packages(packages, LOG):
         IN_DOCKER.touch()

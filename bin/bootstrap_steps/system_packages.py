@@ -14,19 +14,22 @@ from types import FrameType
 from progress import StepError, run_logged, say, step, tail
 
 RABBITMQ_GLOB = "usr/lib/rabbitmq/lib/rabbitmq_server-*/sbin/rabbitmq-server"
+PROMTOOL = "promtool"
 _POLICY = Path("/usr/sbin/policy-rc.d")
 _POLICY_TEXT = (
     "#!/bin/sh\n# Put here by Mailwarren's bootstrap while it installs a package; safe to delete.\nexit 101\n"
 )
-_UNITS = ("rabbitmq-server.service", "epmd.service", "epmd.socket")
+_UNITS = ("rabbitmq-server.service", "epmd.service", "epmd.socket", "prometheus.service")
 _UNIT_FOLDERS = (Path("/lib/systemd/system"), Path("/usr/lib/systemd/system"))
 
 
-def missing_packages(*, rabbitmq_needed: bool, ca_bundle_needed: bool) -> list[str]:
+def missing_packages(*, rabbitmq_needed: bool, ca_bundle_needed: bool, prometheus_needed: bool = False) -> list[str]:
     """Names of the Debian packages that have to be installed, in the order to say them."""
     needed = []
     if rabbitmq_needed and not any(Path("/").glob(RABBITMQ_GLOB)):
         needed.append("rabbitmq-server")
+    if prometheus_needed and shutil.which(PROMTOOL) is None:
+        needed.append("prometheus")
     if ca_bundle_needed:
         needed.append("ca-certificates")
     return needed
@@ -44,10 +47,11 @@ def install_packages(packages: Sequence[str], log: Path) -> bool:
     rest = [name for name in packages if name != "rabbitmq-server"]
     can_install = os.geteuid() == 0 and shutil.which("apt-get") is not None
     if not can_install:
-        if not rest and docker_answers():
+        in_docker = "rabbitmq-server" in packages and docker_answers()
+        if in_docker and not rest:
             say("RabbitMQ is not installed here; it will run in Docker.")
             return True
-        raise StepError(_what_to_do(packages))
+        raise StepError(_what_to_do(rest if in_docker else packages))
     if _apt_install(packages, log):
         return False
     if "rabbitmq-server" in packages and docker_answers() and (not rest or _apt_install(rest, log)):
@@ -70,8 +74,7 @@ def _what_to_do(packages: Sequence[str]) -> str:
     names = " ".join(packages)
     if shutil.which("apt-get") is None:
         return (
-            f"These are missing and there is no apt-get to install them: {names}.\n"
-            "Start Docker, or set MAILWARREN_AMQP_URL to a RabbitMQ of yours, and run this again."
+            f"These are missing and there is no apt-get to install them: {names}.\n" + _instead_without_apt(packages)
         )
     lines = [
         f"Missing: {names}. Run this once, then the same make command again:",
@@ -85,7 +88,22 @@ def _what_to_do(packages: Sequence[str]) -> str:
             "Debian starts that one too: 'sudo systemctl disable --now rabbitmq-server' stops it for good.",
             "Instead of the package, a running Docker engine or MAILWARREN_AMQP_URL=amqp://... will do as well.",
         ]
+    if "prometheus" in packages:
+        lines += [
+            "Only tests and 'make monitor' need Prometheus: they start private ones. Debian starts one as well:",
+            "'sudo systemctl disable --now prometheus' stops it for good.",
+        ]
     return "\n".join(lines)
+
+
+def _instead_without_apt(packages: Sequence[str]) -> str:
+    """What will do as well where there is no apt-get, for each package that is missing."""
+    ways = []
+    if "rabbitmq-server" in packages:
+        ways.append("Start Docker, or set MAILWARREN_AMQP_URL to a RabbitMQ of yours, and run this again.")
+    if "prometheus" in packages:
+        ways.append("Put prometheus and promtool (2.42 or later) on the PATH.")
+    return "\n".join(ways)
 
 
 def _apt_install(packages: Sequence[str], log: Path) -> bool:

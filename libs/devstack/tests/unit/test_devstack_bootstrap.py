@@ -115,11 +115,11 @@ def test_all_missing_packages_are_told_in_one_sudo_line(
     progress = import_module("progress")
 
     with pytest.raises(progress.StepError) as raised:
-        packages.install_packages(["rabbitmq-server", "ca-certificates"], tmp_path / "log")
+        packages.install_packages(["rabbitmq-server", "prometheus", "ca-certificates"], tmp_path / "log")
 
     sudo = [line for line in str(raised.value).splitlines() if "sudo apt-get" in line]
     assert len(sudo) == 1
-    assert sudo[0].endswith("apt-get install -y --no-install-recommends rabbitmq-server ca-certificates")
+    assert sudo[0].endswith("apt-get install -y --no-install-recommends rabbitmq-server prometheus ca-certificates")
 
 
 @pytest.mark.parametrize(("engine", "in_docker"), [(0, True), (1, False)])
@@ -137,6 +137,23 @@ def test_without_the_right_to_install_a_docker_engine_will_do(
     else:
         with pytest.raises(progress.StepError, match="rabbitmq-server"):
             packages.install_packages(["rabbitmq-server"], tmp_path / "log")
+
+
+def test_where_docker_runs_rabbitmq_only_the_other_packages_are_told(
+    packages: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, status in (("docker", 0), ("apt-get", 1)):
+        (tmp_path / name).write_text(f"#!/bin/sh\nexit {status}\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/nonexistent")
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    progress = import_module("progress")
+
+    with pytest.raises(progress.StepError) as raised:
+        packages.install_packages(["rabbitmq-server", "prometheus"], tmp_path / "log")
+
+    assert "--no-install-recommends prometheus\n" in str(raised.value)
+    assert "rabbitmq-server" not in str(raised.value)
 
 
 @pytest.mark.parametrize("interrupted", [False, True])
@@ -180,6 +197,21 @@ def test_rabbitmq_is_not_needed_when_one_is_given(packages: ModuleType, monkeypa
         "rabbitmq-server",
         "ca-certificates",
     ]
+
+
+@pytest.mark.parametrize(("installed", "missing"), [(False, ["prometheus"]), (True, [])])
+def test_prometheus_is_for_tests_and_needed_only_where_it_is_not(
+    packages: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, installed: bool, missing: list[str]
+) -> None:
+    if installed:
+        (tmp_path / "promtool").write_text("#!/bin/sh\n")
+        (tmp_path / "promtool").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+    wanted = packages.missing_packages(rabbitmq_needed=False, ca_bundle_needed=False, prometheus_needed=True)
+    demo = packages.missing_packages(rabbitmq_needed=False, ca_bundle_needed=False)
+
+    assert (wanted, demo) == (missing, [])
 
 
 def test_no_other_host_than_the_two_public_ones_is_written_in_it() -> None:

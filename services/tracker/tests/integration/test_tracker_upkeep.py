@@ -8,11 +8,11 @@ import pytest
 from prometheus_client import REGISTRY
 
 from mailwarren.contracts.events import Kind
-from mailwarren.contracts.lanes import Lane
+from mailwarren.contracts.lanes import BUDGETS, Lane
 from mailwarren.contracts.testing import a_parcel, an_event
 from mailwarren.tracker.adapters.partitions import Partitions
 from mailwarren.tracker.domain.read import Source
-from mailwarren.tracker.upkeep import UNCONFIRMED_FOR, Upkeep
+from mailwarren.tracker.upkeep import OVERDUE_AFTER, UNCONFIRMED_FOR, Upkeep
 
 pytestmark = pytest.mark.postgres
 
@@ -33,6 +33,24 @@ async def test_deliveries_without_an_end_are_counted_in_the_tables(engine, ledge
     assert found == (3, 1, 0, 1)
     oldest = [REGISTRY.get_sample_value("mailwarren_tracker_oldest_open_seconds", {"lane": lane}) for lane in Lane]
     assert oldest == [pytest.approx(20, abs=10), 0, pytest.approx(500, abs=10)]
+
+
+async def test_deliveries_are_overdue_ten_minutes_after_the_budget_of_their_lane(engine, ledger, inbound):
+    now = time.time()
+    works = []
+    for lane, age in (
+        (Lane.HIGH, BUDGETS[Lane.HIGH] + OVERDUE_AFTER + 30),
+        (Lane.NORMAL, BUDGETS[Lane.NORMAL] + OVERDUE_AFTER - 30),
+        (Lane.BULK, BUDGETS[Lane.BULK] + OVERDUE_AFTER + 30),
+    ):
+        parcel = a_parcel(to=[f"{name}@x.test" for name in "abc"], lane=lane, accepted_at=now - age)
+        works += [inbound.parcel(parcel), inbound.events(an_event(parcel, Kind.DEFERRED), an_event(parcel, index=1))]
+    waiting = a_parcel(lane=Lane.BULK, accepted_at=now - 10 * BUDGETS[Lane.BULK])
+    works += [inbound.parcel(waiting), inbound.parcel(waiting, Source.DEAD)]
+    await ledger.record(works)
+    await Upkeep(engine, Partitions(30)).turn(now)
+    overdue = [REGISTRY.get_sample_value("mailwarren_tracker_deliveries_overdue", {"lane": lane}) for lane in Lane]
+    assert overdue == [2, 0, 2]  # one of each three is delivered, the parked one waits for a person
 
 
 def unconfirmed(parcel, at):

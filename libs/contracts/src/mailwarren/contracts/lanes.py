@@ -9,3 +9,7 @@ class Lane(StrEnum):
     HIGH = "high"
     NORMAL = "normal"
     BULK = "bulk"
+
+
+BUDGETS: dict[Lane, float] = {Lane.HIGH: 4 * 3600.0, Lane.NORMAL: 48 * 3600.0, Lane.BULK: 48 * 3600.0}
+"""Seconds from acceptance after which no lane's mail is tried any more; ``expires_at`` may end it sooner."""

@@ -9,6 +9,9 @@ from prometheus_client import Counter, Gauge, Histogram
 from mailwarren.contracts.events import Event, Kind
 from mailwarren.contracts.routing import domain_of
 from mailwarren.contracts.shards import shard_of
+from mailwarren.runtime.metrics import record_service
+
+record_service("sender")
 
 _LATENCY = (0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 30, 60, 300, 900, 3600, 14400)
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from mailwarren.contracts.lanes import BUDGETS
 from mailwarren.contracts.topology import Topology
 from mailwarren.runtime.amqp import Link, Publisher
 from mailwarren.runtime.collector import calm_collector
@@ -128,7 +129,8 @@ async def _run(settings: TrackerSettings, engine: AsyncEngine, health: Health, s
     inbox = QueueInbox(link, queues, settings.tracker_prefetch, settings.tracker_octets)
     # Twice: as long again for what comes before the final dot.
     ledger = PostgresLedger(engine, partitions, Terms(settings.settle_timeout, 2 * settings.dot_timeout))
-    upkeep = Upkeep(engine, partitions, UNCONFIRMED_FOR * settings.retry_scale)
+    budgets = {lane: seconds * settings.retry_scale for lane, seconds in BUDGETS.items()}
+    upkeep = Upkeep(engine, partitions, UNCONFIRMED_FOR * settings.retry_scale, budgets)
     recorder = Recorder(
         ledger,
         BrokerOutbox(link, publisher, topology),

@@ -6,9 +6,12 @@ from collections import Counter as Tally
 from prometheus_client import Counter, Gauge, Histogram
 
 from mailwarren.contracts.lanes import Lane
+from mailwarren.runtime.metrics import record_service
 from mailwarren.store.states import ENDS, State
 from mailwarren.tracker.domain.read import Source
 from mailwarren.tracker.ports import Recorded
+
+record_service("tracker")
 
 _messages = Counter("mailwarren_tracker_messages_total", "Messages acked, by what their queue carries", ["source"])
 _accepted = Counter("mailwarren_tracker_accepted_total", "Deliveries whose acceptance was recorded", ["lane"])
@@ -42,7 +45,7 @@ _accept_to_250 = Histogram(
     "mailwarren_tracker_accept_to_250_seconds",
     "From acceptance by the API to the 250 of the next hop, once per delivered delivery",
     ["lane"],
-    buckets=(0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 30, 60, 120, 300, 600),
+    buckets=(0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 30, 60, 120, 300, 600, 900, 3600),
 )
 _accept_to_250_of = {lane: _accept_to_250.labels(lane) for lane in Lane}
 _in_hand = Gauge("mailwarren_tracker_in_hand_bytes", "Octets of the messages in hand when the last batch was acked")
@@ -51,6 +54,11 @@ _open = Gauge("mailwarren_tracker_deliveries_open", "Deliveries without an end",
 _oldest = Gauge(
     "mailwarren_tracker_oldest_open_seconds",
     "Age of the oldest delivery without an end, unconfirmed ones left out",
+    ["lane"],
+)
+_overdue = Gauge(
+    "mailwarren_tracker_deliveries_overdue",
+    "Deliveries accepted or deferred that have no end 10 minutes after the budget of their lane",
     ["lane"],
 )
 _database_up = Gauge("mailwarren_tracker_database_up", "Whether the last use of the database worked")
@@ -113,10 +121,11 @@ def record_database(*, up: bool) -> None:
     _database_up.set(up)
 
 
-def record_open(counts: dict[tuple[str, str], int], oldest: dict[str, float]) -> None:
-    """Deliveries without an end by (lane, state), and the age in seconds of the oldest by lane."""
+def record_open(counts: dict[tuple[str, str], int], oldest: dict[str, float], overdue: dict[str, int]) -> None:
+    """Deliveries without an end by (lane, state), the age in seconds of the oldest by lane, and the overdue by lane."""
     for lane in Lane:
         for state in State:
             if state not in ENDS:
                 _open.labels(lane, state).set(counts.get((lane, state), 0))
         _oldest.labels(lane).set(oldest.get(lane, 0.0))
+        _overdue.labels(lane).set(overdue.get(lane, 0))

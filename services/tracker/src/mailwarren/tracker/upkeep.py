@@ -2,12 +2,13 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING
 
 import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from mailwarren.contracts.lanes import BUDGETS, Lane
 from mailwarren.store.engine import AWAY, database_trouble, driver_connect
 from mailwarren.store.states import State
 from mailwarren.tracker import metrics
@@ -30,10 +31,17 @@ CLAIMS_FOR = "3 days"
 UNCONFIRMED_FOR = 48 * 3600.0
 """The longest budget of a sender (DESIGN §1): one that finds the mail later than that does not send it any more."""
 
+OVERDUE_AFTER = 600.0
+"""A sender ends a delivery when its budget ends; what comes this much later is not on its way any more."""
+
 _OPEN = """
-SELECT lane, state, count(*), extract(epoch FROM now() - min(coalesce(accepted_at, updated_at)))::float8
-FROM deliveries WHERE ended_at IS NULL GROUP BY lane, state
+SELECT lane, state, count(*), extract(epoch FROM now() - min(coalesce(accepted_at, updated_at)))::float8,
+  count(*) FILTER (WHERE coalesce(accepted_at, updated_at) < now() - b.seconds * interval '1 second')
+FROM deliveries JOIN unnest($1::text[], $2::float8[]) AS b (lane, seconds) USING (lane)
+WHERE ended_at IS NULL GROUP BY lane, state
 """
+_ON_THEIR_WAY = frozenset({State.ACCEPTED, State.DEFERRED})
+"""States that a sender ends in time: what is parked waits for a person, what is unconfirmed ends after 48 h."""
 
 
 class Upkeep:
@@ -43,10 +51,18 @@ class Upkeep:
         engine: where from.
         partitions: of the events.
         unconfirmed_for: seconds after which an unconfirmed delivery ends.
+        budgets: seconds by lane after which no sender tries a delivery any more.
     """
 
-    def __init__(self, engine: AsyncEngine, partitions: Partitions, unconfirmed_for: float = UNCONFIRMED_FOR) -> None:
+    def __init__(
+        self,
+        engine: AsyncEngine,
+        partitions: Partitions,
+        unconfirmed_for: float = UNCONFIRMED_FOR,
+        budgets: Mapping[Lane, float] = BUDGETS,
+    ) -> None:
         self._engine = engine
+        self._budgets = budgets
         self._partitions = partitions
         self._unconfirmed_for = unconfirmed_for
         self._steps: dict[str, tuple[Step, float]] = {
@@ -80,7 +96,7 @@ class Upkeep:
             Exception: one of :data:`mailwarren.store.engine.AWAY`, from the look.
         """
         async with driver_connect(self._engine) as connection:
-            await _look(connection)
+            await _look(connection, self._budgets)
         self.trouble = None
         for name, (step, every) in self._steps.items():
             if now < self._due[name]:
@@ -113,11 +129,15 @@ async def _forget_claims(connection: "Connection[Record]", now: float) -> None: 
         await connection.execute(f"DELETE FROM {table} WHERE at < now() - interval '{CLAIMS_FOR}'")  # noqa: S608
 
 
-async def _look(connection: "Connection[Record]") -> None:
+async def _look(connection: "Connection[Record]", budgets: Mapping[Lane, float]) -> None:
     counts: dict[tuple[str, str], int] = {}
     oldest: dict[str, float] = {}
-    for lane, state, number, age in await connection.fetch(_OPEN):
+    overdue: dict[str, int] = {}
+    limits = [seconds + OVERDUE_AFTER for seconds in budgets.values()]
+    for lane, state, number, age, late in await connection.fetch(_OPEN, [*budgets], limits):
         counts[lane, state] = number
+        if state in _ON_THEIR_WAY:
+            overdue[lane] = overdue.get(lane, 0) + late
         if state != State.UNCONFIRMED:
             oldest[lane] = max(oldest.get(lane, 0.0), age)
-    metrics.record_open(counts, oldest)
+    metrics.record_open(counts, oldest, overdue)
