@@ -73,9 +73,7 @@ def docker_answers() -> bool:
 def _what_to_do(packages: Sequence[str]) -> str:
     names = " ".join(packages)
     if shutil.which("apt-get") is None:
-        return (
-            f"These are missing and there is no apt-get to install them: {names}.\n" + _instead_without_apt(packages)
-        )
+        return f"These are missing and there is no apt-get to install them: {names}.\n" + _instead_without_apt(packages)
     lines = [
         f"Missing: {names}. Run this once, then the same make command again:",
         "",

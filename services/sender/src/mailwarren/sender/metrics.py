@@ -7,6 +7,7 @@ from functools import lru_cache
 from prometheus_client import Counter, Gauge, Histogram
 
 from mailwarren.contracts.events import Event, Kind
+from mailwarren.contracts.lanes import Lane
 from mailwarren.contracts.routing import domain_of
 from mailwarren.contracts.shards import shard_of
 from mailwarren.runtime.metrics import record_service
@@ -43,6 +44,11 @@ _ladder = Counter("mailwarren_sender_ladder_total", "Parcels put on the ladder",
 _settles = Counter("mailwarren_sender_settle_total", "Deliveries asked about, by the answer", ["verdict"])
 _unsettled = Counter("mailwarren_sender_sent_unsettled_total", "Deliveries sent after patience ended", ["lane"])
 _parked = Counter("mailwarren_sender_parked_total", "Messages put into mail.dead", ["reason"])
+# A counter that is born with its first count never grows in Prometheus' eyes: what alerts watch stands at 0 before.
+for _lane in Lane:
+    _unsettled.labels(_lane)
+for _reason in ("undecodable", "error"):
+    _parked.labels(_reason)
 _in_flight = Gauge("mailwarren_sender_in_flight", "Deliveries being worked on")
 _exposed = Gauge(
     "mailwarren_sender_exposed",
