@@ -38,6 +38,8 @@ class SharedBroker:
 
     amqp_url: str
     management_url: str | None
+    metrics: str | None = None
+    """``host:port`` of its Prometheus endpoint; None when it is a given server, or in Docker."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,8 @@ def rabbitmq(devstack_scratch: Scratch) -> Iterator[SharedBroker]:
     server = private_rabbitmq(devstack_scratch.home("rabbitmq"))
     try:
         _start(server, devstack_scratch, "rabbitmq")
-        yield SharedBroker(server.amqp_url, server.management_url)
+        metrics = f"127.0.0.1:{server.broker.prometheus}" if isinstance(server, RabbitMQ) else None
+        yield SharedBroker(server.amqp_url, server.management_url, metrics)
     finally:
         server.remove()
 

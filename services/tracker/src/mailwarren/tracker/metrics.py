@@ -26,7 +26,7 @@ _set_aside = Counter(
 )
 # A counter that is born with its first count never grows in Prometheus' eyes: what alerts watch stands at 0 before.
 for _source in Source:
-    for _reason in ("undecodable", "newer", "refused"):
+    for _reason in ("undecodable", "refused"):
         _set_aside.labels(_source.name.lower(), _reason)
 _retries = Counter("mailwarren_tracker_batch_retries_total", "Batches tried again because of the database")
 _stale = Counter("mailwarren_tracker_batches_stale_total", "Batches left to the broker, which delivers them again")
