@@ -7,7 +7,7 @@ SHELL := /bin/sh
 PYTHON := .venv/bin/python
 DEVSTACK := $(PYTHON) -m mailwarren.devstack
 
-.PHONY: help demo up down status logs send scale test bench benchmarks profile lint fmt unit memory bootstrap clean minbase-check chart-test check-schemas chart-run verify-cluster images images-test compose-env
+.PHONY: help demo up down status logs send scale monitor test bench benchmarks profile lint fmt unit memory series bootstrap clean minbase-check chart-test check-schemas chart-run verify-cluster images images-test compose-env
 
 help: ## show this list
 	@echo "Mailwarren. Usage: make TARGET"; echo
@@ -34,6 +34,10 @@ send: bootstrap ## send one mail through the API: TO=me@example.com [FROM=you@ex
 scale: bootstrap ## run SENDERS=n sender processes for each lane
 	@$(DEVSTACK) scale $${SENDERS:+"$$SENDERS"}
 
+monitor: ## a private Prometheus with all rules and alerts on the running system, until ^C
+	@bin/bootstrap --with-prometheus
+	@$(DEVSTACK) monitor
+
 test: ## everything: lint, types, import rules, unit, integration, end to end
 	@bin/test
 
@@ -42,6 +46,11 @@ unit: bootstrap ## the tests that need no server
 
 memory: bootstrap ## a sender's memory through 200,000 mails (three minutes)
 	@MAILWARREN_MEMORY_MAILS=200000 $(PYTHON) -m pytest -q -s tests/e2e/test_sender_memory.py
+
+series: ## series of each service after 100,000 mails to 10,000 domains: they may not grow with domains
+	@bin/bootstrap --with-rabbitmq --with-prometheus
+	@MAILWARREN_SERIES_MAILS=50000 MAILWARREN_SERIES_DOMAINS=5000 $(PYTHON) -m pytest -q -s \
+	    tests/monitoring/test_alerts_live.py -k 'series or scraping'
 
 bench: bootstrap ## mails a second and CPU a mail, beside smtplib, a textbook mailer and Postfix; RUNS='high connections backlog'
 	@.venv/bin/mailwarren-bench $(RUNS)

@@ -56,6 +56,7 @@ def _parser() -> argparse.ArgumentParser:
     send.add_argument("--from", dest="sender", metavar="ADDRESS")
     scale = add("scale", _scale, "run so many sender processes for each lane")
     scale.add_argument("senders", type=int)
+    add("monitor", _monitor, "a private Prometheus on the running system, until ^C")
     add("clean", _clean, "stop it and delete what it keeps outside its folder")
     return parser
 
@@ -111,6 +112,12 @@ def _send(stack: Stack, options: argparse.Namespace) -> int:
 def _scale(stack: Stack, options: argparse.Namespace) -> int:
     stack.scale(options.senders)
     return _status(stack, options)
+
+
+def _monitor(stack: Stack, _options: argparse.Namespace) -> int:
+    from mailwarren.devstack.monitor import monitor
+
+    return monitor(stack)
 
 
 def _clean(stack: Stack, _options: argparse.Namespace) -> int:

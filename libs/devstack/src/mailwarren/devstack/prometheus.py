@@ -158,7 +158,5 @@ class Prometheus(PrivateServer):
 def _program() -> str:
     found = shutil.which("prometheus")
     if found is None:
-        raise DevstackError(
-            "Prometheus is not installed: bin/bootstrap --with-prometheus installs it, or says how."
-        )
+        raise DevstackError("Prometheus is not installed: bin/bootstrap --with-prometheus installs it, or says how.")
     return found
