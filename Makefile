@@ -8,6 +8,7 @@ PYTHON := .venv/bin/python
 DEVSTACK := $(PYTHON) -m mailwarren.devstack
 
 .PHONY: help demo up down status logs send scale monitor test bench benchmarks profile lint fmt unit memory series bootstrap clean minbase-check chart-test check-schemas chart-run verify-cluster images images-test compose-env
+.PHONY: help demo up down status logs send scale test bench benchmarks profile dashboards lint fmt unit memory bootstrap clean minbase-check chart-test check-schemas chart-run verify-cluster images images-test compose-env
 
 help: ## show this list
 	@echo "Mailwarren. Usage: make TARGET"; echo
@@ -61,6 +62,9 @@ benchmarks: bootstrap ## the hot paths one by one: route, render, classify, code
 
 profile: bootstrap ## the costliest functions of ingest, sender and tracker under load (py-spy; root, or ptrace_scope 0)
 	@.venv/bin/mailwarren-profile
+
+dashboards: bootstrap ## write Grafana's dashboards anew from their code in deploy/grafana
+	@.venv/bin/mailwarren-dashboards
 
 lint: bootstrap ## ruff, mypy and the import rules
 	@bin/test --lint

@@ -17,7 +17,7 @@ def root() -> Path:
 @pytest.fixture(scope="session")
 def sources() -> list[Path]:
     """Every module of ours that is shipped: tests are not."""
-    members = [*ROOT.glob("libs/*"), *ROOT.glob("services/*"), *ROOT.glob("loadtest/*")]
+    members = [*ROOT.glob("libs/*"), *ROOT.glob("services/*"), *ROOT.glob("loadtest/*"), *ROOT.glob("deploy/*")]
     return sorted(path for member in members for path in (member / "src").rglob("*.py"))
 
 

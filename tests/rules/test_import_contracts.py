@@ -35,7 +35,7 @@ def unnamed(modules: Iterable[str], listed: str, but: Iterable[str] = ()) -> lis
 
 def test_every_member_is_under_the_rules(root, contracts) -> None:
     packages = [*root.glob("libs/*/src/mailwarren/*"), *root.glob("services/*/src/mailwarren/*")]
-    packages += root.glob("loadtest/*/src/mailwarren/*")
+    packages += [*root.glob("loadtest/*/src/mailwarren/*"), *root.glob("deploy/*/src/mailwarren/*")]
     members = {f"mailwarren.{path.name}" for path in packages if (path / "__init__.py").exists()}
     assert len(members) >= 8
     assert unnamed(members, contracts["importlinter"]["root_packages"]) == []

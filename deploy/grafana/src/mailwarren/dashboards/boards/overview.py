@@ -1,0 +1,224 @@
+"""Overview: is mail going out, and if not, where does it stay?"""
+
+from mailwarren.dashboards.board import Board, Row
+from mailwarren.dashboards.palette import LANES, OUTCOMES, STATUS
+from mailwarren.dashboards.panels import ANY_IS_BAD, Graph, Limits, Number
+from mailwarren.dashboards.queries import (
+    LANE,
+    PARKING_QUEUE,
+    Query,
+    increase,
+    quantile,
+    queues,
+    rate,
+    select,
+    share,
+    total,
+)
+
+_ACCEPTED = "mailwarren_ingest_accepted_deliveries_total"
+_EVENTS = "mailwarren_tracker_events_total"
+_NO_YES = 'kind=~"bounced|failed|expired"'
+_ENDED = 'kind=~"delivered|bounced|failed|expired"'
+
+_NOW = Row(
+    "Now",
+    (
+        Number(
+            "Accepted",
+            (Query(rate(_ACCEPTED, LANE)),),
+            shows="Deliveries a second that the API said yes to: durable in RabbitMQ.",
+            bad="Lower than your callers send: look at *Answers of the API* below, then at *Queues and shards*.",
+            unit="mps",
+            decimals=1,
+        ),
+        Number(
+            "Delivered",
+            (Query(rate(_EVENTS, LANE, 'kind="delivered"')),),
+            shows="Deliveries a second that the next hop answered with 250, as the tracker recorded them.",
+            bad="Far below *Accepted* for minutes: senders are too few, or a provider defers. See *Senders* and "
+            "*Providers and shaping*.",
+            unit="mps",
+            decimals=1,
+        ),
+        Number(
+            "Ended without a yes",
+            (Query(share(rate(_EVENTS, LANE, _NO_YES), rate(_EVENTS, LANE, _ENDED))),),
+            shows="Bounced, failed and expired deliveries, as a share of all that ended.",
+            bad="Over 5 % providers begin to slow you down. *Failures by class* says why, *Providers and shaping* "
+            "whose addresses they are. Stop the list that causes it.",
+            unit="percentunit",
+            limits=Limits(0.02, 0.05),
+            decimals=2,
+            runbook="failure-ratio",
+        ),
+        Number(
+            "Without an end",
+            (Query(total("mailwarren_tracker_deliveries_open", LANE)),),
+            shows="Deliveries in the ledger that are neither delivered nor given up.",
+            bad="Growing while *Accepted* is steady: see *Deliveries without an end* for the state in which they stay.",
+            unit="short",
+        ),
+        Number(
+            "Oldest without an end",
+            (Query(f"max ({select('mailwarren_tracker_oldest_open_seconds', LANE)})"),),
+            shows="Age of the oldest such delivery; unconfirmed ones left out.",
+            bad="Over 48 hours (high lane: 4) no sender works on it any more: look at `mailwarren dead list`.",
+            unit="s",
+            limits=Limits(4 * 3600, 48 * 3600),
+            runbook="deliveries-without-an-end",
+        ),
+        Number(
+            "Dead letters",
+            (Query(f"sum ({queues('queue_messages_ready', PARKING_QUEUE)})"),),
+            shows="Messages in `mail.dead` and `mail.unrouted`, which wait for a person.",
+            bad="Any is one too many. `mailwarren dead list` names the reason, `mailwarren dead replay` puts it back.",
+            unit="short",
+            limits=ANY_IS_BAD,
+            runbook="dead-letters",
+        ),
+    ),
+)
+
+_FLOW = Row(
+    "Flow",
+    (
+        Graph(
+            "Accepted, and what became of it",
+            (
+                Query(rate(_ACCEPTED, LANE), "accepted"),
+                Query(rate(_EVENTS, LANE, 'kind!="started"', by="kind"), "{{kind}}"),
+            ),
+            shows="Deliveries a second: accepted by the API, and events that the tracker recorded. A delivery has one "
+            "event of its end and any number of `deferred`.",
+            bad="`delivered` far under `accepted` is a backlog that grows. `deferred` above `delivered` is a provider "
+            "that does not want more: *Providers and shaping*.",
+            unit="mps",
+            colours=OUTCOMES,
+        ),
+        Graph(
+            "Delivered, by lane",
+            (Query(rate(_EVENTS, LANE, 'kind="delivered"', by="lane"), "{{lane}}"),),
+            shows="Deliveries a second in each lane.",
+            bad="One lane at nothing while mail for it is accepted: its fleet is down. See *Consumers* in "
+            "*Queues and shards*.",
+            unit="mps",
+            colours=LANES,
+            stacked=True,
+        ),
+        Graph(
+            "Accepted to 250, 95th percentile, by lane",
+            (Query(quantile(0.95, "mailwarren_tracker_accept_to_250_seconds", LANE, by="lane"), "{{lane}}"),),
+            shows="19 of 20 delivered deliveries took at most this long from the API's yes to the next hop's.",
+            bad="High over 2 s: the high fleet is short of senders, or waits for a slow server. *Lanes and SLO* has "
+            "the parts of it.",
+            unit="s",
+            colours=LANES,
+        ),
+        Graph(
+            "Answers of the API, by status",
+            (Query(rate("mailwarren_ingest_request_seconds_count", by="status"), "{{status}}"),),
+            shows="Requests a second by the class of their status.",
+            bad="5xx are ours: a full or unreachable broker (503 with Retry-After; *Refused for want of room*) or "
+            "Postgres. 4xx are the callers': the ingest log names the error.",
+            unit="reqps",
+            colours=STATUS,
+        ),
+    ),
+)
+
+_FAILURES = Row(
+    "Failures",
+    (
+        Graph(
+            "Failures by class",
+            (
+                Query(
+                    rate("mailwarren_sender_attempts_total", LANE, 'bounce_class!="none"', by="bounce_class"),
+                    "{{bounce_class}}",
+                ),
+            ),
+            shows="Attempts a second that ended without a 250, by the rule that read the reply.",
+            bad="`invalid_recipient`: a poor list. `spam` or `policy`: the content or the sending domain. `dns` and "
+            "`connection`: our network. `/v1/emails/{id}/timeline` shows the server's own words.",
+            unit="ops",
+            stacked=True,
+            runbook="failure-ratio",
+        ),
+        Graph(
+            "Bounced, failed, expired, suppressed",
+            (Query(rate(_EVENTS, LANE, 'kind=~"bounced|failed|expired|suppressed"', by="kind"), "{{kind}}"),),
+            shows="Deliveries a second that ended without mail being taken.",
+            bad="`failed` is a refusal that no rule knows, or a mail that could not be built: read its reason in the "
+            "timeline. `expired`: its time ran out on the ladder.",
+            unit="mps",
+            colours=OUTCOMES,
+            stacked=True,
+        ),
+    ),
+)
+
+_LEDGER = Row(
+    "Ledger",
+    (
+        Graph(
+            "Deliveries without an end, by state",
+            (Query(total("mailwarren_tracker_deliveries_open", LANE, by="state"), "{{state}}"),),
+            shows="Rows of the ledger that still wait: accepted (not tried), deferred, parked (in `mail.dead`), "
+            "unconfirmed (the broker never confirmed them).",
+            bad="`accepted` grows: too few senders. `deferred`: a provider. `parked` or `unconfirmed`: a person has "
+            "to look.",
+            unit="short",
+            colours=OUTCOMES,
+            stacked=True,
+            runbook="deliveries-without-an-end",
+        ),
+        Graph(
+            "Oldest delivery without an end, by lane",
+            (Query(f"max by (lane) ({select('mailwarren_tracker_oldest_open_seconds', LANE)})", "{{lane}}"),),
+            shows="Its age in each lane; unconfirmed ones left out.",
+            bad="A steady climb at one second a second is a single delivery that nobody works on. Find it with "
+            "`GET /v1/emails?status=queued`, then its timeline.",
+            unit="s",
+            colours=LANES,
+            runbook="deliveries-without-an-end",
+        ),
+        Graph(
+            "Not taken or not sure",
+            (
+                Query(rate("mailwarren_ingest_no_room_total", by="cause"), "no room: {{cause}}"),
+                Query(
+                    rate("mailwarren_ingest_publishes_total", 'result!="confirmed"', by="result"), "publish: {{result}}"
+                ),
+            ),
+            shows="Emails a second that were answered 503 because a queue or the broker is over its mark, and parcels "
+            "that RabbitMQ did not confirm.",
+            bad="`no room` with a lane's name: that lane's senders are behind. With the tracker's: Postgres is. "
+            "Unconfirmed: the broker is unwell. Callers repeat with their Idempotency-Key.",
+            unit="ops",
+            stacked=True,
+            runbook="no-room",
+        ),
+        Number(
+            "Deliveries in the range shown",
+            (
+                Query(increase(_ACCEPTED, LANE), "accepted", instant=True),
+                Query(increase(_EVENTS, LANE, 'kind="delivered"'), "delivered", instant=True),
+            ),
+            shows="Counts over the chosen time: what the API took and what was delivered.",
+            bad="They differ by what is still on its way and what ended otherwise; the graphs beside say which.",
+            unit="short",
+            width=12,
+            height=8,
+            decimals=0,
+        ),
+    ),
+)
+
+BOARD = Board(
+    name="overview",
+    title="Overview",
+    about="Is mail going out, and if not, where does it stay?",
+    variables=("namespace", "broker", "lane"),
+    rows=(_NOW, _FLOW, _FAILURES, _LEDGER),
+)

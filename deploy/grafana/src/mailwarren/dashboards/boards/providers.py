@@ -1,0 +1,162 @@
+"""Providers and shaping: who takes our mail, who defers it, who refuses it."""
+
+from mailwarren.dashboards.board import Board, Row
+from mailwarren.dashboards.palette import OUTCOMES
+from mailwarren.dashboards.panels import Graph, Limits, Number, Table
+from mailwarren.dashboards.queries import LANE, PROVIDER, SHARD, Query, increase, quantile, rate, share, total
+
+_ATTEMPTS = "mailwarren_sender_attempts_total"
+_CHOSEN = (LANE, SHARD, PROVIDER)
+
+
+def _part(result: str) -> str:
+    return share(
+        rate(_ATTEMPTS, *_CHOSEN, f'result=~"{result}"', by="provider"), rate(_ATTEMPTS, *_CHOSEN, by="provider")
+    )
+
+
+_NOW = Row(
+    "Now",
+    (
+        Number(
+            "Attempts",
+            (Query(rate(_ATTEMPTS, *_CHOSEN)),),
+            shows="SMTP transactions a second that reached an outcome.",
+            bad="At nothing while mail waits: see *Queues and shards* and *Senders*.",
+            unit="ops",
+            width=6,
+            decimals=1,
+        ),
+        Number(
+            "Delivered",
+            (Query(share(rate(_ATTEMPTS, *_CHOSEN, 'result="delivered"'), rate(_ATTEMPTS, *_CHOSEN))),),
+            shows="Share of attempts that got a 250.",
+            bad="Under 90 %: the table below names the provider.",
+            unit="percentunit",
+            limits=Limits(0.95, 0.9, below=True),
+            width=6,
+            decimals=1,
+        ),
+        Number(
+            "Deferred",
+            (Query(share(rate(_ATTEMPTS, *_CHOSEN, 'result="deferred"'), rate(_ATTEMPTS, *_CHOSEN))),),
+            shows="Share of attempts that are tried again later.",
+            bad="Over 20 %: a provider limits us or greylists. Fewer senders and connections help, more do not.",
+            unit="percentunit",
+            limits=Limits(0.1, 0.2),
+            width=6,
+            decimals=1,
+        ),
+        Number(
+            "Bounced or failed",
+            (Query(share(rate(_ATTEMPTS, *_CHOSEN, 'result=~"bounced|failed"'), rate(_ATTEMPTS, *_CHOSEN))),),
+            shows="Share of attempts that were refused for good.",
+            bad="Over 5 % your reputation suffers: stop the list, and look at the class of the failures.",
+            unit="percentunit",
+            limits=Limits(0.02, 0.05),
+            width=6,
+            decimals=1,
+            runbook="failure-ratio",
+        ),
+    ),
+)
+
+_PROVIDERS = Row(
+    "Providers",
+    (
+        Graph(
+            "Attempts by provider",
+            (Query(rate(_ATTEMPTS, *_CHOSEN, by="provider"), "{{provider}}"),),
+            shows="Attempts a second. `smarthost` is the relay of `MAILWARREN_SMTP_URL`, `other` all providers without "
+            "a name of their own, `none` mail for which no server was found.",
+            bad="One falls to nothing while its shard fills: no server answers, or nobody consumes its queue.",
+            unit="ops",
+        ),
+        Graph(
+            "Outcomes",
+            (Query(rate(_ATTEMPTS, *_CHOSEN, by="result"), "{{result}}"),),
+            shows="Attempts a second of the chosen providers, by what they led to.",
+            bad="Choose one provider above to see whose `deferred` or `bounced` it is.",
+            unit="ops",
+            colours=OUTCOMES,
+            stacked=True,
+        ),
+        Graph(
+            "Deferred, by provider",
+            (Query(_part("deferred"), "{{provider}}"),),
+            shows="Share of a provider's attempts that it put off.",
+            bad="A step to nearly 100 % is a block for a time: read a reply in the timeline. A slow rise is a limit "
+            "that we are at.",
+            unit="percentunit",
+            limits=Limits(bad=0.5),
+        ),
+        Graph(
+            "Bounced or failed, by provider",
+            (Query(_part("bounced|failed"), "{{provider}}"),),
+            shows="Share of a provider's attempts that it refused for good.",
+            bad="High at one provider: it blocks us, or the list's addresses there are old.",
+            unit="percentunit",
+            limits=Limits(bad=0.05),
+            runbook="failure-ratio",
+        ),
+        Table(
+            "Provider and outcome, over the range shown",
+            (Query(f"{increase(_ATTEMPTS, *_CHOSEN, by='provider, result, bounce_class')} > 0"),),
+            shows="Attempts by provider, outcome and class of failure.",
+            bad="Sort by attempts. Classes are those of the reply rules; `none` is a success.",
+            unit="short",
+            columns=("Attempts",),
+            labels=("provider", "result", "bounce_class"),
+            decimals=0,
+            width=24,
+        ),
+    ),
+)
+
+_CAUSES = Row(
+    "Causes",
+    (
+        Graph(
+            "Failures by class",
+            (Query(rate(_ATTEMPTS, *_CHOSEN, 'bounce_class!="none"', by="bounce_class"), "{{bounce_class}}"),),
+            shows="Attempts a second without a 250, by the rule that read the reply.",
+            bad="A class that is new since a change of content, of the sending domain or of DNS names its cause.",
+            unit="ops",
+            stacked=True,
+        ),
+        Graph(
+            "Attempts by shard",
+            (Query(rate(_ATTEMPTS, *_CHOSEN, by="shard"), "{{shard}}"),),
+            shows="Attempts a second by the shard of the recipient's domain.",
+            bad="A named shard at nothing with parcels ready: its provider stopped taking mail.",
+            unit="ops",
+            stacked=True,
+        ),
+        Graph(
+            "One SMTP transaction, by lane",
+            (
+                Query(quantile(0.5, "mailwarren_sender_attempt_seconds", LANE, by="lane"), "{{lane}} p50"),
+                Query(quantile(0.95, "mailwarren_sender_attempt_seconds", LANE, by="lane"), "{{lane}} p95"),
+            ),
+            shows="From MAIL to the last reply. Known by lane only: narrow it by a fleet that serves one provider.",
+            bad="Grows for one lane: its providers tarpit, or the smarthost is loaded.",
+            unit="s",
+        ),
+        Graph(
+            "SMTP connections",
+            (Query(total("mailwarren_sender_smtp_connections", by="state"), "{{state}}"),),
+            shows="Open connections over all senders, doing something or kept for the next mail.",
+            bad="All busy while mail waits: the limit of connections is what holds you.",
+            unit="short",
+            stacked=True,
+        ),
+    ),
+)
+
+BOARD = Board(
+    name="providers",
+    title="Providers and shaping",
+    about="Who takes our mail, who defers it, who refuses it.",
+    variables=("namespace", "lane", "shard", "provider"),
+    rows=(_NOW, _PROVIDERS, _CAUSES),
+)
