@@ -49,13 +49,11 @@ class Row:
     """Panels under a heading.
 
     Attributes:
-        cluster: why its panels are empty outside of a Kubernetes cluster; empty when they are not.
         collapsed: closed at first.
     """
 
     title: str
     panels: Sequence[Shown]
-    cluster: str = ""
     collapsed: bool = False
 
 

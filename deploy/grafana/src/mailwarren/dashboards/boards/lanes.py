@@ -182,6 +182,6 @@ BOARD = Board(
     name="lanes",
     title="Lanes and SLO",
     about="Does each lane keep its promise, and what takes the time?",
-    variables=("namespace", "broker", "lane"),
+    variables=("namespace", "broker", "lane", "shard"),
     rows=(_SLO, _LATENCY, _LOAD),
 )

@@ -265,7 +265,6 @@ _KUBERNETES = Row(
             limits=Limits(0.1, 0.25),
         ),
     ),
-    cluster="kube-state-metrics and cAdvisor describe Kubernetes objects; there are none on one machine",
     collapsed=True,
 )
 

@@ -281,7 +281,6 @@ _POSTGRES = Row(
             unit="none",
         ),
     ),
-    cluster="the metrics come from the exporter of the CloudNativePG operator",
     collapsed=True,
 )
 
