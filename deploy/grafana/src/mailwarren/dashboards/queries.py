@@ -61,6 +61,13 @@ def total(metric: str, *matchers: str, by: str = "") -> str:
     return f"sum{grouping} ({select(metric, *matchers)})"
 
 
+def unended(by: str = "") -> str:
+    """Deliveries without an end. Every tracker shows the same database, so the highest of them counts."""
+    grouping = f" by ({by})" if by else ""
+    shown = select("mailwarren_tracker_deliveries_open", LANE)
+    return f"sum{grouping} (max by (namespace, lane, state) ({shown}))"
+
+
 def increase(metric: str, *matchers: str, by: str = "") -> str:
     """How much a counter grew in the range that the board shows."""
     grouping = f" by ({by})" if by else ""
@@ -85,7 +92,7 @@ def share(part: str, whole: str) -> str:
 
 def queues(metric: str, matcher: str) -> str:
     """A RabbitMQ metric of each queue. Every node reports the queues it leads, so the maximum is the value."""
-    return f"max by (queue) (rabbitmq_detailed_{metric}{{{BROKER},{matcher}}})"
+    return f"max by (namespace, vhost, queue) (rabbitmq_detailed_{metric}{{{BROKER},{matcher}}})"
 
 
 def relabel(expr: str, label: str, pattern: str) -> str:

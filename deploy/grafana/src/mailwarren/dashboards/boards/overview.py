@@ -13,7 +13,7 @@ from mailwarren.dashboards.queries import (
     rate,
     select,
     share,
-    total,
+    unended,
 )
 
 _ACCEPTED = "mailwarren_ingest_accepted_deliveries_total"
@@ -54,7 +54,7 @@ _NOW = Row(
         ),
         Number(
             "Without an end",
-            (Query(total("mailwarren_tracker_deliveries_open", LANE)),),
+            (Query(unended()),),
             shows="Deliveries in the ledger that are neither delivered nor given up.",
             bad="Growing while *Accepted* is steady: see *Deliveries without an end* for the state in which they stay.",
             unit="short",
@@ -163,7 +163,7 @@ _LEDGER = Row(
     (
         Graph(
             "Deliveries without an end, by state",
-            (Query(total("mailwarren_tracker_deliveries_open", LANE, by="state"), "{{state}}"),),
+            (Query(unended(by="state"), "{{state}}"),),
             shows="Rows of the ledger that still wait: accepted (not tried), deferred, parked (in `mail.dead`), "
             "unconfirmed (the broker never confirmed them).",
             bad="`accepted` grows: too few senders. `deferred`: a provider. `parked` or `unconfirmed`: a person has "
@@ -180,6 +180,18 @@ _LEDGER = Row(
             bad="A steady climb at one second a second is a single delivery that nobody works on. Find it with "
             "`GET /v1/emails?status=queued`, then its timeline.",
             unit="s",
+            colours=LANES,
+            runbook="deliveries-without-an-end",
+        ),
+        Graph(
+            "Overdue deliveries, by lane",
+            (Query(f"max by (lane) ({select('mailwarren_tracker_deliveries_overdue', LANE)})", "{{lane}}"),),
+            shows="Accepted or deferred deliveries that have no end 10 minutes after their lane's budget ended: the "
+            "ledger does not balance by as many.",
+            bad="Any: they are in no queue, or their retries were lost. `/v1/emails/{id}/timeline` shows the last "
+            "thing that happened to one.",
+            unit="short",
+            limits=ANY_IS_BAD,
             colours=LANES,
             runbook="deliveries-without-an-end",
         ),
@@ -208,8 +220,8 @@ _LEDGER = Row(
             shows="Counts over the chosen time: what the API took and what was delivered.",
             bad="They differ by what is still on its way and what ended otherwise; the graphs beside say which.",
             unit="short",
-            width=12,
-            height=8,
+            width=24,
+            height=4,
             decimals=0,
         ),
     ),

@@ -16,7 +16,7 @@ from mailwarren.dashboards.queries import (
     rate,
     relabel,
     select,
-    total,
+    unended,
 )
 
 _POD = "{{pod}} {{instance}}"
@@ -233,7 +233,7 @@ _TROUBLES = Row(
         ),
         Graph(
             "Deliveries without an end",
-            (Query(total("mailwarren_tracker_deliveries_open", LANE, by="lane"), "{{lane}}"),),
+            (Query(unended(by="lane"), "{{lane}}"),),
             shows="Rows that the tracker still waits for, by lane.",
             bad="Steady after the senders are idle: see the ledger in *Overview*.",
             unit="short",

@@ -1,0 +1,306 @@
+"""Every query of every panel, run against a Prometheus that scrapes the real system while it has its troubles.
+
+One run for all: mail of every lane, servers that defer, refuse, drop and stall, a full queue, dead letters, a sender
+that dies, a broker and a database that are away for a moment. Afterwards each query must have found something, and
+something above nothing unless it is named in :data:`QUIET`.
+"""
+
+import contextlib
+import json
+import os
+import re
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from kombu import Connection
+
+from mailwarren.contracts.lanes import Lane
+from mailwarren.devstack.harness.system import System, wait_for
+from mailwarren.devstack.leftovers import Scratch
+from mailwarren.devstack.postgres import Postgres
+from mailwarren.devstack.private_server import PrivateServer
+from mailwarren.devstack.prometheus import Prometheus, broker_targets
+from mailwarren.devstack.rabbitmq import VHOST, RabbitMQ
+
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+
+ROOT = Path(__file__).parents[2]
+BOARDS = {
+    path.stem: json.loads(path.read_text()) for path in sorted((ROOT / "deploy/grafana/dashboards").glob("*.json"))
+}
+NEEDS_CLUSTER = {
+    line.split("#")[0].strip()
+    for line in (Path(__file__).parent / "needs_cluster.txt").read_text().splitlines()
+    if line.split("#")[0].strip()
+}
+QUIET = {
+    "overview / Overdue deliveries, by lane": "no delivery waits for hours in a test",
+    "queues / Queues missing": "a topology without holes is how it should be",
+    "queues / Queues that do not answer": "needs a quorum queue without a leader for 15 s",
+    "queues / Alarms": "an alarm of the broker would stop everything else that is shown here",
+    "queues / Reports that wait for the broker / given up": "100,000 reports have to wait first",
+    "tracker / Batches tried again, or left / left to the broker": "a channel has to break within one batch",
+    "tracker / Answers to senders / not published": "a channel has to break while an answer is published",
+}
+"""Queries that are right when they say 0; they must say it all the same."""
+
+CHOICES = (
+    {},
+    {"namespace": "mailwarren", "broker": "mailwarren", "lane": "bulk"},
+    {"lane": "(high|bulk)", "provider": "smarthost"},
+)
+"""What a person chooses, as Grafana writes it into a query; ``.*`` where nothing is said."""
+
+LATER = {"stage": "rcpt", "code": 451, "enhanced": "4.7.1", "text": "greylisted", "first_attempts": 1}
+NEVER = {"stage": "rcpt", "code": 451, "enhanced": "4.3.0", "text": "not now"}
+NOBODY = {"stage": "rcpt", "code": 550, "enhanced": "5.1.1", "text": "no such user"}
+STRANGE = {"stage": "dot", "code": 569, "text": "we do not say"}
+PERSONAS: tuple[dict[str, Any], ...] = (
+    {"domains": ["later.test"], "rules": [LATER]},
+    {"domains": ["never.test"], "rules": [NEVER]},
+    {"domains": ["nobody.test"], "rules": [NOBODY]},
+    {"domains": ["strange.test"], "rules": [STRANGE]},
+    {"domains": ["dropped.test"], "drop_mid_data": 0.5},
+    {"domains": ["slow.test"], "dot_latency_ms": 2500},
+)
+PATIENCE = {
+    "MAILWARREN_SETTLE_TIMEOUT": "1",
+    "MAILWARREN_SETTLE_PATIENCE": "1",
+    "MAILWARREN_SETTLE_PATIENCE_HIGH": "1",
+}
+
+
+class Stage:
+    """The system, its servers, and the Prometheus that watches."""
+
+    def __init__(
+        self, root: Path, rabbitmq: RabbitMQ, postgres: Postgres, prometheus: Prometheus, targets: Path
+    ) -> None:
+        self.rabbitmq, self.postgres, self.prometheus, self._targets = rabbitmq, postgres, prometheus, targets
+        self.system = System(root, amqp_url=rabbitmq.amqp_url, database_url=postgres.database_url)
+        self.began = time.time()
+
+    @property
+    def api(self) -> httpx.Client:
+        assert self.system.api
+        return self.system.api
+
+    def watch(self) -> None:
+        """Has Prometheus scrape all services that run."""
+        found = [
+            {
+                "targets": [self.system.metrics_url(name).split("/")[2]],
+                "labels": {"namespace": "mailwarren", "pod": name},
+            }
+            for name in self.system.services
+            if name != "sink"
+        ]
+        self._targets.write_text(json.dumps(found))
+
+    def throw(self, exchange: str, key: str) -> None:
+        """Publishes what nobody can read."""
+        with Connection(self.system.amqp_url) as connection, connection.channel() as channel:
+            connection.Producer(channel).publish(b"junk", exchange=exchange, routing_key=key, delivery_mode=2)
+
+
+@pytest.fixture(scope="module")
+def stage(devstack_scratch: Scratch, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    """All of it, after everything has happened."""
+    root = tmp_path_factory.mktemp("dashboards")
+    with contextlib.ExitStack() as stack:
+        rabbitmq = RabbitMQ(devstack_scratch.home("dashboards-rabbitmq"))
+        postgres = Postgres(devstack_scratch.home("dashboards-postgres"), durable=False)
+        rabbitmq.prepare()
+        targets = root / "targets.json"
+        scrape = broker_targets(f"127.0.0.1:{rabbitmq.broker.prometheus}", VHOST)
+        for job in scrape:
+            job["static_configs"] = [{**one, "labels": {"namespace": "mailwarren"}} for one in job["static_configs"]]
+        scrape.append({"job_name": "mailwarren", "file_sd_configs": [{"files": [str(targets)]}]})
+        prometheus = Prometheus(devstack_scratch.home("dashboards-prometheus"), scrape=scrape, interval=1)
+        servers: list[PrivateServer] = [rabbitmq, postgres, prometheus]
+        for server in servers:
+            stack.callback(server.remove)
+            server.start(wait=False)
+            for pid in server.pids:
+                devstack_scratch.record(pid, server.NAME)
+        for server in servers:
+            server.wait_ready(lambda one=server: one.pid is not None)  # type: ignore[misc]
+        made = Stage(root, rabbitmq, postgres, prometheus, targets)
+        stack.callback(made.system.close)
+        made.system.prepare()
+        try:
+            play(made)
+        except Exception:
+            print(made.system.logs())
+            raise
+        yield made
+
+
+def play(stage: Stage) -> None:
+    """Has everything happen that the panels show; what is counted happens more than once, or it has no rate."""
+    system = stage.system
+    system.start_sink().play(*PERSONAS)
+    system.start_ingest(wait=False, MAILWARREN_MAX_DEPTH="20", MAILWARREN_DEPTH_INTERVAL="0.3")
+    system.start_tracker(wait=False)
+    system.wait_ready()
+    stage.watch()
+    fill_a_queue(stage)
+    for name in ("sender0", "sender1"):
+        system.start_sender(name, env=PATIENCE, wait=False)
+    system.wait_ready()
+    stage.watch()
+    time.sleep(2)
+    send_a_round(stage, 1)
+    system.send_bulk([f"slow{n}@slow.test" for n in range(60)], lane=Lane.NORMAL)
+    time.sleep(1.5)
+    system.services["sender1"].kill()
+    send_a_round(stage, 2)
+    lose_the_database(stage)
+    hold_the_broker(stage)
+    send_a_round(stage, 3)
+    time.sleep(6)  # RabbitMQ counts its quorum queues every five seconds
+
+
+def fill_a_queue(stage: Stage) -> None:
+    """Mail for one shard without a sender, until the API says 503; twice."""
+    for _ in range(2):
+        wait_for(lambda: stage.system.send("x@full.test").status_code == 503, 20, "a full queue", every=0)
+        time.sleep(1.2)
+
+
+def send_a_round(stage: Stage, number: int) -> None:
+    """Mail of all kinds, to servers of all kinds, and calls of all kinds."""
+    system = stage.system
+    for lane in Lane:
+        fine = [f"r{number}n{n}@d{n}.test" for n in range(12)]
+        refused = [f"{lane}{number}@{domain}.test" for domain in ("later", "nobody", "strange")]
+        system.send_bulk([*fine, *refused, *(f"{lane}{number}{n}@dropped.test" for n in range(4))], lane=lane)
+    soon = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 2))
+    system.send_bulk([f"late{number}@never.test"], lane=Lane.HIGH, expires_at=soon)
+    system.send_bulk([f"wait{number}{n}@never.test" for n in range(5)], lane=Lane.BULK)
+    system.send(f"bulk{number - 1}@nobody.test")  # bounced in the round before: suppressed now
+    for _ in range(2):
+        stage.api.post("/emails/bulk", json={"from": "nobody"})
+        body = {"from": "a@sender.test", "to": f"k{number}@d1.test", "subject": "x", "text": "y"}
+        stage.api.post("/emails", json=body, headers={"Idempotency-Key": f"round {number}"})
+    stage.throw("", "send.bulk.h0")
+    stage.throw("", "tracker.events.3")
+    stage.throw("mail.send", "no.such.key")
+    time.sleep(1.5)
+
+
+def lose_the_database(stage: Stage) -> None:
+    """Postgres is away: mail flows on, batches are tried again, and patience ends."""
+    stage.postgres.stop()
+    for number in range(3):
+        stage.system.send_bulk([f"away{number}{n}@later.test" for n in range(3)], lane=Lane.HIGH)
+        stage.system.send(f"unchecked{number}@d2.test")
+        time.sleep(1.2)
+    stage.postgres.start()
+
+
+def hold_the_broker(stage: Stage) -> None:
+    """RabbitMQ stands still with mail under way: outcomes wait for their confirms, and so does the API."""
+    stage.system.send_bulk([f"held{n}@d{n}.test" for n in range(200)] + [f"held{n}@slow.test" for n in range(20)])
+    time.sleep(0.3)
+    assert stage.rabbitmq.pid
+    os.kill(stage.rabbitmq.pid, signal.SIGSTOP)
+    try:
+        with contextlib.suppress(httpx.TimeoutException):
+            stage.api.post(
+                "/emails",
+                json={"from": "a@sender.test", "to": "u@d1.test", "subject": "x", "text": "y"},
+                timeout=4,
+            )
+    finally:
+        os.kill(stage.rabbitmq.pid, signal.SIGCONT)
+
+
+def panels(board: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    for panel in board["panels"]:
+        if panel["type"] == "row":
+            yield from panel["panels"]
+        else:
+            yield panel
+
+
+def places() -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Every query with the names it may be listed by: of its panel, and of its panel and legend."""
+    for name, board in BOARDS.items():
+        for panel in panels(board):
+            place = f"{name} / {panel['title']}"
+            for target in panel["targets"]:
+                yield place, f"{place} / {target['legendFormat']}", target
+
+
+def chosen(expr: str, choice: dict[str, str], span: int) -> str:
+    text = expr.replace("$__rate_interval", "5s").replace("$__range", f"{span}s")
+    return re.sub(r"\$([a-z]\w*)", lambda found: choice.get(found[1], ".*"), text)
+
+
+def values(stage: Stage, target: dict[str, Any], choice: dict[str, str]) -> list[float]:
+    """Every number that the panel would draw over the whole run; without those that are not numbers."""
+    now = time.time()
+    expr = chosen(target["expr"], choice, round(now - stage.began))
+    if target["instant"]:
+        series = [[sample["value"]] for sample in stage.prometheus.query(expr)]
+    else:
+        answer = stage.prometheus.get("/query_range", query=expr, start=str(stage.began), end=str(now), step="1")
+        series = [one["values"] for one in answer["result"]]
+    numbers = [float(text) for one in series for _, text in one]
+    return [number for number in numbers if number == number and abs(number) != float("inf")]
+
+
+def test_every_query_finds_what_was_provoked(stage: Stage) -> None:
+    wrong = []
+    for place, detail, target in places():
+        if place in NEEDS_CLUSTER:
+            continue
+        found = values(stage, target, {})
+        if not found:
+            wrong.append(f"nothing: {detail}: {target['expr']}")
+        elif not any(found) and place not in QUIET and detail not in QUIET:
+            wrong.append(f"only 0: {detail}: {target['expr']}")
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize("choice", CHOICES[1:], ids=str)
+def test_a_choice_of_variables_narrows_and_does_not_break(stage: Stage, choice: dict[str, str]) -> None:
+    empty = [
+        detail for place, detail, target in places() if place not in NEEDS_CLUSTER and not values(stage, target, choice)
+    ]
+    assert not empty, "\n".join(empty)
+
+
+def test_another_namespace_shows_nothing(stage: Stage) -> None:
+    """A query without its variable would show a neighbour's mail."""
+    elsewhere = {"namespace": "elsewhere", "broker": "elsewhere"}
+    found = [detail for place, detail, target in places() if any(values(stage, target, elsewhere))]
+    assert found == []
+
+
+def test_the_choices_themselves_have_values(stage: Stage) -> None:
+    asked = {
+        one["query"]["query"]
+        for board in BOARDS.values()
+        for one in board["templating"]["list"]
+        if one["type"] == "query"
+    }
+    assert len(asked) == 3
+    for query in asked:
+        metric, label = re.fullmatch(r"label_values\((\w+), (\w+)\)", query).groups()  # type: ignore[union-attr]
+        assert stage.prometheus.get(f"/label/{label}/values", **{"match[]": metric})
+
+
+def test_what_is_said_to_need_a_cluster_does(stage: Stage) -> None:
+    known = {place for place, _, _ in places()}
+    assert known >= NEEDS_CLUSTER
+    details = {detail for _, detail, _ in places()}
+    assert set(QUIET) <= known | details
+    found = [detail for place, detail, target in places() if place in NEEDS_CLUSTER and values(stage, target, {})]
+    assert found == [], "finds data without a cluster: no longer to be listed in needs_cluster.txt"
