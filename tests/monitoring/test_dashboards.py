@@ -114,12 +114,19 @@ def test_queries_are_promql_of_chosen_variables_and_known_metrics(name: str, pan
 @pytest.mark.parametrize("name", BOARDS)
 def test_a_variable_that_can_be_chosen_changes_something(name: str) -> None:
     exprs = " ".join(target["expr"] for panel in panels(BOARDS[name]) for target in panel["targets"])
-    chosen = {one["name"] for one in BOARDS[name]["templating"]["list"]} - {"datasource"}
+    chosen = {one["name"] for one in BOARDS[name]["templating"]["list"]} - {"datasource", "runbooks"}
     assert chosen - variables(exprs) == set()
     for one in BOARDS[name]["templating"]["list"]:
-        if one["name"] != "datasource":
+        if one["name"] not in {"datasource", "runbooks"}:
             assert one["allValue"] == ".*"
             assert one["multi"]
+
+
+def test_runbooks_that_panels_name_are_there() -> None:
+    links = {link["url"] for board in BOARDS.values() for panel in panels(board) for link in panel.get("links") or ()}
+    assert len(links) >= 15
+    missing = [url for url in links if not (ROOT / url.replace("${runbooks}", "docs/runbooks")).is_file()]
+    assert missing == []
 
 
 def declared() -> set[str]:

@@ -88,11 +88,13 @@ class Board:
         source = dashboards.DatasourceVariable("datasource").label("Data source").type("prometheus")
         chosen: list[dashboards.Builder[VariableModel]] = [source]  # type: ignore[name-defined]
         known = _variables()
-        made.variables([*chosen, *(known[name] for name in self.variables)])
+        runbooks = dashboards.TextBoxVariable("runbooks").label("Runbooks at").default_value("docs/runbooks")
+        made.variables([*chosen, *(known[name] for name in self.variables), runbooks])
         boards = dashboards.DashboardLink("Mailwarren").type(DashboardLinkType.DASHBOARDS).tags(["mailwarren"])
         made.link(boards.as_dropdown(True).include_vars(True).keep_time(True))
-        runbooks = dashboards.DashboardLink("Runbooks").type(DashboardLinkType.LINK).icon("doc").url(RUNBOOKS)
-        made.link(runbooks.target_blank(True).tooltip("What to do for each alert"))
+        pages = dashboards.DashboardLink("Runbooks").type(DashboardLinkType.LINK).icon("doc")
+        pages.url(f"{RUNBOOKS}/README.md")
+        made.link(pages.target_blank(True).tooltip("What to do for each alert"))
         number = 0
         for row in self.rows:
             number += 1

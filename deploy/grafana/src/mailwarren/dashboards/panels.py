@@ -25,7 +25,8 @@ from mailwarren.dashboards.palette import GREEN, RED, YELLOW
 from mailwarren.dashboards.queries import Query
 
 DATASOURCE = DataSourceRef(type_val="prometheus", uid="${datasource}")
-RUNBOOKS = "https://github.com/mailwarren/mailwarren/blob/main/docs/runbooks"
+RUNBOOKS = "${runbooks}"
+"""A box on every board: where people read the repository is for who installs it to say."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ class Shown:
     Attributes:
         shows: what it is.
         bad: what to do when it looks bad.
-        runbook: name of a page in ``docs/runbooks``, without ``.md``.
+        runbook: name of an alert, and of its page in ``docs/runbooks``.
         width: of 24 columns.
     """
 
@@ -91,7 +92,7 @@ class Shown:
             fixed = DynamicConfigValue(id_val="color", value={"mode": "fixed", "fixedColor": colour})
             panel.override_by_name(name, [fixed])
         if self.runbook:
-            link = dashboards.DashboardLink("Runbook").type(DashboardLinkType.LINK).target_blank(True)
+            link = dashboards.DashboardLink(f"Runbook: {self.runbook}").type(DashboardLinkType.LINK).target_blank(True)
             panel.links([link.url(f"{RUNBOOKS}/{self.runbook}.md")])
         for position, query in enumerate(self.queries):
             panel.with_target(self.target(query, chr(ord("A") + position)))

@@ -108,10 +108,15 @@ def by_lane(expr: str, kind: str) -> str:
 def of_service(expr: str, service: str) -> str:
     """Narrows a metric that every process has to those of a service.
 
-    By what a process says of itself, because names of jobs are chosen by who scrapes.
+    By a metric that only this service has: names of jobs are chosen by who scrapes, and a label ``service`` is
+    overwritten in most clusters.
     """
-    only = select("mailwarren_service_info", f'service="{service}"')
-    return f"({expr} and on (job, instance) {only})"
+    only = {
+        "ingest": "mailwarren_ingest_unconfirmed_waiting",
+        "sender": "mailwarren_sender_epoch",
+        "tracker": "mailwarren_tracker_database_up",
+    }[service]
+    return f"({expr} and on (job, instance) {select(only)})"
 
 
 def cpu(service: str, by: str = "") -> str:

@@ -41,7 +41,7 @@ _SLO = Row(
             limits=Limits(0.995, 0.99, below=True),
             width=12,
             decimals=2,
-            runbook="slo-burn-rate",
+            runbook="MailwarrenHighLaneFastBurn",
         ),
         Number(
             "95th percentile, now",
@@ -63,7 +63,7 @@ _SLO = Row(
             limits=Limits(6, 14.4),
             colours=LANES,
             decimals=1,
-            runbook="slo-burn-rate",
+            runbook="MailwarrenHighLaneFastBurn",
         ),
         Graph(
             "Error budget burn, last six hours",
@@ -74,7 +74,7 @@ _SLO = Row(
             limits=Limits(1, 6),
             colours=LANES,
             decimals=1,
-            runbook="slo-burn-rate",
+            runbook="MailwarrenHighLaneFastBurn",
         ),
     ),
 )
@@ -173,7 +173,7 @@ _LOAD = Row(
             unit="short",
             colours=LANES,
             limits=ANY_IS_BAD,
-            runbook="sent-unsettled",
+            runbook="MailwarrenSentUnsettled",
         ),
     ),
 )

@@ -50,7 +50,7 @@ _NOW = Row(
             unit="percentunit",
             limits=Limits(0.02, 0.05),
             decimals=2,
-            runbook="failure-ratio",
+            runbook="MailwarrenFailuresHigh",
         ),
         Number(
             "Without an end",
@@ -66,7 +66,7 @@ _NOW = Row(
             bad="Over 48 hours (high lane: 4) no sender works on it any more: look at `mailwarren dead list`.",
             unit="s",
             limits=Limits(4 * 3600, 48 * 3600),
-            runbook="deliveries-without-an-end",
+            runbook="MailwarrenDeliveriesOverdue",
         ),
         Number(
             "Dead letters",
@@ -75,7 +75,7 @@ _NOW = Row(
             bad="Any is one too many. `mailwarren dead list` names the reason, `mailwarren dead replay` puts it back.",
             unit="short",
             limits=ANY_IS_BAD,
-            runbook="dead-letters",
+            runbook="MailwarrenDeadLettersGrow",
         ),
     ),
 )
@@ -143,7 +143,7 @@ _FAILURES = Row(
             "`connection`: our network. `/v1/emails/{id}/timeline` shows the server's own words.",
             unit="ops",
             stacked=True,
-            runbook="failure-ratio",
+            runbook="MailwarrenFailuresHigh",
         ),
         Graph(
             "Bounced, failed, expired, suppressed",
@@ -171,7 +171,7 @@ _LEDGER = Row(
             unit="short",
             colours=OUTCOMES,
             stacked=True,
-            runbook="deliveries-without-an-end",
+            runbook="MailwarrenDeliveriesOverdue",
         ),
         Graph(
             "Oldest delivery without an end, by lane",
@@ -181,7 +181,7 @@ _LEDGER = Row(
             "`GET /v1/emails?status=queued`, then its timeline.",
             unit="s",
             colours=LANES,
-            runbook="deliveries-without-an-end",
+            runbook="MailwarrenDeliveriesOverdue",
         ),
         Graph(
             "Overdue deliveries, by lane",
@@ -193,7 +193,7 @@ _LEDGER = Row(
             unit="short",
             limits=ANY_IS_BAD,
             colours=LANES,
-            runbook="deliveries-without-an-end",
+            runbook="MailwarrenDeliveriesOverdue",
         ),
         Graph(
             "Not taken or not sure",
@@ -209,7 +209,7 @@ _LEDGER = Row(
             "Unconfirmed: the broker is unwell. Callers repeat with their Idempotency-Key.",
             unit="ops",
             stacked=True,
-            runbook="no-room",
+            runbook="MailwarrenNoRoom",
         ),
         Number(
             "Deliveries in the range shown",

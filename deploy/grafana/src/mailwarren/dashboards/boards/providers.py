@@ -56,7 +56,7 @@ _NOW = Row(
             limits=Limits(0.02, 0.05),
             width=6,
             decimals=1,
-            runbook="failure-ratio",
+            runbook="MailwarrenFailuresHigh",
         ),
     ),
 )
@@ -97,7 +97,7 @@ _PROVIDERS = Row(
             bad="High at one provider: it blocks us, or the list's addresses there are old.",
             unit="percentunit",
             limits=Limits(bad=0.05),
-            runbook="failure-ratio",
+            runbook="MailwarrenFailuresHigh",
         ),
         Table(
             "Provider and outcome, over the range shown",

@@ -39,7 +39,7 @@ _SENDING = Row(
             bad="A fleet has no running sender, or no fleet names this queue in its `-Q`. The table below lists them.",
             unit="short",
             limits=ANY_IS_BAD,
-            runbook="queue-without-consumer",
+            runbook="MailwarrenQueueWithoutConsumer",
         ),
         Number(
             "Parcels ready",
@@ -69,7 +69,7 @@ _SENDING = Row(
             bad="Run `mailwarren topology apply`; nothing else declares anything.",
             unit="short",
             limits=ANY_IS_BAD,
-            runbook="queues-missing",
+            runbook="MailwarrenMissingQueues",
         ),
         Number(
             "Queues that do not answer",
@@ -78,7 +78,7 @@ _SENDING = Row(
             bad="For longer than a minute: a RabbitMQ node is away. `rabbitmq-queues quorum_status QUEUE` names it.",
             unit="short",
             limits=ANY_IS_BAD,
-            runbook="broker-node-lost",
+            runbook="MailwarrenDepthsUnknown",
         ),
         Graph(
             "Ready by lane",
@@ -87,7 +87,7 @@ _SENDING = Row(
             bad="High: scale that fleet at once. A queue over `MAILWARREN_MAX_DEPTH` gets no more mail from the API.",
             unit="short",
             colours=LANES,
-            runbook="stuck-shard",
+            runbook="MailwarrenShardStuck",
         ),
         Graph(
             "Ready by shard",
@@ -95,7 +95,7 @@ _SENDING = Row(
             shows="The same by shard: a big provider has one of its own, the rest share `h0` to `h7`.",
             bad="One shard alone: that provider defers or is slow. All hashed ones: senders are too few.",
             unit="short",
-            runbook="stuck-shard",
+            runbook="MailwarrenShardStuck",
         ),
         Bars(
             "Deepest send queues",
@@ -104,7 +104,7 @@ _SENDING = Row(
             bad="Compare with *Consumers*: without one it is a missing fleet, with one it is a slow provider.",
             unit="short",
             limits=Limits(50_000, 200_000),
-            runbook="stuck-shard",
+            runbook="MailwarrenShardStuck",
         ),
         Table(
             "Consumers and depth of each send queue",
@@ -118,7 +118,7 @@ _SENDING = Row(
             unit="short",
             columns=("Consumers", "Ready", "With senders"),
             labels=("queue",),
-            runbook="queue-without-consumer",
+            runbook="MailwarrenQueueWithoutConsumer",
         ),
     ),
 )
@@ -159,7 +159,7 @@ _OTHERS = Row(
             "`MAILWARREN_MAX_TRACKER_DEPTH` the API stops taking it.",
             unit="short",
             limits=Limits(100_000, 500_000),
-            runbook="tracker-behind",
+            runbook="MailwarrenTrackerBacklog",
         ),
         Graph(
             "Dead letters and unrouted",
@@ -169,7 +169,7 @@ _OTHERS = Row(
             "of ours.",
             unit="short",
             limits=ANY_IS_BAD,
-            runbook="dead-letters",
+            runbook="MailwarrenDeadLettersGrow",
         ),
         Graph(
             "Refused for want of room",
@@ -177,7 +177,7 @@ _OTHERS = Row(
             shows="Emails a second that got 503, by the mark that was reached.",
             bad="The cause names the lane and shard, the tracker, or the broker's alarm: help that one.",
             unit="ops",
-            runbook="no-room",
+            runbook="MailwarrenNoRoom",
         ),
         Graph(
             "Depth as ingest reads it",
@@ -205,7 +205,7 @@ _BROKER = Row(
             shows="Resident memory of each node, and where it stops all publishers.",
             bad="Over 80 % of the alarm the API answers 503. Drain queues, or give the nodes memory.",
             unit="bytes",
-            runbook="broker-near-its-marks",
+            runbook="MailwarrenBrokerMemoryHigh",
         ),
         Graph(
             "Free disk",
@@ -216,7 +216,7 @@ _BROKER = Row(
             shows="Free space for each node's data, and where it stops all publishers.",
             bad="Falling towards the alarm: drain queues, or enlarge the volume.",
             unit="bytes",
-            runbook="broker-near-its-marks",
+            runbook="MailwarrenBrokerDiskLow",
         ),
         Graph(
             "Messages through the broker",
@@ -265,7 +265,7 @@ _BROKER = Row(
             limits=ANY_IS_BAD,
             width=6,
             height=8,
-            runbook="broker-near-its-marks",
+            runbook="MailwarrenBrokerAlarm",
         ),
         Number(
             "Reports that wait for the broker",
@@ -279,7 +279,7 @@ _BROKER = Row(
             limits=ANY_IS_BAD,
             width=6,
             height=8,
-            runbook="unconfirmed-dropped",
+            runbook="MailwarrenUnconfirmedDropped",
         ),
     ),
 )

@@ -31,7 +31,7 @@ _WORK = Row(
             shows="Processes that answer Prometheus.",
             bad="Fewer than deployed: `kubectl get pods`; the missing ones' logs say what they wait for.",
             unit="short",
-            runbook="queue-without-consumer",
+            runbook="MailwarrenQueueWithoutConsumer",
         ),
         Number(
             "Attempts",
@@ -65,7 +65,7 @@ _WORK = Row(
             bad="Near 400 senders hold back, because RabbitMQ confirms slowly: look at its disks.",
             unit="short",
             limits=Limits(200, 400),
-            runbook="exposed-mails",
+            runbook="MailwarrenSenderExposed",
         ),
         Number(
             "Parked",
@@ -74,7 +74,7 @@ _WORK = Row(
             bad="`mailwarren dead list`: an error of ours, or a message that cannot be read.",
             unit="short",
             limits=ANY_IS_BAD,
-            runbook="dead-letters",
+            runbook="MailwarrenDeadLettersGrow",
         ),
         Graph(
             "Attempts by sender",
@@ -105,7 +105,7 @@ _WORK = Row(
             bad="At 500 a sender starts no new mail data until the broker has confirmed.",
             unit="short",
             limits=Limits(200, 400),
-            runbook="exposed-mails",
+            runbook="MailwarrenSenderExposed",
         ),
     ),
 )
@@ -187,7 +187,7 @@ _SAFETY = Row(
             "`undecodable`: not written by us.",
             unit="short",
             limits=ANY_IS_BAD,
-            runbook="dead-letters",
+            runbook="MailwarrenDeadLettersGrow",
         ),
         Graph(
             "Memory",

@@ -31,7 +31,7 @@ _NOW = Row(
             bad="0: Postgres is away or refuses. Mail goes out all the same, results wait in the broker.",
             unit="none",
             limits=Limits(bad=1, below=True),
-            runbook="database-away",
+            runbook="MailwarrenDatabaseAway",
         ),
         Number(
             "Behind by",
@@ -40,7 +40,7 @@ _NOW = Row(
             bad="Minutes: what the API shows is that old. See the batches below for the reason.",
             unit="s",
             limits=Limits(5, 60),
-            runbook="tracker-behind",
+            runbook="MailwarrenTrackerLag",
         ),
         Number(
             "Waiting for the tracker",
@@ -49,7 +49,7 @@ _NOW = Row(
             bad="At `MAILWARREN_MAX_TRACKER_DEPTH` (500,000) the API stops taking mail.",
             unit="short",
             limits=Limits(100_000, 500_000),
-            runbook="tracker-behind",
+            runbook="MailwarrenTrackerLag",
         ),
         Number(
             "Events recorded",
@@ -66,7 +66,7 @@ _NOW = Row(
             bad="`undecodable`: not ours. `newer`: upgrade the tracker. `refused`: the database said no; see the log.",
             unit="short",
             limits=ANY_IS_BAD,
-            runbook="dead-letters",
+            runbook="MailwarrenDeadLettersGrow",
         ),
         Number(
             "Accepted unchecked",
@@ -109,7 +109,7 @@ _RECORDING = Row(
             bad="Grows steadily: events come faster than they are written.",
             unit="s",
             limits=Limits(5, 60),
-            runbook="tracker-behind",
+            runbook="MailwarrenTrackerLag",
         ),
         Graph(
             "Time of a batch",
@@ -157,7 +157,7 @@ _RECORDING = Row(
             shows="The deepest queues of the tracker. Each event partition has one consumer at a time.",
             bad="One partition alone: its consumer is stuck. Restart that tracker; nothing is lost.",
             unit="short",
-            runbook="tracker-behind",
+            runbook="MailwarrenTrackerLag",
         ),
     ),
 )
@@ -172,7 +172,7 @@ _TROUBLES = Row(
             bad="0 for one tracker only: its network. For all: Postgres.",
             unit="none",
             decimals=0,
-            runbook="database-away",
+            runbook="MailwarrenDatabaseAway",
         ),
         Graph(
             "Batches tried again, or left",
@@ -212,7 +212,7 @@ _TROUBLES = Row(
             bad="See the number above.",
             unit="short",
             limits=ANY_IS_BAD,
-            runbook="dead-letters",
+            runbook="MailwarrenDeadLettersGrow",
         ),
         Graph(
             "CPU of the trackers",
