@@ -9,6 +9,7 @@ DEVSTACK := $(PYTHON) -m mailwarren.devstack
 
 .PHONY: help demo up down status logs send scale monitor test bench benchmarks profile lint fmt unit memory series bootstrap clean minbase-check chart-test check-schemas chart-run verify-cluster images images-test compose-env
 .PHONY: help demo up down status logs send scale test bench benchmarks profile dashboards lint fmt unit memory bootstrap clean minbase-check chart-test check-schemas chart-run verify-cluster images images-test compose-env
+.PHONY: help demo up down status logs send scale test bench benchmarks profile dashboards dashboard-types lint fmt unit memory bootstrap clean minbase-check chart-test check-schemas chart-run verify-cluster images images-test compose-env
 
 help: ## show this list
 	@echo "Mailwarren. Usage: make TARGET"; echo
@@ -65,6 +66,9 @@ profile: bootstrap ## the costliest functions of ingest, sender and tracker unde
 
 dashboards: bootstrap ## write Grafana's dashboards anew from their code in deploy/grafana
 	@.venv/bin/mailwarren-dashboards
+
+dashboard-types: dashboards ## check the dashboards' types with Grafana's own TypeScript schema (needs node and npm)
+	@bin/dashboard-types
 
 lint: bootstrap ## ruff, mypy and the import rules
 	@bin/test --lint

@@ -18,7 +18,7 @@ from grafana_foundation_sdk.models import units
 from mailwarren.contracts.events import Kind
 from mailwarren.contracts.lanes import Lane
 from mailwarren.contracts.topology import Topology
-from mailwarren.dashboards.main import render_all
+from mailwarren.dashboards.main import FOLDERS, render_all, write
 from mailwarren.dashboards.palette import LANES, OUTCOMES
 from mailwarren.store.states import State
 
@@ -49,15 +49,24 @@ def plain(expr: str) -> str:
     return re.sub(r"\$[a-z]\w*", ".*", expr.replace("$__rate_interval", "1m").replace("$__range", "1h"))
 
 
-def test_the_files_are_what_the_code_gives() -> None:
+@pytest.mark.parametrize("folder", FOLDERS, ids=str)
+def test_the_files_are_what_the_code_gives(folder: Path) -> None:
+    """Also those inside of the chart, which can read no others."""
     texts = render_all()
-    found = {path.name: path.read_text() for path in FOLDER.glob("*.json")}
+    found = {path.name: path.read_text() for path in (ROOT / folder).glob("*.json")}
     differ = sorted(name for name in texts.keys() | found.keys() if texts.get(name) != found.get(name))
     assert not differ, f"run 'make dashboards': {', '.join(differ)}"
 
 
 def test_the_same_code_gives_the_same_octets() -> None:
     assert render_all() == render_all()
+
+
+def test_a_board_that_is_gone_goes_with_its_file(tmp_path: Path) -> None:
+    (tmp_path / "old.json").write_text("{}")
+    (tmp_path / "notes.txt").write_text("mine")
+    write(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {*render_all(), "notes.txt"}
 
 
 def test_there_are_the_boards_that_operators_ask_for() -> None:
@@ -96,6 +105,7 @@ def test_a_panel_says_what_it_shows_and_what_to_do(name: str, panel: dict[str, A
     assert len(bad) > 10
     assert panel["fieldConfig"]["defaults"]["unit"] in {unit for unit in vars(units).values() if isinstance(unit, str)}
     assert panel["targets"]
+    assert panel["options"], "Grafana takes no null here"
     assert panel["gridPos"]["w"] >= 4, "too small to read"
     assert panel["datasource"]["uid"] == "${datasource}"
     assert all(target["datasource"]["uid"] == "${datasource}" for target in panel["targets"])

@@ -189,6 +189,7 @@ def play(stage: Stage) -> None:
     hold_the_broker(stage)
     send_a_round(stage, 4)
     wait_for(lambda: stage.number("sum(mailwarren_tracker_deliveries_open)") > 0, 35, "the tracker's look", every=0.5)
+    time.sleep(1.5)
 
 
 def fill_a_queue(stage: Stage) -> None:
@@ -237,7 +238,9 @@ def hold_the_broker(stage: Stage) -> None:
     slow = [f"held{n}@slow.test" for n in range(10)]
     stage.system.send_bulk([f"held{n}@d{n}.test" for n in range(100)] + slow)
     stage.system.send_bulk(slow, lane=Lane.HIGH)
-    time.sleep(0.5)
+    sink = stage.system.sink
+    assert sink
+    wait_for(lambda: sink.stats()["pending"] >= 5, 15, "slow mail under way")
     assert stage.rabbitmq.pid
     os.kill(stage.rabbitmq.pid, signal.SIGSTOP)
     try:

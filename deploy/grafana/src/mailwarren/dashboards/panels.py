@@ -200,7 +200,7 @@ class Table(Shown):
 
     def build(self, number: int) -> Builder[Panel]:
         """As a table: the queries are joined by their labels."""
-        panel = self.dress(table.Panel(), number)
+        panel = self.dress(table.Panel(), number).show_header(True)
         single = len(self.queries) == 1
         values = ["Value"] if single else [f"Value #{chr(ord('A') + n)}" for n in range(len(self.queries))]
         shown = [*self.labels, *values]
