@@ -7,9 +7,7 @@ SHELL := /bin/sh
 PYTHON := .venv/bin/python
 DEVSTACK := $(PYTHON) -m mailwarren.devstack
 
-.PHONY: help demo up down status logs send scale monitor test bench benchmarks profile lint fmt unit memory series bootstrap clean minbase-check chart-test check-schemas chart-run verify-cluster images images-test compose-env
-.PHONY: help demo up down status logs send scale test bench benchmarks profile dashboards lint fmt unit memory bootstrap clean minbase-check chart-test check-schemas chart-run verify-cluster images images-test compose-env
-.PHONY: help demo up down status logs send scale test bench benchmarks profile dashboards dashboard-types lint fmt unit memory bootstrap clean minbase-check chart-test check-schemas chart-run verify-cluster images images-test compose-env
+.PHONY: help demo up down status logs send scale monitor test bench benchmarks profile lint fmt unit memory series bootstrap clean minbase-check chart-test check-schemas chart-run verify-cluster images images-test compose-env dashboards dashboard-types
 
 help: ## show this list
 	@echo "Mailwarren. Usage: make TARGET"; echo

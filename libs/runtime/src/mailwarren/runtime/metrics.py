@@ -4,7 +4,7 @@ import time
 
 from prometheus_client import Gauge
 
-_info = Gauge("mailwarren_service_info", "1, for each process, with the service that it is", ["service"])
+_info = Gauge("mailwarren_service_info", "1, for each process, with the service that it is", ["component"])
 _clock = Gauge(
     "mailwarren_service_clock_seconds",
     "The process's clock in Unix seconds when it was scraped: compare it with the sample's own time",

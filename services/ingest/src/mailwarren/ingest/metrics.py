@@ -42,6 +42,8 @@ _keys_age = Gauge("mailwarren_ingest_keys_refreshed_timestamp_seconds", "When th
 # A counter that is born with its first count never grows in Prometheus' eyes: what alerts watch stands at 0 before.
 for _cause in ("broker_down", "broker_blocked", "broker_alarm", "tracker_backlog", "no_queue", "queue_full"):
     _no_room.labels(_cause)
+for _result in ("confirmed", "not_stored", "unroutable", "unconfirmed"):
+    _published.labels(_result)
 
 # What every mail counts. The library takes a lock and looks its labels up each time; they are few, and stay.
 _requests_of = cache(_requests.labels)
