@@ -17,6 +17,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
+from accounts import variables
 from base import STAND_IN, base_image
 from containers import Containers
 from contents import check_image
@@ -76,7 +77,7 @@ def _run(local: LocalDir, report: Report, stack: ExitStack) -> None:
         if subprocess.run(["bin/images"], cwd=ROOT, env=env, stdin=subprocess.DEVNULL, check=False).returncode:
             raise CheckError("an image could not be built")
     podman.run("image", "prune", "--force", "--filter", "until=168h")  # the rest is the cache of the next build
-    containers = Containers(podman, TAG, {})
+    containers = Containers(podman, TAG)
     base_octets = podman.inspect("image", base)["Size"]
     for service in _services():
         check_image(containers, service, base_octets, report)
@@ -89,13 +90,9 @@ def _run(local: LocalDir, report: Report, stack: ExitStack) -> None:
         _start(broker, scratch, stack.callback)
         _start(database, scratch, stack.callback)
     token = f"mw_{secrets.token_hex(24)}"
-    containers.env |= {
-        "MAILWARREN_AMQP_URL": broker.amqp_url,
-        "MAILWARREN_MANAGEMENT_URL": broker.management_url,
-        "MAILWARREN_DATABASE_URL": database.database_url,
-        "MAILWARREN_RETRY_SCALE": "0.01",
-        "FIRST_KEY": token,
-    }
+    containers.env["MAILWARREN_RETRY_SCALE"] = "0.01"
+    containers.accounts = variables(broker.amqp_url, broker.management_url, database.database_url)
+    containers.accounts["setup"]["FIRST_KEY"] = token
     with report.step("A thousand mails through the containers"):
         run_journey(containers, scratch.path, token, report)
 

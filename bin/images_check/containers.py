@@ -18,8 +18,7 @@ RESTRICTED = (
 )
 # What has to run before the services, each the words after ``mailwarren``.
 SETUP: tuple[tuple[str, ...], ...] = (
-    ("topology", "apply"),
-    ("migrate",),
+    ("setup", "--wait", "60"),
     ("keys", "bootstrap", "--name", "images-test", "--token-env", "FIRST_KEY"),
 )
 GRACE = {"sender": 90, "ingest": 40, "tracker": 40, "sink": 10}
@@ -32,13 +31,15 @@ class Containers:
     Args:
         podman: whose storage has the images.
         tag: of the images.
-        env: settings that all services get.
     """
 
-    def __init__(self, podman: Podman, tag: str, env: Mapping[str, str]) -> None:
+    def __init__(self, podman: Podman, tag: str) -> None:
         self.podman = podman
         self.tag = tag
-        self.env = dict(env)
+        self.env: dict[str, str] = {}
+        """Settings that all services get."""
+        self.accounts: dict[str, dict[str, str]] = {}
+        """Of each service, and of ``setup``, the servers as its account."""
         self.addresses: dict[str, str] = {}
 
     def image(self, service: str) -> str:
@@ -47,24 +48,30 @@ class Containers:
 
     def start(self, name: str, service: str, *arguments: str, env: Mapping[str, str] | None = None) -> str:
         """Run a service in the background; returns the name."""
-        options, settings = self._settings(env or {})
+        options, settings = self._settings(service, env or {})
         start = ("run", "--detach", "--name", name, *RESTRICTED, *options)
         self.podman.run(*start, self.image(service), *arguments, env=settings)
         return name
 
-    def once(self, service: str, program: str, *arguments: str) -> str:
+    def once(self, service: str, program: str, *arguments: str, account: str = "") -> str:
         """Run one program of an image to its end; returns its standard output.
+
+        Args:
+            service: whose image.
+            program: its path.
+            arguments: its arguments.
+            account: whose account it has.
 
         Raises:
             CheckError: it did not end with 0.
         """
-        options, settings = self._settings({})
+        options, settings = self._settings(account, {})
         entry = ("run", "--rm", *RESTRICTED, *options, "--entrypoint", program)
         return self.podman.run(*entry, self.image(service), *arguments, env=settings)
 
     def mailwarren(self, *words: str) -> str:
         """The operator's command, from the ingest image."""
-        return self.once("ingest", "/app/bin/mailwarren", *words)
+        return self.once("ingest", "/app/bin/mailwarren", *words, account="setup")
 
     def start_ingest(self) -> str:
         """The API; its address is in ``addresses``."""
@@ -133,7 +140,7 @@ class Containers:
         self.addresses[name] = f"http://127.0.0.1:{port}/readyz"
         return name
 
-    def _settings(self, own: Mapping[str, str]) -> tuple[Sequence[str], Mapping[str, str]]:
+    def _settings(self, account: str, own: Mapping[str, str]) -> tuple[Sequence[str], Mapping[str, str]]:
         """Names only on the command line, which everybody on the machine can read; the values hold passwords."""
-        settings = {**self.env, **own}
+        settings = {**self.env, **self.accounts.get(account, {}), **own}
         return [word for name in settings for word in ("--env", name)], settings

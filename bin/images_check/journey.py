@@ -29,7 +29,7 @@ def run_journey(containers: Containers, folder: Path, token: str, report: Report
     for _ in range(2):  # a cluster repeats them at every upgrade
         for words in SETUP:
             containers.mailwarren(*words)
-    report.check("ingest: the set-up commands end with 0, and again when they are repeated", ok=True)
+    report.check("setup and the first key: end with 0, and again when they are repeated", ok=True)
     smtp_url, http_url = containers.start_sink()
     containers.env["MAILWARREN_SMTP_URL"] = smtp_url
     names = [containers.start_ingest(), containers.start_tracker(), containers.start_sender("sender-1")]
@@ -45,8 +45,8 @@ def run_journey(containers: Containers, folder: Path, token: str, report: Report
 
 def _asked(containers: Containers, folder: Path, token: str, sink_url: str) -> System:
     """The harness that asks API, database and sink; it starts nothing here."""
-    amqp, database = containers.env["MAILWARREN_AMQP_URL"], containers.env["MAILWARREN_DATABASE_URL"]
-    system = System(folder, amqp_url=amqp, database_url=database)
+    owner = containers.accounts["setup"]
+    system = System(folder, amqp_url=owner["MAILWARREN_AMQP_URL"], database_url=owner["MAILWARREN_DATABASE_URL"])
     at = containers.addresses["ingest"].replace("/readyz", "/v1")
     system.api = httpx.Client(base_url=at, headers={"Authorization": f"Bearer {token}"}, timeout=60)
     system.sink = SinkWitness(sink_url)

@@ -42,6 +42,7 @@ def test_the_broker_of_the_operator_has_three_nodes_and_our_setting(render) -> N
     assert cluster["apiVersion"] == "rabbitmq.com/v1beta1"
     spec = cluster["spec"]
     assert spec["replicas"] == 3
+    assert spec["image"] == "docker.io/library/rabbitmq:4.1-management"
     assert spec["persistence"]["storage"] == "20Gi"
     assert spec["resources"]["limits"]["memory"] == "2Gi"
     assert "dead_letter_worker_publisher_confirm_timeout, 10000" in spec["rabbitmq"]["advancedConfig"]

@@ -8,16 +8,20 @@ import subprocess
 import pytest
 import yaml
 
+from mailwarren.contracts.access import Service
 from mailwarren.contracts.lanes import Lane
 from mailwarren.contracts.topology import send_queue_names
+from mailwarren.devstack import rabbitmq_docker
 from mailwarren.devstack.rabbitmq import DEAD_LETTER_CONFIRM_MS
 from mailwarren.ingest import cli
+from mailwarren.ingest.commands.access import _PASSIVE_CONFIGURES, role_name, user_name
 from mailwarren.ingest.settings import Settings as IngestSettings
 from mailwarren.sender.settings import SenderSettings
 from mailwarren.tracker.settings import TrackerSettings
 
 SETTINGS = {"ingest": IngestSettings, "sender": SenderSettings, "tracker": TrackerSettings}
-OF_COMMANDS = {"MAILWARREN_API_KEY"}
+PASSWORDS = {service: f"MAILWARREN_{service.upper()}_PASSWORD" for service in Service}
+OF_COMMANDS = {"MAILWARREN_API_KEY", "MAILWARREN_BROKER_ADMIN_URL", *PASSWORDS.values()}
 """Read by ``mailwarren`` itself."""
 METRICS_PORT, RABBITMQ_METRICS_PORT = 9464, 15692
 
@@ -120,7 +124,8 @@ def test_every_setting_is_one_of_the_service(ours) -> None:
     for name, service in ours.items():
         settings = SETTINGS.get(image_of(service))
         known = {f"MAILWARREN_{field.upper()}" for field in settings.model_fields} if settings else set()
-        assert set(service.get("environment", {})) <= known | OF_COMMANDS, name
+        of_commands = OF_COMMANDS if name == "setup" else set()
+        assert set(service.get("environment", {})) <= known | of_commands, name
 
 
 def test_only_senders_and_the_sink_do_without_the_database(ours) -> None:
@@ -130,12 +135,82 @@ def test_only_senders_and_the_sink_do_without_the_database(ours) -> None:
     assert with_database == {"setup", "ingest", "tracker"}
 
 
+def logins(service: dict) -> dict[str, tuple[str, str]]:
+    """By the server that a URL leads to: the user, and the variable that has the password."""
+    urls = "\n".join(value for value in service.get("environment", {}).values() if "@" in value)
+    found = re.findall(r"://([\w-]+):\$\{([A-Z_]+):\?[^}]*\}@([a-z]+:\d+)", urls)
+    assert len(found) == len(urls.splitlines())
+    return {server: (user, password) for user, password, server in found}
+
+
+def test_each_service_connects_as_itself_and_setup_as_the_administrator(services, ours) -> None:
+    for name, service in ours.items():
+        if name not in {"setup", "sink"}:
+            account = Service(image_of(service))
+            user = (user_name(account), PASSWORDS[account])
+            expected = {
+                "rabbitmq:5672": user,
+                "rabbitmq:15672": user if account is Service.INGEST else None,
+                "postgres:5432": (role_name(account), PASSWORDS[account]) if account is not Service.SENDER else None,
+            }
+            assert logins(service) == {server: login for server, login in expected.items() if login}, name
+    setup = dict(services["setup"]["environment"])
+    # Ingest's user gets the tag monitoring because setup is told this address, as ingest is.
+    assert setup.pop("MAILWARREN_MANAGEMENT_URL") == services["ingest"]["environment"]["MAILWARREN_MANAGEMENT_URL"]
+    assert logins({"environment": setup}) == {
+        "rabbitmq:5672": (services["rabbitmq"]["environment"]["RABBITMQ_DEFAULT_USER"], "RABBITMQ_PASSWORD"),
+        "rabbitmq:15672": (services["rabbitmq"]["environment"]["RABBITMQ_DEFAULT_USER"], "RABBITMQ_PASSWORD"),
+        "postgres:5432": (services["postgres"]["environment"]["POSTGRES_USER"], "POSTGRES_PASSWORD"),
+    }
+    assert {name: setup[name] for name in PASSWORDS.values()} == {
+        name: f"${{{name}:?make compose-env makes it}}" for name in PASSWORDS.values()
+    }
+
+
+def test_an_operator_can_run_commands_as_the_administrator(services) -> None:
+    # docker compose run --rm setup 'mailwarren dead list'
+    assert services["setup"]["entrypoint"] == ["/bin/sh", "-euc"]
+
+
 def test_every_mounted_path_is_in_the_clone(services, root) -> None:
     mounts = [mount for service in services.values() for mount in service.get("volumes", [])]
     paths = [mount.split(":")[0] for mount in mounts if mount.startswith(".")]
     assert len(paths) >= 5
     assert [path for path in paths if not (root / path).exists()] == []
     assert all(mount.endswith(":ro") for mount in mounts if mount.startswith("."))
+
+
+def test_our_services_mount_nothing(ours) -> None:
+    assert [name for name, service in ours.items() if "volumes" in service] == []
+
+
+# RabbitMQ's version
+
+
+def refused(image: str) -> list[str]:
+    """Versions that a tag may stand for, and in which services cannot ask for depths."""
+    tag = image.rpartition(":")[2].removesuffix("-management")
+    return [version for version in _PASSIVE_CONFIGURES if f"{version}.".startswith(f"{tag}.")]
+
+
+def test_all_ways_to_run_rabbitmq_take_the_same_image(services, root) -> None:
+    chart = yaml.safe_load((root / "deploy/helm/mailwarren/values.yaml").read_text())["rabbitmq"]
+    found = {
+        "compose.yaml": services["rabbitmq"]["image"],
+        "make up": rabbitmq_docker._IMAGE,
+        "rabbitmq.trial.image": chart["trial"]["image"].removeprefix("docker.io/library/"),
+        "rabbitmq.operator.image": chart["operator"]["image"].removeprefix("docker.io/library/"),
+    }
+    assert len(set(found.values())) == 1, found
+
+
+def test_rabbitmq_is_none_that_hides_depths_from_the_services(services) -> None:
+    assert refused(services["rabbitmq"]["image"]) == []
+
+
+@pytest.mark.parametrize("tag", ["4.2.6-management", "4.2-management", "4-management", "4.3.0"])
+def test_a_tag_that_may_be_such_a_version_shows(tag) -> None:
+    assert refused(f"rabbitmq:{tag}")
 
 
 def test_ports_are_for_this_machine_only(services) -> None:
