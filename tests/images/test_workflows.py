@@ -99,3 +99,23 @@ def test_make_targets_and_files_of_the_workflows_exist(root, texts) -> None:
     makefile = (root / "Makefile").read_text()
     assert [found for found in targets if not re.search(rf"^{found}:", makefile, re.MULTILINE)] == []
     assert (root / ".ci/run").exists()
+
+
+# The chart
+
+
+def test_the_chart_that_a_release_packages_is_there(root, workflows) -> None:
+    commands = "\n".join(step.get("run", "") for step in workflows["release.yml"]["jobs"]["chart"]["steps"])
+    (folder,) = re.findall(r"^helm package (\S+)", commands, re.MULTILINE)
+    chart = yaml.safe_load((root / folder / "Chart.yaml").read_text())
+    # helm names the package after the chart, and the next line pushes that file.
+    assert f'helm push "dist/{chart["name"]}-$VERSION.tgz"' in commands
+    assert f'"$CHARTS/{chart["name"]}@$DIGEST"' in commands
+
+
+def test_the_chart_has_the_version_of_the_images(root) -> None:
+    """The tag is held against pyproject.toml, and images without a tag of their own take the chart's appVersion."""
+    (version,) = re.findall(r'^version = "(.+)"$', (root / "pyproject.toml").read_text(), re.MULTILINE)
+    chart = yaml.safe_load((root / "deploy/helm/mailwarren/Chart.yaml").read_text())
+    assert chart["appVersion"] == chart["version"] == version
+    assert f"ARG VERSION={version}\n" in (root / "Dockerfile").read_text()
