@@ -24,6 +24,9 @@ NEEDED = [
     ("setup", "rabbitmq", 5672),
     ("setup", "rabbitmq", 15672),
     ("setup", "postgres", 5432),
+    ("toolbox", "rabbitmq", 5672),
+    ("toolbox", "rabbitmq", 15672),
+    ("toolbox", "postgres", 5432),
     ("stranger", "ingest", 8080),
     ("prometheus", "ingest", 9464),
     ("prometheus", "sender", 9464),
@@ -52,6 +55,10 @@ FORBIDDEN = [
     ("prometheus", "postgres", 5432),
     ("postgres", "outside", 443),
     ("rabbitmq", "outside", 443),
+    ("toolbox", "outside", 443),
+    ("toolbox", "outside", 6443),
+    ("toolbox", "sink", 2525),
+    ("stranger", "toolbox", 9464),
     ("outside", "postgres", 5432),
     ("outside", "rabbitmq", 5672),
     ("outside", "sink", 2525),
@@ -119,8 +126,8 @@ def test_senders_reach_nothing_else_outside(direct, port: int) -> None:
 
 def test_external_servers_are_reached_by_those_who_need_them(direct) -> None:
     network, of = direct
-    assert all(network.allows(of[name], OUTSIDE, 5672) for name in ("ingest", "sender", "tracker", "setup"))
-    assert all(network.allows(of[name], OUTSIDE, 5432) for name in ("ingest", "tracker", "setup"))
+    assert all(network.allows(of[name], OUTSIDE, 5672) for name in ("ingest", "sender", "tracker", "setup", "toolbox"))
+    assert all(network.allows(of[name], OUTSIDE, 5432) for name in ("ingest", "tracker", "setup", "toolbox"))
     assert network.allows(of["ingest"], OUTSIDE, 15672)
     assert not network.allows(of["tracker"], OUTSIDE, 25)
 
@@ -132,7 +139,7 @@ def test_setup_reaches_the_api_of_kubernetes(direct) -> None:
     assert not network.allows(of["tracker"], OUTSIDE, 6443)
 
 
-@pytest.mark.parametrize("name", ["ingest", "sender", "tracker", "setup"])
+@pytest.mark.parametrize("name", ["ingest", "sender", "tracker", "setup", "toolbox"])
 def test_names_are_resolved(trial, name: str) -> None:
     network, of = trial
     assert network.allows(of[name], DNS, 53, "UDP")

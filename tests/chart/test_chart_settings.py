@@ -43,7 +43,7 @@ def variables(settings: type[BaseSettings]) -> set[str]:
 def unknown(workload: Workload) -> set[str]:
     named = {name for name in environment(workload.containers[0]) if name.startswith("MAILWARREN_")}
     known = variables(SETTINGS[workload.service or ""])
-    return named - known - (SETUP if workload.kind in {"Job", "Pod"} else set())
+    return named - known - (SETUP if workload.kind in {"Job", "CronJob", "Pod"} else set())
 
 
 def test_every_variable_is_a_setting_of_its_service(render, profile) -> None:

@@ -17,7 +17,7 @@ class Workload:
 
     @property
     def kind(self) -> str:
-        """``Deployment``, ``StatefulSet``, ``Job`` or ``Pod``."""
+        """``Deployment``, ``StatefulSet``, ``Job``, ``CronJob`` or ``Pod``."""
         return str(self.manifest["kind"])
 
     @property
@@ -38,7 +38,10 @@ class Workload:
     @property
     def template(self) -> Manifest:
         """The pod template; a Pod is its own."""
-        found: Manifest = self.manifest if self.kind == "Pod" else self.manifest["spec"]["template"]
+        if self.kind == "Pod":
+            return self.manifest
+        job = self.manifest["spec"]["jobTemplate"] if self.kind == "CronJob" else self.manifest
+        found: Manifest = job["spec"]["template"]
         return found
 
     @property
@@ -77,7 +80,7 @@ class Workload:
 
 def workloads(manifests: Iterable[Manifest]) -> list[Workload]:
     """Everything that makes pods, hooks too."""
-    kinds = {"Deployment", "StatefulSet", "DaemonSet", "Job", "Pod"}
+    kinds = {"Deployment", "StatefulSet", "DaemonSet", "Job", "CronJob", "Pod"}
     return [Workload(manifest) for manifest in manifests if manifest["kind"] in kinds]
 
 
