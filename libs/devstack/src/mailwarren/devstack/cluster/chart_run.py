@@ -65,7 +65,7 @@ class Journey:
             ("three pods drain faster than one", self.drain_faster),
             (f"{FLEET} from 3 to 1 under load loses nothing", lambda: self.scale(1)),
             ("liveness probes", self.ask_liveness),
-            ("queues are empty", self.queues_are_empty),
+            ("an operator's commands in the toolbox: queues are empty", self.operate),
         ]
 
     @property
@@ -131,13 +131,18 @@ class Journey:
         for name in self._pods.running:
             self._pods.ask_liveness(name)
 
-    def queues_are_empty(self) -> None:
-        """Of messages that wait.
+    def operate(self) -> None:
+        """In a pod as ``kubectl create job --from=cronjob/…-toolbox`` makes it: what services' accounts may not do.
 
         Raises:
-            DevstackError: one is not.
+            DevstackError: a command fails, or messages wait in a queue.
         """
-        lines = self._pods.command(self._pods.job, "queues", "--json").splitlines()
+        toolbox = self._pods.workload("-toolbox")
+        name = self._pods.start(toolbox)
+        for words in (("topology", "apply"), ("dead", "list")):
+            self._pods.execute(name, "mailwarren", *words)
+        lines = self._pods.execute(name, "mailwarren", "queues", "--json").splitlines()
+        self._pods.scale(toolbox, 0)
         rows = [json.loads(line) for line in lines if line.startswith("{")]
         left = {row["name"]: row["messages"] for row in rows if row.get("messages")}
         left.pop("mail.control.log", None)

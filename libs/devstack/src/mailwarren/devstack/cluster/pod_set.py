@@ -75,6 +75,10 @@ class PodSet:
             raise DevstackError(f"{workload.name} {' '.join(words)} ended with {status}:\n{self.podman.logs(name)}")
         return self.podman.run("logs", name)
 
+    def execute(self, name: str, *words: str) -> str:
+        """Runs a program in a container that is up, as ``kubectl exec`` does; its standard output."""
+        return self.podman.run("exec", name, *words)
+
     def wait_ready(self, name: str) -> None:
         """Asks as the readiness probe of its pod says.
 
@@ -106,7 +110,7 @@ class PodSet:
         (container,) = self._started[name].containers
         probe = container["livenessProbe"].get("exec")
         if probe:
-            self.podman.run("exec", name, *probe["command"])
+            self.execute(name, *probe["command"])
 
     def scale(self, workload: Workload, replicas: int) -> None:
         """More pods at once, or fewer as a cluster takes them away: the newest, by SIGTERM and their grace.
@@ -117,7 +121,7 @@ class PodSet:
         while len(self.names(workload)) < replicas:
             self.wait_ready(self.start(workload))
         for name in self.names(workload)[replicas:]:
-            grace = int(workload.pod["terminationGracePeriodSeconds"])
+            grace = int(workload.pod.get("terminationGracePeriodSeconds", 30))
             status, seconds = self.podman.stop(name, grace)
             del self._started[name]
             if status != 0:
