@@ -7,11 +7,11 @@ SHELL := /bin/sh
 PYTHON := .venv/bin/python
 DEVSTACK := $(PYTHON) -m mailwarren.devstack
 
-.PHONY: help demo up down status logs send scale monitor test bench benchmarks profile lint fmt unit memory series bootstrap clean minbase-check chart-test check-schemas chart-run verify-cluster images images-test compose-env dashboards dashboard-types
+.PHONY: help demo up down status logs send scale monitor test bench benchmarks profile lint fmt unit memory series bootstrap clean minbase-check test-rabbitmq4 chart-test check-schemas chart-run verify-cluster images images-test compose-env dashboards dashboard-types
 
 help: ## show this list
 	@echo "Mailwarren. Usage: make TARGET"; echo
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' Makefile | while IFS='|' read -r name text; do printf '%-16s %s\n' "$$name" "$$text"; done
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  \1|\2/p' Makefile | while IFS='|' read -r name text; do printf '%-16s %s\n' "$$name" "$$text"; done
 
 demo: bootstrap ## bring everything up, send 10,000 personalised mails from a CSV, account for every one
 	@$(DEVSTACK) demo
@@ -93,6 +93,9 @@ clean: ## stop the system and delete its data, .venv and caches: only what make 
 
 minbase-check: ## (root) run make demo in a fresh minimal Debian, as root and as an ordinary user; T=target
 	@bin/minbase-check $(T)
+
+test-rabbitmq4: bootstrap ## (root, Debian) the tests with a broker on RabbitMQ 4.0 and 4.3, from newer Debians (DEBIAN=trixie)
+	@bin/rabbitmq4
 
 chart-test: bootstrap ## the Helm chart: helm 3 and 4, schemas of Kubernetes, security, network paths, bad values
 	@$(PYTHON) -m pytest -q tests/chart

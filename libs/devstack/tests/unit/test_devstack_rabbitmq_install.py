@@ -1,6 +1,9 @@
 from pathlib import Path
 
-from mailwarren.devstack.rabbitmq_install import Installation, find_installation, link_plugins
+import pytest
+
+from mailwarren.devstack.errors import DevstackError
+from mailwarren.devstack.rabbitmq_install import ROOT, SERVERS, Installation, find_installation, link_plugins
 
 APPS = {
     "rabbit-3.10.8": "{applications,[kernel,stdlib,ra,rabbit_common]},\n {env,[{x,[y]}]}",
@@ -28,12 +31,12 @@ def _install(servers: Path, version: str = "3.10.8", without: str = "") -> Path:
 
 
 def test_the_newest_of_several_is_found_by_number_not_by_letter(tmp_path: Path) -> None:
-    _install(tmp_path, "3.9.13")
-    newest = _install(tmp_path, "3.10.8")
+    _install(tmp_path / SERVERS, "3.9.13")
+    newest = _install(tmp_path / SERVERS, "3.10.8")
 
     found = find_installation(tmp_path)
 
-    assert found == Installation(newest)
+    assert found == Installation(newest, tmp_path)
     assert found.version == "3.10.8"
 
 
@@ -64,3 +67,23 @@ def test_an_unexpected_layout_means_the_whole_folder(tmp_path: Path) -> None:
     installation = Installation(_install(tmp_path / "servers", without="rabbitmq_prelaunch"))
 
     assert link_plugins(installation, tmp_path / "links") == installation.plugins
+
+
+def test_of_another_debian_its_programs_see_their_own_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = tmp_path / "a root"
+    _install(root / SERVERS, "4.3.6")
+    (root / "usr/bin").mkdir()
+    (root / "usr/bin/erl").touch()
+    monkeypatch.setenv(ROOT, str(root))
+
+    found = find_installation()
+
+    assert found is not None
+    assert found.inner_home == Path("/usr/lib/rabbitmq/lib/rabbitmq_server-4.3.6")
+    folder = link_plugins(found, tmp_path / "links")
+    assert (folder / "ra-2.2.0").readlink() == found.inner_home / "plugins" / "ra-2.2.0"
+    argv = found.argv("erl", "-noinput")
+    assert argv[:2] == ("/usr/bin/unshare", "--mount")
+    assert argv[-3:] == (str(root), "/usr/bin/erl", "-noinput")
+    with pytest.raises(DevstackError, match=r"no epmd in .*a root/usr/bin"):
+        found.argv("epmd")

@@ -29,8 +29,8 @@ class Verdict(StrEnum):
 class Question(msgspec.Struct, frozen=True, omit_defaults=True, tag="question"):
     """Put into the parcel's partition.
 
-    ``asker`` names the sender process, ``reply_to`` its answer queue. ``turn`` and ``count`` (the broker's
-    ``x-delivery-count``) order the holders of one parcel: a claim passes to a holder with a greater pair, because
+    ``asker`` names the sender process, ``reply_to`` its answer queue. ``turn`` and ``count`` (how often the
+    broker delivered it before) order the holders of one parcel: a claim passes to a holder with a greater pair, because
     the broker gives a message to the next only after the holder before it is gone. ``bound`` says that the queue is
     bound to ``mail.answers`` by its name; a sender of an older version is reached over the default exchange.
     """

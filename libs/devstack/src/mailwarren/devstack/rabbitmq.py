@@ -136,7 +136,7 @@ class RabbitMQ(PrivateServer):
         """The port mapper and the node, to be started in this order. Call ``prepare`` first."""
         epmd = ProcessSpec(
             name="epmd",
-            argv=(_program("epmd"), "-port", str(self.broker.epmd), "-address", "127.0.0.1"),
+            argv=self.installation.argv("epmd", "-port", str(self.broker.epmd), "-address", "127.0.0.1"),
             stop_seconds=2,
             stage=-1,
             cwd=str(self.home),
@@ -144,7 +144,7 @@ class RabbitMQ(PrivateServer):
         )
         node = ProcessSpec(
             name=self.NAME,
-            argv=(_program("erl"), "-pa", "", *_ERL_ARGS),
+            argv=self.installation.argv("erl", "-pa", "", *_ERL_ARGS),
             env=self._environment(),
             stop_seconds=30,
             stage=0,
@@ -201,7 +201,7 @@ class RabbitMQ(PrivateServer):
             "ERL_MAX_PORTS": "65536",
             "ERL_MAX_ETS_TABLES": "50000",
             "ERL_CRASH_DUMP": str(home / "erl_crash.dump"),
-            "RABBITMQ_HOME": str(self.installation.home),
+            "RABBITMQ_HOME": str(self.installation.inner_home),
             "RABBITMQ_PLUGINS_DIR": plugins,
             "RABBITMQ_NODENAME": _NODE,
             "RABBITMQ_BASE": str(home),
@@ -239,10 +239,3 @@ def _plain_path(home: Path) -> str:
     Where that fails the node takes its disk for full. The node and its ``df`` both run in ``home``.
     """
     return str(home) if re.fullmatch(r"[\w./+-]+", str(home), re.ASCII) else "/proc/self/cwd"
-
-
-def _program(name: str) -> str:
-    found = shutil.which(name, path="/usr/bin:/usr/local/bin:/usr/lib/erlang/bin") or shutil.which(name)
-    if found is None:
-        raise DevstackError(f"RabbitMQ is installed but Erlang's {name} is not on the PATH.")
-    return found

@@ -5,6 +5,9 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
+COUNTS = ("x-delivery-count", "x-acquired-count")
+"""Headers in which a quorum queue counts."""
+
 
 class Finish(Enum):
     """What becomes of the AMQP message."""
@@ -30,6 +33,10 @@ class Incoming:
 
     @property
     def count(self) -> int:
-        """How often the broker delivered it before."""
-        count = self.headers.get("x-delivery-count") or 0
-        return max(int(count), 1 if self.redelivered else 0)
+        """How often the broker delivered it before.
+
+        Since RabbitMQ 4.3 ``x-delivery-count`` leaves out what came back without a fault of the consumer, and
+        ``x-acquired-count`` has them all.
+        """
+        counts = (int(self.headers.get(name) or 0) for name in COUNTS)
+        return max(1 if self.redelivered else 0, *counts)

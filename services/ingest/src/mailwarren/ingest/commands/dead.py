@@ -26,6 +26,7 @@ from mailwarren.runtime.amqp import Link, Publisher, PublishError
 
 REASON, FROM, EXCHANGE, KEY = "mw-reason", "mw-from", "mw-exchange", "mw-key"
 _OURS = (REASON, FROM, EXCHANGE, KEY)
+_OF_THE_BROKER = ("x-death", "x-first-death", "x-last-death", "x-delivery", "x-acquired")
 CONNECT_WITHIN = 10.0
 
 
@@ -157,7 +158,7 @@ async def _replay(publisher: Publisher, letter: DeadLetter, done: int) -> None:
 
 
 def _is_original(header: str) -> bool:
-    return header not in _OURS and not header.startswith(("x-death", "x-first-death", "x-last-death", "x-delivery"))
+    return header not in _OURS and not header.startswith(_OF_THE_BROKER)
 
 
 def _numbered(letters: Sequence[DeadLetter], number: int) -> DeadLetter:

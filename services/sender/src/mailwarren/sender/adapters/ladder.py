@@ -15,6 +15,7 @@ from mailwarren.contracts.shards import SHARDS
 from mailwarren.contracts.topology import Topology
 from mailwarren.runtime.amqp import Link, Publisher, PublishError
 from mailwarren.sender import metrics
+from mailwarren.sender.incoming import COUNTS
 
 log = structlog.get_logger()
 
@@ -87,7 +88,7 @@ class LadderWriter:
             Stale: as :meth:`put`.
         """
         marked = {
-            **{name: value for name, value in headers.items() if name not in ("x-death", "x-delivery-count")},
+            **{name: value for name, value in headers.items() if name not in ("x-death", *COUNTS)},
             "mw-reason": reason[:8000],
             "mw-from": queue,
             "mw-exchange": self._topology.send.name,
