@@ -8,6 +8,8 @@
   it lies on that one, named ``mailwarren_test_…``.
 - ``own_rabbitmq``, ``own_postgres`` (function): a private server that the test may stop, kill and start again.
 
+A test that uses a broker has the mark ``broker``, whether it says so or not.
+
 Everything is removed at the end, also after ^C; what a killed run left is removed by the next one.
 """
 
@@ -48,6 +50,14 @@ class TestDatabase:
 
     __test__ = False
     database_url: str
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks what uses a broker, also through other fixtures, so that ``-m broker`` leaves none of it out."""
+    for item in items:
+        if {"rabbitmq", "own_rabbitmq"} & set(getattr(item, "fixturenames", ())):
+            item.add_marker("broker")
 
 
 @pytest.fixture(scope="session")

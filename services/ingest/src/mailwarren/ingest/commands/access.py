@@ -127,7 +127,7 @@ def apply_broker_access(admin_url: str, accounts: Accounts, topology: Topology, 
         for service, rights in broker_rights(topology).items():
             tags = "monitoring" if accounts.monitoring and service is Service.INGEST else ""
             login = {"password": accounts.passwords[service], "tags": tags}
-            _apply_user(api, at, user_name(service, accounts.name), login, rights)
+            _apply_user(api, at, user_name(service, accounts.name), login, rights, topology=topology)
     users = ", ".join(user_name(service, accounts.name) for service in Service)
     note = f"; take a newer RabbitMQ than {version}, which shows no depths to them" * (version in _PASSIVE_CONFIGURES)
     return f"RabbitMQ: users {users} with their permissions in virtual host {vhost}{note}"
@@ -170,6 +170,12 @@ async def apply_database_access(url: str, accounts: Accounts, wait: float) -> st
     return f"Postgres: {done}"
 
 
+class _Refused(Failed):
+    def __init__(self, text: str, status: int) -> None:
+        super().__init__(text)
+        self.status = status
+
+
 _KINDS = ("configure", "write", "read")
 
 
@@ -188,7 +194,9 @@ def _roles(name: str) -> list[Role]:
     ]
 
 
-def _apply_user(api: httpx.Client, at: str, user: str, login: dict[str, str], rights: Rights) -> None:
+def _apply_user(
+    api: httpx.Client, at: str, user: str, login: dict[str, str], rights: Rights, *, topology: Topology
+) -> None:
     _call(api, "PUT", f"users/{user}", login)
     # First what narrows: between the two calls nobody may do more than afterwards.
     wanted = {one.exchange: {"exchange": one.exchange, "write": one.write, "read": one.read} for one in rights.topics}
@@ -196,8 +204,21 @@ def _apply_user(api: httpx.Client, at: str, user: str, login: dict[str, str], ri
     if {one["exchange"] for one in there} - wanted.keys():
         _call(api, "DELETE", f"topic-permissions/{at}/{user}", missing=True)
     for topic in wanted.values():
-        _call(api, "PUT", f"topic-permissions/{at}/{user}", topic)
+        _apply_topic(api, at, user, topic, topology)
     _call(api, "PUT", f"permissions/{at}/{user}", _permissions(rights))
+
+
+def _apply_topic(api: httpx.Client, at: str, user: str, topic: dict[str, str], topology: Topology) -> None:
+    try:
+        _call(api, "PUT", f"topic-permissions/{at}/{user}", topic)
+    except _Refused as error:
+        if error.status != httpx.codes.BAD_REQUEST:
+            raise
+        # RabbitMQ 4.3 wants the exchange to be there, and the topology is made after the accounts and their host.
+        (exchange,) = (one for one in topology.all_exchanges if one.name == topic["exchange"])
+        made = {"type": exchange.type, "durable": exchange.durable, "arguments": exchange.arguments or {}}
+        _call(api, "PUT", f"exchanges/{at}/{quote(exchange.name, safe='')}", made)
+        _call(api, "PUT", f"topic-permissions/{at}/{user}", topic)
 
 
 def _overview(api: httpx.Client, place: str, wait: float) -> str:
@@ -231,5 +252,5 @@ def _call(api: httpx.Client, method: str, path: str, body: Any = None, *, missin
         return None
     if answer.is_error:
         hint = "; the user needs the tag administrator" if answer.status_code == httpx.codes.UNAUTHORIZED else ""
-        raise Failed(f"the management API refused {method} {path}: {answer.status_code}{hint}")
+        raise _Refused(f"the management API refused {method} {path}: {answer.status_code}{hint}", answer.status_code)
     return answer.json() if answer.content else None
