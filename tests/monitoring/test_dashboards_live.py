@@ -191,6 +191,9 @@ def play(stage: Stage) -> None:
     hold_the_broker(stage)
     send_a_round(stage, 4)
     wait_for(lambda: stage.number("sum(mailwarren_tracker_deliveries_open)") > 0, 35, "the tracker's look", every=0.5)
+    system.services["sender0"].kill()
+    alone = 'count(rabbitmq_detailed_queue_consumers{queue=~"send[.].*"} == 0)'
+    wait_for(lambda: stage.number(alone) > 0, 20, "queues without a consumer", every=0.5)
     time.sleep(1.5)
 
 

@@ -105,18 +105,19 @@ def by_lane(expr: str, kind: str) -> str:
     return f"sum by (lane) ({relabel(expr, 'lane', rf'(?:.+[.])?{kind}[.](high|normal|bulk)[.].+')})"
 
 
-def of_service(expr: str, service: str) -> str:
+def of_service(expr: str, service: str, window: str = "") -> str:
     """Narrows a metric that every process has to those of a service.
 
     By a metric that only this service has: names of jobs are chosen by who scrapes, and a label ``service`` is
-    overwritten in most clusters.
+    overwritten in most clusters. With a ``window``, processes that ended within it count too.
     """
     only = {
         "ingest": "mailwarren_ingest_unconfirmed_waiting",
         "sender": "mailwarren_sender_epoch",
         "tracker": "mailwarren_tracker_database_up",
     }[service]
-    return f"({expr} and on (job, instance) {select(only)})"
+    there = f"max_over_time({select(only)}{window})" if window else select(only)
+    return f"({expr} and on (job, instance) {there})"
 
 
 def cpu(service: str, by: str = "") -> str:

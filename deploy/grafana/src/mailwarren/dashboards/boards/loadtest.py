@@ -31,7 +31,7 @@ _DELIVERED = rate(_EVENTS, LANE, 'kind="delivered"')
 
 def _spent(service: str) -> str:
     seconds = f"increase({select('process_cpu_seconds_total')}[$__range])"
-    return f"sum {of_service(seconds, service)}"
+    return f"sum {of_service(seconds, service, '[$__range]')}"
 
 
 def _peak(expr: str) -> str:
