@@ -26,7 +26,7 @@ log = structlog.get_logger()
 async def send(call: Call) -> Answer:
     """``POST /v1/emails``."""
     email = validate_email(decode(call.body, EmailBody))
-    submission = Submission(call.key, CallForm.SINGLE, [(0, email)], keyed=keyed(call, "/emails"))
+    submission = Submission(call.key, CallForm.SINGLE, [(0, email)], keyed=keyed(call, "/emails"), trace=call.trace)
     answered = await call.services.submit.submit(submission, _sent)
     # A line for each mail would cost as much CPU as all the rest of our work on it; so does making one nobody reads.
     if log.is_enabled_for(logging.DEBUG):
