@@ -46,7 +46,7 @@ def test_each_setting_brings_its_own_sdk_only() -> None:
 
 @pytest.mark.parametrize("wrong", ["sentry", "https://host/1", "https://key@host/", "https://key@host/project"])
 def test_a_wrong_dsn_stops_the_start_without_showing_it(wrong: str) -> None:
-    with pytest.raises(ValidationError, match="https://key@host/project|http://host:port") as raised:
+    with pytest.raises(ValidationError, match=r"https://key@host/project|http://host:port") as raised:
         Settings(sentry_dsn=wrong)
     assert f"'{wrong}'" not in str(raised.value)
 

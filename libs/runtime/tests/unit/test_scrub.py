@@ -32,7 +32,9 @@ anything = st.recursive(
 )
 frames = st.fixed_dictionaries(
     {},
-    optional=dict.fromkeys(("filename", "abs_path", "function", "module", "lineno", "vars", "context_line", "pre_context"), anything),
+    optional=dict.fromkeys(
+        ("filename", "abs_path", "function", "module", "lineno", "vars", "context_line", "pre_context"), anything
+    ),
 )
 exceptions = st.fixed_dictionaries(
     {},

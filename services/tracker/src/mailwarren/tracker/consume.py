@@ -143,10 +143,9 @@ class Consumer:
         except Exception as error:  # noqa: BLE001 - a bug of ours that this message met holds up nobody else
             # Without its text, which may quote a mail.
             where = "".join(traceback.format_tb(error.__traceback__))
-            name = "tracker.message.surprise"
-            trace = trace_of(message)
-            log.warning(name, queue=message.queue, trace_id=trace, error=type(error).__name__, where=where)
-            report_error(name, error, trace_id=trace)
+            kind, trace = type(error).__name__, trace_of(message)
+            log.warning("tracker.message.surprise", queue=message.queue, trace_id=trace, error=kind, where=where)
+            report_error("tracker.message.surprise", error, trace_id=trace)
             batch.unreadable.append((message, "undecodable", f"{type(error).__name__}: {error}"))
         else:
             batch.works.append(work)

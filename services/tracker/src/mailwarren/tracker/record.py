@@ -102,7 +102,7 @@ class Recorder:
             "tracker.message.set_aside",
             queue=message.queue,
             kind=kind,
-            mail_id=message.headers.get("id"),
+            parcel_id=message.headers.get("id"),
             trace_id=trace_of(message),
         )
         if message.source is not Source.DEAD:

@@ -112,10 +112,10 @@ class Broker:
             said = Said.NOT_STORED
         except Unroutable as error:
             said = Said.UNROUTABLE
-            log.critical("ingest.publish.unroutable", parcel=str(parcel.id), error=str(error), hint=TOPOLOGY_HINT)
+            log.critical("ingest.publish.unroutable", parcel_id=str(parcel.id), error=str(error), hint=TOPOLOGY_HINT)
         except (Nacked, Unknown) as error:
             said = Said.UNCONFIRMED
-            log.warning("ingest.publish.unconfirmed", key=key, parcel=str(parcel.id), error=str(error))
+            log.warning("ingest.publish.unconfirmed", key=key, parcel_id=str(parcel.id), error=str(error))
         return said
 
     async def publish_outcomes(self, partition: int, outcomes: Outcomes) -> None:
