@@ -1,6 +1,7 @@
 """An unexpected exception in each service reaches what SENTRY_DSN names, and nothing of the mail goes with it."""
 
 import json
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -80,6 +81,59 @@ def test_an_unexpected_exception_in_each_service_is_reported_without_secrets(sys
     secrets = ["secret.test", "bob@", "sender.test", "Nobody else", "break ingest", "Hello", "known_here", system.token]
     for secret in [*secrets, *filter(None, passwords)]:
         assert secret.encode() not in sent, secret
+
+
+CELERY = """
+import sys
+from celery import Celery, signals
+from celery.contrib.testing.worker import start_worker
+from mailwarren.runtime.observe import observe
+from mailwarren.runtime.settings import Settings
+
+settings = Settings()
+app = Celery("ops", broker="memory://", backend="cache+memory://")
+signals.setup_logging.connect(lambda **_: observe("ingest", settings), weak=False)
+
+@app.task
+def fails(address):
+    raise LookupError(f"no {address}")
+
+observe("ingest", settings)
+with start_worker(app, pool="threads", concurrency=2, perform_ping_check=False):
+    fails.delay("bob@secret.test").get(timeout=10, propagate=False)
+"""
+
+
+def test_a_celery_task_that_fails_in_a_thread_is_reported_and_the_exit_waits_for_it() -> None:
+    with Receiver() as sentry:
+        env = {"SENTRY_DSN": f"http://0123abcd@127.0.0.1:{sentry.port}/17"}
+        done = subprocess.run(
+            [sys.executable, "-c", CELERY], env=env, capture_output=True, text=True, timeout=60, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        (report,) = reports(sentry)
+    assert [one["type"] for one in report["exception"]["values"]] == ["LookupError"]
+    assert (report["tags"]["service"], report["tags"]["event"]) == ("ingest", "celery.app.trace")
+    assert "secret.test" not in json.dumps(report)
+
+
+def test_what_ends_the_process_is_reported() -> None:
+    code = """
+from mailwarren.runtime.observe import observe
+from mailwarren.runtime.settings import Settings
+observe("tracker", Settings())
+raise ExceptionGroup("of bob@secret.test", [OSError("for bob@secret.test")])
+"""
+    with Receiver() as sentry:
+        env = {"SENTRY_DSN": f"http://0123abcd@127.0.0.1:{sentry.port}/17"}
+        done = subprocess.run(
+            [sys.executable, "-c", code], env=env, capture_output=True, text=True, timeout=60, check=False
+        )
+        assert done.returncode == 1
+        (report,) = reports(sentry)
+    assert {one["type"] for one in report["exception"]["values"]} == {"ExceptionGroup", "OSError"}
+    assert report["tags"] == {"service": "tracker"}
+    assert "secret.test" not in json.dumps(report)
 
 
 def reports(sentry: Receiver) -> list[dict[str, Any]]:
