@@ -26,6 +26,7 @@ SECRET = {
     "MAILWARREN_MANAGEMENT_URL",
     "MAILWARREN_SMTP_URL",
     "MAILWARREN_BROKER_ADMIN_URL",
+    "SENTRY_DSN",
 }
 # Of setup and of the release's test, which are commands and no services.
 SETUP = {

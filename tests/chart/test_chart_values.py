@@ -16,6 +16,8 @@ ALL = {"name": "a", "lanes": ["high", "normal", "bulk"]}
 AMQP = "amqp://admin:secret@broker.example/mailwarren"
 WRONG: list[tuple[dict[str, Any], tuple[str, ...]]] = [
     ({"nonsense": 1}, ("nonsense",)),
+    ({"sentry__dsn": "https://sentry.example/17"}, ("sentry", "dsn")),
+    ({"otel__endpoint": "collector:4317"}, ("otel", "endpoint")),
     ({"ingest__replica": 2}, ("ingest", "replica")),
     ({"ingest__replicas": "two"}, ("ingest", "replicas")),
     ({"ingest__replicas": -1}, ("ingest", "replicas")),

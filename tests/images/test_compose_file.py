@@ -123,7 +123,8 @@ def test_a_queue_of_two_fleets_shows() -> None:
 def test_every_setting_is_one_of_the_service(ours) -> None:
     for name, service in ours.items():
         settings = SETTINGS.get(image_of(service))
-        known = {f"MAILWARREN_{field.upper()}" for field in settings.model_fields} if settings else set()
+        fields = settings.model_fields if settings else {}
+        known = {of.validation_alias or f"MAILWARREN_{field.upper()}" for field, of in fields.items()}
         of_commands = OF_COMMANDS if name == "setup" else set()
         assert set(service.get("environment", {})) <= known | of_commands, name
 

@@ -71,6 +71,19 @@
 {{- end }}
 {{- end }}
 
+{{/* Where services report errors and spans: the variables that their SDKs know everywhere. */}}
+{{- define "mailwarren.telemetryEnv" -}}
+{{- if or .Values.sentry.dsn .Values.sentry.existingSecret }}
+{{ include "mailwarren.secretRef" (dict "name" "SENTRY_DSN" "secret" (.Values.sentry.existingSecret | default (printf "%s-sentry" (include "mailwarren.fullname" .))) "key" "SENTRY_DSN") }}
+- name: SENTRY_RELEASE
+  value: {{ printf "mailwarren@%s" (.Values.image.tag | default .Chart.AppVersion) }}
+{{- end }}
+{{- with .Values.otel.endpoint }}
+- name: OTEL_EXPORTER_OTLP_ENDPOINT
+  value: {{ . | quote }}
+{{- end }}
+{{- end }}
+
 {{/* extraEnv, unless it names what the chart sets: Kubernetes would take one of the two, server-side apply neither.
      Args: env (rendered), extra, key. */}}
 {{- define "mailwarren.withExtraEnv" -}}

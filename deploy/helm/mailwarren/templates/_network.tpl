@@ -71,6 +71,14 @@ ports:
   {{- end }}
 {{- end }}
 
+{{/* Where errors and spans go, if anywhere. */}}
+{{- define "mailwarren.telemetryEgress" -}}
+{{- if or .Values.sentry.dsn .Values.sentry.existingSecret .Values.otel.endpoint }}
+- {{- include "mailwarren.peers" (dict "peers" .Values.networkPolicy.telemetry.to "direction" "to") | trim | nindent 2 }}
+  {{- include "mailwarren.tcpPorts" .Values.networkPolicy.telemetry.ports | nindent 2 }}
+{{- end }}
+{{- end }}
+
 {{/* Who may read metrics. Args: root, port. */}}
 {{- define "mailwarren.metricsIngress" -}}
 - {{- include "mailwarren.peers" (dict "peers" .root.Values.networkPolicy.metrics.from "direction" "from") | trim | nindent 2 }}

@@ -99,6 +99,7 @@ parcels = st.builds(
     settle=st.booleans(),
     turn=small,
     asked_at=st.none() | moments,
+    trace=st.none() | texts,
 )
 events = st.builds(
     Event,
@@ -115,6 +116,7 @@ events = st.builds(
     reason=st.none() | texts,
     suppress=st.booleans(),
     accepted_at=st.none() | moments,
+    trace=st.none() | texts,
 )
 questions = st.builds(
     Question,
@@ -125,6 +127,7 @@ questions = st.builds(
     attempt=small,
     turn=small,
     count=small,
+    trace=st.none() | texts,
 )
 answers = st.builds(Answer, question=st.uuids(), verdicts=many(st.sampled_from(Verdict)))
 cancels = st.builds(Cancel, email_id=st.uuids(), tenant=st.uuids(), at=moments)

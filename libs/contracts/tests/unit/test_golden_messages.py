@@ -28,6 +28,8 @@ EVE = UUID("5b6f6c0e-0000-5000-8000-000000000002")
 ASKER = UUID("019b0000-0000-7000-8000-00000000000e")
 QUESTION = UUID("019b0000-0000-7000-8000-00000000000f")
 
+TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+
 GREYLISTED = Attempt(
     number=1,
     at=1_764_000_010.5,
@@ -117,6 +119,17 @@ def an_unsettled() -> Parcel:
     )
 
 
+def a_traced() -> Parcel:
+    """Of a call whose trace is known, as they all are since there are traces."""
+    return msgspec.structs.replace(a_single(), trace=TRACE)
+
+
+def a_traced_outcome() -> Outcomes:
+    """The same for what became of it."""
+    event = every_outcome().events[list(Kind).index(Kind.DELIVERED)]
+    return Outcomes((msgspec.structs.replace(event, trace=TRACE),))
+
+
 def every_outcome() -> Outcomes:
     """An event of each kind."""
     details: dict[Kind, dict[str, Any]] = {
@@ -180,6 +193,13 @@ CASES = (
     parcel_case("bulk", a_bulk()),
     parcel_case("deferred", a_deferred()),
     parcel_case("unsettled", an_unsettled()),
+    parcel_case("traced", a_traced()),
+    Case("outcomes.traced.v1", a_traced_outcome(), codec.decode_tracker),
+    Case(
+        "question.traced.v1",
+        Question(id=QUESTION, asker=ASKER, reply_to="answers.e", deliveries=(BOB,), attempt=1, bound=True, trace=TRACE),
+        codec.decode_tracker,
+    ),
     Case("outcomes.every_kind.v1", every_outcome(), codec.decode_tracker),
     Case(
         "question.first.v1",

@@ -68,7 +68,7 @@ def test_logs_are_json_with_ids_and_without_addresses_and_it_ends_in_order(proce
     assert 'mailwarren_ingest_request_seconds_count{endpoint="send",status="2xx"} 1.0' in metrics
     assert 'mailwarren_ingest_refused_total{reason="validation_error"} 1.0' in metrics
     line = process.line("ingest.email.answered")
-    assert (line["request_id"], line["email"], line["service"]) == ("r-1", sent, "ingest")
+    assert (line["request_id"], line["email_id"], line["service"]) == ("r-1", sent, "ingest")
     assert "very" not in process.log.read_text()
     assert caller.token not in process.log.read_text()
     start = time.monotonic()

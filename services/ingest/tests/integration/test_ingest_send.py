@@ -220,3 +220,26 @@ def test_an_endless_chunked_body_is_cut_off_while_it_streams(server, caller):
 def test_a_request_id_that_could_forge_a_log_line_is_replaced(client, mail):
     answer = client.post("/emails", json=mail, headers={"x-request-id": "a b"})
     assert UUID(answer.headers["x-request-id"])
+
+
+def test_the_trace_of_a_call_goes_with_its_parcel_and_back_to_the_caller(client, queues, mail):
+    given = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    answer = client.post("/emails", json=mail, headers={"traceparent": given})
+    assert (answer.headers["traceresponse"], answer.headers["x-request-id"]) == (given, given[3:35])
+    [recorded] = queues.recorded()
+    assert recorded.trace == given
+
+
+@pytest.mark.parametrize("wrong", [None, "00-1-2-3", f"00-{'0' * 32}-00f067aa0ba902b7-01", "x" * 500])
+def test_a_call_without_a_trace_gets_a_new_one_that_is_not_sampled(client, queues, mail, wrong):
+    answer = client.post("/emails", json=mail, headers={"traceparent": wrong} if wrong else {})
+    _, trace, _, flags = answer.headers["traceresponse"].split("-")
+    assert (UUID(trace).hex, flags) == (trace, "00")
+    [recorded] = queues.recorded()
+    assert recorded.trace == answer.headers["traceresponse"]
+
+
+def test_also_a_refusal_says_its_trace(client, mail):
+    answer = client.post("/emails", json=mail, headers={"authorization": "Bearer nobody"})
+    assert answer.status_code in {401, 403}
+    assert len(answer.headers["traceresponse"]) == 55

@@ -21,6 +21,8 @@ WRITTEN = 1
 this one or after a rollback, reads all that this one wrote (ADR 0019)."""
 VERSION_HEADER = "mw-version"
 TYPE_HEADER = "mw-type"
+TRACE_HEADER = "traceparent"
+"""A copy of a parcel's ``trace``, for what looks at headers only; what travels from hop to hop is the parcel's own."""
 TASK = "mail.send"
 
 T = TypeVar("T")
@@ -53,7 +55,7 @@ def encode_parcel(parcel: Parcel) -> bytes:
 def parcel_headers(parcel: Parcel) -> dict[str, Any]:
     """The AMQP headers that Celery 5.7 requires, with ours. ``argsrepr`` is empty: it would leak into logs."""
     ident = str(parcel.id)
-    return {
+    headers: dict[str, Any] = {
         "lang": "py",
         "task": TASK,
         "id": ident,
@@ -66,6 +68,9 @@ def parcel_headers(parcel: Parcel) -> dict[str, Any]:
         VERSION_HEADER: WRITTEN,
         TYPE_HEADER: "parcel",
     }
+    if parcel.trace is not None:
+        headers[TRACE_HEADER] = parcel.trace
+    return headers
 
 
 def decode_parcel(body: bytes, headers: Mapping[str, Any]) -> Parcel:

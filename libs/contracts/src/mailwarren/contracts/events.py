@@ -44,7 +44,7 @@ class Event(msgspec.Struct, frozen=True, omit_defaults=True):
     """One thing that happened to one delivery. ``at`` and ``accepted_at`` are Unix seconds.
 
     ``suppress`` is the sender's reading that the address does not exist (an invalid-recipient bounce).
-    ``attempt`` is 0 when nothing was tried. ``reason`` is for people.
+    ``attempt`` is 0 when nothing was tried. ``reason`` is for people. ``trace`` is a ``traceparent``, as in the parcel.
     """
 
     id: UUID
@@ -60,6 +60,7 @@ class Event(msgspec.Struct, frozen=True, omit_defaults=True):
     reason: str | None = None
     suppress: bool = False
     accepted_at: float | None = None
+    trace: str | None = None
 
 
 class Outcomes(msgspec.Struct, frozen=True, tag="outcomes"):

@@ -125,7 +125,8 @@ class Parcel(msgspec.Struct, frozen=True, omit_defaults=True):
     question to the tracker before anything is sent (a keyed call, of which there may be two copies). ``turn`` counts
     the changes of custody that are not new attempts, so that the tracker can tell the newer holder of a parcel from a
     copy of it.
-    ``asked_at`` is when the first unanswered question of this attempt was put.
+    ``asked_at`` is when the first unanswered question of this attempt was put. ``trace`` is a W3C ``traceparent``: the
+    trace of the API call, and what in it this parcel comes from.
     """
 
     id: UUID
@@ -145,3 +146,4 @@ class Parcel(msgspec.Struct, frozen=True, omit_defaults=True):
     settle: bool = False
     turn: int = 0
     asked_at: float | None = None
+    trace: str | None = None

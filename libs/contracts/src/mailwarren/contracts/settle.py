@@ -32,7 +32,8 @@ class Question(msgspec.Struct, frozen=True, omit_defaults=True, tag="question"):
     ``asker`` names the sender process, ``reply_to`` its answer queue. ``turn`` and ``count`` (how often the
     broker delivered it before) order the holders of one parcel: a claim passes to a holder with a greater pair, because
     the broker gives a message to the next only after the holder before it is gone. ``bound`` says that the queue is
-    bound to ``mail.answers`` by its name; a sender of an older version is reached over the default exchange.
+    bound to ``mail.answers`` by its name; a sender of an older version is reached over the default exchange. ``trace``
+    is the parcel's.
     """
 
     id: UUID
@@ -43,6 +44,7 @@ class Question(msgspec.Struct, frozen=True, omit_defaults=True, tag="question"):
     turn: int = 0
     count: int = 0
     bound: bool = False
+    trace: str | None = None
 
 
 class Answer(msgspec.Struct, frozen=True):

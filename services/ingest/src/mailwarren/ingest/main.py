@@ -32,7 +32,7 @@ from mailwarren.ingest.submit import Submit
 from mailwarren.runtime.amqp import Link, Publisher
 from mailwarren.runtime.collector import calm_collector
 from mailwarren.runtime.health import Health, HealthServer
-from mailwarren.runtime.logs import configure_logging
+from mailwarren.runtime.observe import observe
 from mailwarren.runtime.settings import load
 from mailwarren.runtime.shutdown import stop_on_signals
 
@@ -167,7 +167,7 @@ def main(argv: list[str] | None = None) -> int:
     commands.add_parser("api", help="serve the HTTP API; settings come from MAILWARREN_* variables")
     parser.parse_args(argv)
     settings = load(Settings, "ingest")
-    configure_logging("ingest", settings.log_level)
+    observe("ingest", settings)
     # It logs every request at info level, with the credentials in the URL.
     logging.getLogger("httpx").setLevel(logging.WARNING)
     calm_collector()

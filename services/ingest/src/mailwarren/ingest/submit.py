@@ -70,6 +70,8 @@ class Submission(msgspec.Struct, frozen=True):
     errors: Sequence[RowError] = ()
     tolerant: bool = False
     keyed: Keyed | None = None
+    trace: str | None = None
+    """The call's ``traceparent``."""
 
 
 class Acceptance(msgspec.Struct, frozen=True):
@@ -184,6 +186,7 @@ class Submit:
                 accepted_at=time.time(),
                 request_id=work.base if work.submission.form is CallForm.BULK else None,
                 settle=work.settle,
+                trace=work.submission.trace,
             )
             await self._publish(work, plan_parcels(plan, work.emails, suppressed, new_id))
         errors = sorted(work.errors, key=lambda error: error.index)

@@ -16,6 +16,8 @@ from mailwarren.contracts.codec import NewerVersion, Undecodable, decode_parcel,
 from mailwarren.contracts.events import Event, Kind
 from mailwarren.contracts.ladder import Ladder
 from mailwarren.contracts.parcel import Delivery, OnUnknown, Parcel, Wait
+from mailwarren.runtime import tracing
+from mailwarren.runtime.traceparent import trace_id_of
 from mailwarren.sender import metrics
 from mailwarren.sender.adapters.control_log import ControlLog
 from mailwarren.sender.adapters.ladder import LadderWriter, Stale
@@ -28,6 +30,7 @@ from mailwarren.sender.reports import Reports
 from mailwarren.sender.room import Room
 from mailwarren.sender.settle import Settler
 from mailwarren.sender.slots import Slots
+from mailwarren.sender.told import describe, tell_attempt
 from mailwarren.sender.transmit import Permit, Transmitter, Tried, Withdrawn
 
 log = structlog.get_logger()
@@ -94,7 +97,9 @@ class Deliverer:
         except Undecodable as error:
             return await self._park(incoming, "undecodable", f"undecodable: {error}")
         # Every message has a task, and so a context, of its own.
-        structlog.contextvars.bind_contextvars(parcel_id=str(parcel.id), lane=str(parcel.lane))
+        structlog.contextvars.bind_contextvars(
+            trace_id=trace_id_of(parcel.trace), parcel_id=str(parcel.id), lane=str(parcel.lane)
+        )
         try:
             finish = await self._finish_parcel(parcel, incoming)
         except Stale:
@@ -104,6 +109,7 @@ class Deliverer:
             log.exception("sender.parcel.error")
             return await self._park(incoming, "error", f"{type(error).__name__}: {error}")
         metrics.record_parcel(parcel.lane, finish.value)
+        log.debug("sender.parcel.finished", attempt=parcel.attempt, finish=finish.value)
         return finish
 
     async def _park(self, incoming: Incoming, kind: str, reason: str) -> Finish:
@@ -124,6 +130,15 @@ class Deliverer:
         if parcel.not_before is not None and self._ladder.next_rung(remaining) is not None:
             await self._ladder_writer.put(replace(parcel, wait=Wait.HOP), remaining, incoming.owned)
             return Finish.ACK
+        with tracing.span("mail.send process", parcel.trace, "consumer") as span:
+            if span.traceparent != parcel.trace:
+                describe(span, parcel, incoming)
+                parcel = replace(parcel, trace=span.traceparent)
+            finish = await self._work(parcel, incoming)
+            span.tell(mailwarren__finish=finish.value)
+        return finish
+
+    async def _work(self, parcel: Parcel, incoming: Incoming) -> Finish:
         await self._control.wait_read()
         deliveries = [one for one in parcel.deliveries if not one.suppressed]
         met = await self._copies.wait_free([(one.id, parcel.attempt) for one in deliveries])
@@ -195,7 +210,10 @@ class Deliverer:
             event = self._settled_without_trying(parcel, delivery)
             while event is None:
                 try:
-                    tried = await self._transmit(parcel, delivery, incoming, permit)
+                    with tracing.span("smtp attempt", parcel.trace, "client") as span:
+                        tried = await self._transmit(parcel, delivery, incoming, permit)
+                        if tried is not None:
+                            tell_attempt(span, tried)
                 except Withdrawn:
                     event = self._settled_without_trying(parcel, delivery)
                     continue
@@ -204,8 +222,9 @@ class Deliverer:
                 if tried.kind is Kind.DEFERRED:
                     return tried
                 event = make_event(
-                    parcel, delivery, tried.kind, tried=tried.attempt, reason=tried.reason, suppress=tried.suppress
-                )
+                    parcel, delivery, tried.kind, tried=tried.attempt, reason=tried.reason, suppress=tried.suppress,
+                    trace=span.traceparent,
+                )  # fmt: skip
             reports.add(delivery, self._outcomes.post(parcel.partition, event))
         finally:
             self._slots.give()

@@ -15,8 +15,9 @@ def make_event(
     tried: Attempt | None = None,
     reason: str | None = None,
     suppress: bool = False,
+    trace: str | None = None,
 ) -> Event:
-    """The report that ``kind`` happened to a delivery in the parcel's attempt."""
+    """The report that ``kind`` happened to a delivery in the parcel's attempt; ``trace`` if not the parcel's own."""
     return Event(
         id=event_id(delivery.id, parcel.attempt, kind),
         kind=kind,
@@ -31,4 +32,5 @@ def make_event(
         reason=reason,
         suppress=suppress,
         accepted_at=parcel.accepted_at,
+        trace=trace or parcel.trace,
     )

@@ -10,10 +10,12 @@ from dataclasses import dataclass, field
 import structlog
 
 from mailwarren.contracts.codec import NewerVersion, Undecodable
+from mailwarren.runtime.errors import report as report_error
 from mailwarren.tracker import metrics
 from mailwarren.tracker.domain.read import Message, Source, Work, read
 from mailwarren.tracker.ports import Inbox
 from mailwarren.tracker.record import Abandoned, Recorder
+from mailwarren.tracker.told import trace_of
 
 log = structlog.get_logger()
 
@@ -141,7 +143,9 @@ class Consumer:
         except Exception as error:  # noqa: BLE001 - a bug of ours that this message met holds up nobody else
             # Without its text, which may quote a mail.
             where = "".join(traceback.format_tb(error.__traceback__))
-            log.warning("tracker.message.surprise", queue=message.queue, error=type(error).__name__, where=where)
+            kind, trace = type(error).__name__, trace_of(message)
+            log.warning("tracker.message.surprise", queue=message.queue, trace_id=trace, error=kind, where=where)
+            report_error("tracker.message.surprise", error, trace_id=trace)
             batch.unreadable.append((message, "undecodable", f"{type(error).__name__}: {error}"))
         else:
             batch.works.append(work)

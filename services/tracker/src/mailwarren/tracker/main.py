@@ -13,7 +13,7 @@ from mailwarren.contracts.topology import Topology
 from mailwarren.runtime.amqp import Link, Publisher
 from mailwarren.runtime.collector import calm_collector
 from mailwarren.runtime.health import Health, HealthServer
-from mailwarren.runtime.logs import configure_logging
+from mailwarren.runtime.observe import observe
 from mailwarren.runtime.settings import load
 from mailwarren.runtime.shutdown import stop_on_signals
 from mailwarren.store.engine import AWAY, database_trouble, driver_connect, make_engine
@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     import uvloop
 
     settings = load(TrackerSettings, "tracker")
-    configure_logging("tracker", settings.log_level)
+    observe("tracker", settings)
     calm_collector()
     uvloop.run(consume(settings))
 

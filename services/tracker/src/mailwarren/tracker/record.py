@@ -4,6 +4,7 @@ Nothing is requeued and nothing overtakes: while a batch waits, everything behin
 """
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
 
 import structlog
@@ -13,6 +14,7 @@ from mailwarren.tracker import metrics
 from mailwarren.tracker.domain.read import Message, Source, Work
 from mailwarren.tracker.domain.split import split
 from mailwarren.tracker.ports import Ledger, Outbox, Recorded, Refused, Unavailable
+from mailwarren.tracker.told import tell_recorded, trace_of
 
 log = structlog.get_logger()
 
@@ -76,8 +78,10 @@ class Recorder:
         return [(work, reason)] if [part for part, _ in refused] == list(parts) else refused
 
     async def _commit(self, works: Sequence[Work]) -> None:
+        began = time.time_ns()
         recorded = await self._write(works)
         metrics.record_batch(recorded)
+        tell_recorded(works, began)
         # After the commit and before the ack: an answer tells what is certain, and is given again after a crash.
         await asyncio.gather(*(self._outbox.answer(question, answer) for question, answer in recorded.answers))
 
@@ -94,7 +98,13 @@ class Recorder:
         Raises:
             Abandoned: it is not certain that it is there.
         """
-        log.warning("tracker.message.set_aside", queue=message.queue, kind=kind, mail_id=message.headers.get("id"))
+        log.warning(
+            "tracker.message.set_aside",
+            queue=message.queue,
+            kind=kind,
+            parcel_id=message.headers.get("id"),
+            trace_id=trace_of(message),
+        )
         if message.source is not Source.DEAD:
             pause = FIRST_PAUSE
             while True:

@@ -13,6 +13,7 @@ from enum import StrEnum
 from uuid import UUID
 
 import structlog
+from msgspec.structs import replace
 
 from mailwarren.contracts.codec import encode, encode_parcel, headers_of, parcel_headers
 from mailwarren.contracts.events import Cancel, Outcomes
@@ -22,6 +23,7 @@ from mailwarren.contracts.topology import Topology
 from mailwarren.ingest.domain.parcels import PlannedParcel
 from mailwarren.ingest.domain.refusal import unavailable
 from mailwarren.ingest.metrics import record_publish
+from mailwarren.runtime import tracing
 from mailwarren.runtime.amqp import Nacked, NotConnected, Publisher, PublishError, Unknown, Unroutable
 
 log = structlog.get_logger()
@@ -91,6 +93,17 @@ class Broker:
         return [(item, said.result() if isinstance(said, asyncio.Task) else said) for item, said in done]
 
     async def _publish(self, parcel: Parcel) -> Said:
+        with tracing.span("mail.accept publish", parcel.trace, "producer") as span:
+            if span.traceparent != parcel.trace:
+                _describe(span, parcel, self._accept)
+                parcel = replace(parcel, trace=span.traceparent)
+            said = await self._publish_traced(parcel)
+            if said is not Said.CONFIRMED:
+                span.fail(said)
+        record_publish(said)
+        return said
+
+    async def _publish_traced(self, parcel: Parcel) -> Said:
         key = f"{parcel.lane}.{parcel.shard}"
         said = Said.CONFIRMED
         try:
@@ -99,11 +112,10 @@ class Broker:
             said = Said.NOT_STORED
         except Unroutable as error:
             said = Said.UNROUTABLE
-            log.critical("ingest.publish.unroutable", parcel=str(parcel.id), error=str(error), hint=TOPOLOGY_HINT)
+            log.critical("ingest.publish.unroutable", parcel_id=str(parcel.id), error=str(error), hint=TOPOLOGY_HINT)
         except (Nacked, Unknown) as error:
             said = Said.UNCONFIRMED
-            log.warning("ingest.publish.unconfirmed", key=key, parcel=str(parcel.id), error=str(error))
-        record_publish(said)
+            log.warning("ingest.publish.unconfirmed", key=key, parcel_id=str(parcel.id), error=str(error))
         return said
 
     async def publish_outcomes(self, partition: int, outcomes: Outcomes) -> None:
@@ -128,6 +140,17 @@ class Broker:
             )
         except PublishError as error:
             raise unavailable("The broker did not confirm the cancellation: try again.") from error
+
+
+def _describe(span: tracing.Span, parcel: Parcel, exchange: str) -> None:
+    span.tell(
+        messaging__system="rabbitmq",
+        messaging__operation__type="send",
+        messaging__destination__name=exchange,
+        messaging__batch__message_count=len(parcel.deliveries),
+        mailwarren__parcel_id=str(parcel.id),
+        mailwarren__lane=str(parcel.lane),
+    )
 
 
 def _window(content: Content) -> int:

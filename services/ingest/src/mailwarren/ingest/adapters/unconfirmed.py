@@ -55,6 +55,7 @@ class Unconfirmed:
                     at=now,
                     accepted_at=parcel.accepted_at,
                     reason="the broker did not confirm the acceptance",
+                    trace=parcel.trace,
                 )
                 self._waiting[delivery.id] = (parcel.partition, event)
         dropped = max(0, len(self._waiting) - self._most)

@@ -11,18 +11,20 @@ from fastapi_offline import FastAPIOffline
 from starlette.exceptions import HTTPException
 from starlette.routing import Route
 
-from mailwarren.contracts.ids import new_id
 from mailwarren.ingest.api.docs import openapi
-from mailwarren.ingest.api.endpoint import REQUEST_ID, EndpointApp, Receive, Scope, Send
+from mailwarren.ingest.api.endpoint import REQUEST_ID, SPAN, EndpointApp, Receive, Scope, Send
 from mailwarren.ingest.api.errors import error_body, on_http_exception
 from mailwarren.ingest.api.health import health_routes
 from mailwarren.ingest.api.paths import canonical
 from mailwarren.ingest.api.services import Services
 from mailwarren.ingest.api.table import ENDPOINTS
 from mailwarren.ingest.domain.refusal import application_error
+from mailwarren.runtime import tracing
+from mailwarren.runtime.traceparent import ANSWER, HEADER, new_traceparent, read_traceparent
 
 log = structlog.get_logger()
 
+_TRACEPARENT, _ANSWER = HEADER.encode(), ANSWER.encode()
 _GIVEN = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 
 
@@ -49,9 +51,11 @@ def _openapi() -> dict[str, Any]:
 
 
 class RequestIds:
-    """Gives every request an id, the client's ``x-request-id`` when it is harmless, else a new one, and its one path.
+    """Gives every request its trace, its id and its one path.
 
-    The id is bound to all log lines of the request and sent back. What crashes outside of our endpoints ends here.
+    The trace is that of the client's ``traceparent``, else a new one; the id the client's ``x-request-id`` when it is
+    harmless, else the trace id. Both are bound to all log lines of the request and sent back (``traceresponse``,
+    ``x-request-id``). What crashes outside of our endpoints ends here.
 
     Args:
         app: everything.
@@ -69,9 +73,23 @@ class RequestIds:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        ident = _request_id(scope)
-        scope[REQUEST_ID] = ident
-        path = scope["path"] = canonical(scope["path"])
+        scope["path"] = canonical(scope["path"])
+        given, trace = _told(scope)
+        # Probes are no part of anybody's trace.
+        kept = scope["path"].startswith("/v1/")
+        with tracing.span("request", trace, "server") if kept else tracing.Passing(trace) as span:
+            span.tell(http__request__method=scope["method"])
+            scope[SPAN] = span
+            if span.traceparent is None:
+                span.traceparent = new_traceparent()
+            await self._serve(scope, receive, send, (given, span.traceparent))
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send, told: tuple[str | None, str]) -> None:
+        given, traceparent = told
+        trace_id = traceparent[3:35]
+        ident = scope[REQUEST_ID] = given or trace_id
+        ours = (b"x-request-id", ident.encode()), (_ANSWER, traceparent.encode())
+        path = scope["path"]
         app = self._direct.get((scope["method"], path), self._app)
         started = False
 
@@ -79,15 +97,16 @@ class RequestIds:
             nonlocal started
             if message["type"] == "http.response.start":
                 started = True
-                message["headers"] = [*message.get("headers", ()), (b"x-request-id", ident.encode())]
+                message["headers"] = [*message.get("headers", ()), *ours]
             await send(message)
 
         structlog.contextvars.clear_contextvars()
-        structlog.contextvars.bind_contextvars(request_id=ident)
+        structlog.contextvars.bind_contextvars(trace_id=trace_id, request_id=ident)
         try:
             await app(scope, receive, send_with_id)
         except Exception:
             log.exception("ingest.app.crashed")
+            scope[SPAN].fail("crashed")
             if not started:
                 await _crashed(ident, send_with_id)
 
@@ -99,8 +118,12 @@ async def _crashed(ident: str, send: Send) -> None:
     await send({"type": "http.response.body", "body": error_body(refusal)})
 
 
-def _request_id(scope: Scope) -> str:
+def _told(scope: Scope) -> tuple[str | None, str | None]:
+    """The request's id and its ``traceparent``, as far as the client gave them in their forms."""
+    ident = trace = None
     for name, value in scope["headers"]:
         if name == b"x-request-id" and _GIVEN.fullmatch(value):
-            return str(value.decode())
-    return str(new_id())
+            ident = value.decode()
+        elif name == _TRACEPARENT:
+            trace = read_traceparent(value.decode("latin-1"))
+    return ident, trace

@@ -38,7 +38,13 @@ async def send(call: Call) -> Answer:
         raise invalid(f"Too many emails: {len(rows)}, {MAX_EMAILS} are possible in one batch.")
     emails, errors = _validate(rows, tolerant=mode == PERMISSIVE)
     submission = Submission(
-        call.key, CallForm.BATCH, emails, errors, tolerant=mode == PERMISSIVE, keyed=keyed(call, "/emails/batch", mode)
+        call.key,
+        CallForm.BATCH,
+        emails,
+        errors,
+        tolerant=mode == PERMISSIVE,
+        keyed=keyed(call, "/emails/batch", mode),
+        trace=call.trace,
     )
 
     def sent(acceptance: Acceptance) -> Answered:

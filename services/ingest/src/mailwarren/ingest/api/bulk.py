@@ -30,7 +30,9 @@ async def send(call: Call) -> Answer:
         # Templates are compiled here, which may take a tenth of a second for each.
         mail, rows = await asyncio.to_thread(_read, call.body)
     emails, errors = await validate_rows(mail, rows)
-    submission = Submission(call.key, CallForm.BULK, emails, errors, tolerant=True, keyed=keyed(call, "/emails/bulk"))
+    submission = Submission(
+        call.key, CallForm.BULK, emails, errors, tolerant=True, keyed=keyed(call, "/emails/bulk"), trace=call.trace
+    )
     answered = await call.services.submit.submit(submission, _sent)
     log.info(
         "ingest.bulk.answered",

@@ -17,7 +17,9 @@ DESCRIPTION = """
 Send mail and read what became of it. The wire contract follows Resend's public API, so its official SDKs work with
 only their base URL changed; Mailwarren is not affiliated with Resend. Fields marked *ours* are additions.
 
-Every error has the form `{"statusCode", "name", "message"}`. Answers carry `x-request-id`, which the logs repeat.
+Every error has the form `{"statusCode", "name", "message"}`. Answers carry `x-request-id`, which the logs repeat,
+and `traceresponse` with the trace id (the one of your `traceparent` header, if you sent one), under which the logs of
+all services tell of the mail.
 """
 _REF = "#/components/schemas/{name}"
 _PARAMETERS: dict[str, dict[str, Any]] = {

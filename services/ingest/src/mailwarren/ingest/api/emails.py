@@ -26,7 +26,7 @@ log = structlog.get_logger()
 async def send(call: Call) -> Answer:
     """``POST /v1/emails``."""
     email = validate_email(decode(call.body, EmailBody))
-    submission = Submission(call.key, CallForm.SINGLE, [(0, email)], keyed=keyed(call, "/emails"))
+    submission = Submission(call.key, CallForm.SINGLE, [(0, email)], keyed=keyed(call, "/emails"), trace=call.trace)
     answered = await call.services.submit.submit(submission, _sent)
     # A line for each mail would cost as much CPU as all the rest of our work on it; so does making one nobody reads.
     if log.is_enabled_for(logging.DEBUG):
@@ -35,7 +35,7 @@ async def send(call: Call) -> Answer:
             tenant=str(call.key.tenant),
             lane=email.lane.value,
             recipients=len(email.recipients),
-            email=str(msgspec.json.decode(answered.body, type=Sent).id),
+            email_id=str(msgspec.json.decode(answered.body, type=Sent).id),
             replayed=answered.replayed,
         )
     return yes(answered)
@@ -94,7 +94,7 @@ async def cancel(call: Call) -> Answer:
         raise invalid(f"This email cannot be canceled any more: every delivery of it has ended ({states}).")
     email_id = UUID(str(row["id"]))
     await call.services.broker.publish_cancel(row["partition"], email_id, call.key.tenant)
-    log.info("ingest.email.cancel_requested", email=str(email_id), tenant=str(call.key.tenant))
+    log.info("ingest.email.cancel_requested", email_id=str(email_id), tenant=str(call.key.tenant))
     return answer(Canceled(id=email_id))
 
 

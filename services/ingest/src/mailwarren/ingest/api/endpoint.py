@@ -22,6 +22,7 @@ from mailwarren.ingest.domain.keys import ApiKey
 from mailwarren.ingest.domain.refusal import Refusal, application_error, unavailable
 from mailwarren.ingest.domain.requests import Permission
 from mailwarren.ingest.metrics import record_refused, record_request
+from mailwarren.runtime.tracing import Span
 
 log = structlog.get_logger()
 
@@ -30,6 +31,8 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 REQUEST_ID = "mailwarren.request_id"
 """Where the request's id stands in the ASGI scope."""
+SPAN = "mailwarren.span"
+"""The same for its span."""
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -49,6 +52,8 @@ class Call(msgspec.Struct, frozen=True):
     headers: dict[bytes, bytes]
     query_string: bytes
     body: bytes
+    trace: str | None = None
+    """The request's ``traceparent``."""
 
     def header(self, name: str) -> str | None:
         """A header's value."""
@@ -96,14 +101,18 @@ class EndpointApp:
     def __init__(self, endpoint: Endpoint, services: Services) -> None:
         self._endpoint = endpoint
         self._services = services
+        self._span_name = f"{endpoint.method} {endpoint.path}"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
         start = time.perf_counter()
+        span: Span = scope[SPAN]
+        span.name(self._span_name)
         try:
             done = await self._answer(scope, receive)
         except ClientGone:
             return
+        span.tell(http__route=self._endpoint.path, http__response__status_code=done.status)
         headers = [
             (b"content-type", b"application/json"),
             (b"content-length", str(len(done.body)).encode()),
@@ -135,7 +144,9 @@ class EndpointApp:
         body = b""
         if self._endpoint.request is not None:
             body = await read_body(receive, _text(headers, b"content-length"), self._services.max_body)
-        call = Call(key, self._services, scope.get("path_params", {}), headers, scope["query_string"], body)
+        path = scope.get("path_params", {})
+        span: Span = scope[SPAN]
+        call = Call(key, self._services, path, headers, scope["query_string"], body, span.traceparent)
         return await self._endpoint.handler(call)
 
 

@@ -18,7 +18,7 @@ class Plan(msgspec.Struct, frozen=True):
     """What all parcels of a request have in common.
 
     ``base`` is the id whose partition everything of the request goes through. ``request_id`` is set for bulk calls
-    only. ``settle`` marks a keyed call.
+    only. ``settle`` marks a keyed call. ``trace`` is the call's ``traceparent``.
     """
 
     tenant: UUID
@@ -26,6 +26,7 @@ class Plan(msgspec.Struct, frozen=True):
     accepted_at: float
     request_id: UUID | None = None
     settle: bool = False
+    trace: str | None = None
 
 
 class PlannedParcel(msgspec.Struct, frozen=True):
@@ -88,6 +89,7 @@ def _parcel(plan: Plan, shard: str, members: Members, suppressed: Container[str]
         expires_at=first.expires_at,
         on_unknown=first.on_unknown,
         settle=plan.settle,
+        trace=plan.trace,
     )
 
 

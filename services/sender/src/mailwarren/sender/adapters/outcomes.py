@@ -99,6 +99,8 @@ class OutcomeWriter:
             self._publishing[partition] = asyncio.get_running_loop().create_task(self._publish(partition))
 
     async def _publish(self, partition: int) -> None:
+        # A task of everybody's outcomes: what is bound for the logs belongs to whoever was first.
+        structlog.contextvars.clear_contextvars()
         try:
             while batches := self._fresh.pop(partition, None):
                 await asyncio.gather(*(self._publish_batch(partition, batch) for batch in batches))

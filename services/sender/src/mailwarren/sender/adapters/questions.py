@@ -65,6 +65,7 @@ class Asker:
             turn=parcel.turn,
             count=count,
             bound=True,
+            trace=parcel.trace,
         )
         waiting = asyncio.get_running_loop().create_future()
         self._open[question.id] = waiting

@@ -9,7 +9,7 @@ from mailwarren.contracts.codec import TASK
 from mailwarren.contracts.topology import Topology
 from mailwarren.runtime.collector import calm_collector
 from mailwarren.runtime.heartbeat import Heartbeat
-from mailwarren.runtime.logs import configure_logging
+from mailwarren.runtime.observe import observe
 from mailwarren.sender.engine.consumer import Drain
 from mailwarren.sender.engine.handover import Handover
 from mailwarren.sender.engine.thread import EngineThread
@@ -43,7 +43,7 @@ def build_app(settings: SenderSettings) -> Celery:
 
     # Celery's signals hold weak references; the application keeps the functions.
     def logs(**_: Any) -> None:
-        configure_logging("sender", settings.log_level)
+        observe("sender", settings)
 
     def start(**_: Any) -> None:
         # Celery sets up logging after this signal; the engine's first lines should look like all others.
@@ -53,7 +53,7 @@ def build_app(settings: SenderSettings) -> Celery:
             engine.start()
         except Exception as error:
             # Celery swallows a handler's exception and would go on to take mail that nobody sends.
-            log.critical("sender.start.failed", error=f"{type(error).__name__}: {error}")
+            log.critical("sender.start.failed", error=f"{type(error).__name__}: {error}", exc_info=error)
             raise SystemExit(1) from error
 
     def stop(**_: Any) -> None:

@@ -13,6 +13,7 @@ import uvloop
 from mailwarren.contracts.lanes import Lane
 from mailwarren.contracts.topology import Topology
 from mailwarren.runtime.amqp import Link, Publisher
+from mailwarren.runtime.errors import finish_reports
 from mailwarren.runtime.health import Health, HealthServer
 from mailwarren.runtime.heartbeat import Heartbeat
 from mailwarren.sender import metrics
@@ -68,6 +69,7 @@ class EngineThread:
                 self._started.set_exception(error)
                 return
             log.exception("sender.engine.died")
+            finish_reports()
             # The consumer would go on taking mail. What is not acked, the broker gives to another sender.
             os._exit(1)
 

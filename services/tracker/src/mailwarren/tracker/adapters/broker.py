@@ -11,6 +11,7 @@ from mailwarren.contracts.lanes import Lane
 from mailwarren.contracts.settle import Answer, Question
 from mailwarren.contracts.topology import Topology
 from mailwarren.runtime.amqp import Link, Publisher, PublishError
+from mailwarren.runtime.traceparent import trace_id_of
 from mailwarren.tracker import metrics
 from mailwarren.tracker.domain.read import EXCHANGE, FROM, KEY, REASON, Message, Source
 
@@ -55,7 +56,12 @@ class BrokerOutbox:
             )
         except (PublishError, TimeoutError, ValueError) as error:
             metrics.record_answer_lost()
-            log.warning("tracker.answer.lost", question=str(question.id), error=f"{type(error).__name__}: {error}")
+            log.warning(
+                "tracker.answer.lost",
+                trace_id=trace_id_of(question.trace),
+                question=str(question.id),
+                error=f"{type(error).__name__}: {error}",
+            )
 
     async def set_aside(self, message: Message, reason: str) -> None:
         """Return when the message is safe in ``mail.dead``, with what a replay needs.

@@ -10,6 +10,7 @@ import asyncpg
 import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from mailwarren.runtime.errors import report as report_error
 from mailwarren.store.engine import AWAY, database_trouble, driver_connection
 from mailwarren.tracker.adapters import deliveries, events, reports
 from mailwarren.tracker.adapters.emails import write_emails
@@ -68,6 +69,7 @@ class PostgresLedger:
                 # Without its text, which may quote a mail.
                 where = "".join(traceback.format_tb(error.__traceback__))
                 log.warning("tracker.store.surprise", error=type(error).__name__, where=where)
+                report_error("tracker.store.surprise", error)
             if blamed is Blame.DATA or (blamed is Blame.UNCLEAR and fresh):
                 raise Refused(reason) from error
             await self.close()

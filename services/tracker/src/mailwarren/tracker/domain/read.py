@@ -128,6 +128,7 @@ def _deferral(parcel: Parcel, delivery: Delivery, last: Attempt) -> Report:
         attempt=last.number,
         tried=last,
         accepted_at=parcel.accepted_at,
+        trace=parcel.trace,
     )
     return Report(event, parcel.not_before)
 
@@ -166,5 +167,6 @@ def _report(
             attempt=attempt,
             reason=reason,
             accepted_at=parcel.accepted_at,
+            trace=parcel.trace,
         )
     )
