@@ -112,6 +112,23 @@ class System:
         self._expect(name, port, wait=wait)
         return service
 
+    def start_worker(self, name: str = "worker", *, wait: bool = True, env: dict[str, str] | None = None) -> Service:
+        """A worker for ``ops.tasks``, which Flower shows under ``name``."""
+        return self._start_ingest_command(name, "worker", {"MAILWARREN_WORKER_NAME": name, **(env or {})}, wait=wait)
+
+    def start_scheduler(
+        self, name: str = "scheduler", *, wait: bool = True, env: dict[str, str] | None = None
+    ) -> Service:
+        """A scheduler."""
+        return self._start_ingest_command(name, "scheduler", env or {}, wait=wait)
+
+    def _start_ingest_command(self, name: str, command: str, env: dict[str, str], *, wait: bool) -> Service:
+        (port,) = free_ports(1)
+        own = {"MAILWARREN_METRICS_PORT": str(port), **self._own("ingest")}
+        service = self._start(name, [str(BIN / "ingest"), command], {**own, **env})
+        self._expect(name, port, wait=wait)
+        return service
+
     def start_sender(
         self,
         name: str = "sender",
