@@ -51,7 +51,7 @@ class System:
             "PYTHONUNBUFFERED": "1",
         }
         self.own_env: dict[str, dict[str, str]] = {}
-        """By the kind of service (``ingest``, ``sender``, ``tracker``) what only it gets, such as an account."""
+        """By the kind of service (``ingest``, ``sender``, ``tracker``, ``flower``) what only it gets, such as an account."""
         self.services: dict[str, Service] = {}
         self._ready: dict[str, str] = {}
         self.smtp_url = ""
@@ -128,6 +128,17 @@ class System:
         service = self._start(name, [str(BIN / "ingest"), command], {**own, **env})
         self._expect(name, port, wait=wait)
         return service
+
+    def start_flower(self, login: str, *, env: dict[str, str] | None = None) -> httpx.Client:
+        """Flower over all workers; returns a client that knows the login, ``user:password``."""
+        http, port = free_ports(2)
+        own = {"MAILWARREN_METRICS_PORT": str(port), **self._own("flower")}
+        place = {"MAILWARREN_FLOWER_HOST": "127.0.0.1", "MAILWARREN_FLOWER_PORT": str(http)}
+        auth = {"MAILWARREN_FLOWER_AUTH": login}
+        self._start("flower", [str(BIN / "mailwarren-flower")], {**own, **place, **auth, **(env or {})})
+        self._expect("flower", port, wait=True)
+        user, _, password = login.partition(":")
+        return httpx.Client(base_url=f"http://127.0.0.1:{http}", auth=(user, password), timeout=30)
 
     def start_sender(
         self,
