@@ -12,7 +12,7 @@ class FlowerSettings(Settings):
     """``user:password`` of whoever may look; there is no Flower without."""
     flower_host: str = "0.0.0.0"  # noqa: S104 - browsers come from outside the pod
     flower_port: int = Field(default=5555, ge=0, le=65535)
-    flower_path: str = Field(default="", pattern=r"^(/?[A-Za-z0-9._-]+)*$")
+    flower_path: str = Field(default="", pattern=r"^[A-Za-z0-9._/-]*$")
     """The path under which a proxy serves it, such as ``flower``."""
     flower_interval: float = Field(default=10.0, ge=1, le=300)
     """Seconds between two roll calls; a worker that has not answered for two of them is shown as offline."""
