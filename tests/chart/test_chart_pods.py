@@ -229,7 +229,8 @@ def test_pull_secrets_reach_every_pod(render) -> None:
 
 
 def test_worker_and_scheduler_are_ingests_image_with_another_command(render, profile) -> None:
-    commands = {component(one): one.containers[0]["args"] for one in deployments(render(profile)) if one.service == "ingest"}
+    ours = [one for one in deployments(render(profile)) if one.service == "ingest"]
+    commands = {component(one): one.containers[0]["args"] for one in ours}
     assert commands == {"ingest": ["api"], "worker": ["worker"], "scheduler": ["scheduler"]}
 
 

@@ -1,4 +1,4 @@
-"""Orders on ``ops.tasks``: released by schedulers, carried out once, tried again, set aside, and never a worker's end."""
+"""Orders on ``ops.tasks``: released and carried out once, tried again, set aside, and never a worker's end."""
 
 import json
 import signal
@@ -105,11 +105,12 @@ def test_what_was_missed_for_days_runs_once(working: System) -> None:
     assert after["later"]
 
 
+PICKLE = {"content_type": "application/x-python-serialize", "content_encoding": "binary"}
 POISON: dict[str, tuple[bytes, dict[str, Any], dict[str, str]]] = {
     "no headers": (b"[[], {}, {}]", {}, {}),
     "no id": (b"[[], {}, {}]", {"task": "ops.heartbeat", "lang": "py"}, {}),
     "not JSON": (b"\xff\xfe", {"task": "ops.heartbeat", "id": "x", VERSION_HEADER: 1, TYPE_HEADER: "order"}, {}),
-    "another type": (b"cos\nsystem\n(S'true'\ntR.", {"task": "ops.heartbeat", "id": "x"}, {"content_type": "application/x-python-serialize", "content_encoding": "binary"}),
+    "another type": (b"cos\nsystem\n(S'true'\ntR.", {"task": "ops.heartbeat", "id": "x"}, PICKLE),
     "another program's": (b"[[], {}, {}]", {"task": "other.task", "id": "x"}, {}),
     "no order": (b"[[], {}, {}]", {"task": "ops.heartbeat", "id": "x", VERSION_HEADER: 1}, {}),
 }  # fmt: skip

@@ -12,7 +12,9 @@ ANSWERS = f"answers.{'0123456789abcdef' * 2}"
 PIDBOX = "celery@a-host.example.celery.pidbox"
 ASKER = "0a1b2c3d-0a1b-2c3d-4e5f-0123456789ab"
 REPLIES, RECEIVED = f"{ASKER}.reply.celery.pidbox", f"celeryev.{ASKER}"
-BESIDES = (ANSWERS, PIDBOX, REPLIES, RECEIVED, "celery.pidbox", "reply.celery.pidbox", "celeryev", "amq.default", "amq.topic")
+BESIDES = (
+    ANSWERS, PIDBOX, REPLIES, RECEIVED, "celery.pidbox", "reply.celery.pidbox", "celeryev", "amq.default", "amq.topic",
+)  # fmt: skip
 """What is not in the topology: exclusive queues, Celery's remote control, and what nobody may touch."""
 NEVER = ("answers.short", f"{ANSWERS}0", "send.bulk", "xsend.bulk.h1", "send.bulk.h1.x", "tracker.events.1.2")
 

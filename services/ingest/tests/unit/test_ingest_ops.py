@@ -24,7 +24,9 @@ def test_an_outage_of_the_database_costs_no_try() -> None:
     assert plan_retry(1, 1, away=True) == (0, 1)
 
 
-@pytest.mark.parametrize(("late", "after"), [(0, 60), (59.9, 60), (60, 120), (3600, 3660), (9 * 86400 + 1, 9 * 86400 + 60)])
+@pytest.mark.parametrize(
+    ("late", "after"), [(0, 60), (59.9, 60), (60, 120), (3600, 3660), (9 * 86400 + 1, 9 * 86400 + 60)]
+)
 def test_what_was_missed_is_not_made_up_for(late: float, after: float) -> None:
     assert next_run(DUE, 60, DUE + timedelta(seconds=late)) == DUE + timedelta(seconds=after)
 

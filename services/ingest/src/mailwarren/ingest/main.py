@@ -1,4 +1,4 @@
-"""The composition root of ``ingest api``: settings in, adapters built, the API served; the other commands start here."""
+"""The composition root of ``ingest api``: settings in, adapters built, the API served. All commands start here."""
 
 import argparse
 import asyncio

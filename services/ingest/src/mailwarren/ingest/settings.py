@@ -5,7 +5,6 @@ from pydantic import Field, SecretStr, field_validator
 from mailwarren.runtime.settings import Settings as Shared
 from mailwarren.store.engine import dsn
 
-
 LEAST_DAYS = 4
 """The database refuses to forget what is younger than three days."""
 

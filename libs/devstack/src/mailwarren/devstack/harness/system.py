@@ -51,7 +51,7 @@ class System:
             "PYTHONUNBUFFERED": "1",
         }
         self.own_env: dict[str, dict[str, str]] = {}
-        """By the kind of service (``ingest``, ``sender``, ``tracker``, ``flower``) what only it gets, such as an account."""
+        """By the kind of service (``ingest``, ``sender``, ``tracker``, ``flower``) what only it gets: an account."""
         self.services: dict[str, Service] = {}
         self._ready: dict[str, str] = {}
         self.smtp_url = ""

@@ -4,7 +4,20 @@ A deleted key stays as a row with ``deleted_at``: the API processes learn of eve
 changed since they last asked.
 """
 
-from sqlalchemy import BigInteger, Column, DateTime, Double, Index, LargeBinary, SmallInteger, Table, Text, UniqueConstraint, Uuid, text
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    DateTime,
+    Double,
+    Index,
+    LargeBinary,
+    SmallInteger,
+    Table,
+    Text,
+    UniqueConstraint,
+    Uuid,
+    text,
+)
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from mailwarren.store.metadata import metadata, one_of

@@ -64,7 +64,7 @@ class Accounts:
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> "Accounts":
-        """From ``MAILWARREN_{INGEST,SENDER,TRACKER}_PASSWORD``, ``…FLOWER…`` where there is one, and ``MAILWARREN_ACCOUNTS``.
+        """From ``MAILWARREN_ACCOUNTS`` and ``MAILWARREN_{INGEST,SENDER,TRACKER}_PASSWORD`` (and ``…FLOWER…``, if any).
 
         Ingest's user may read the management API when ``MAILWARREN_MANAGEMENT_URL`` names that user.
 

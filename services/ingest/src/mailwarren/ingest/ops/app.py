@@ -1,4 +1,4 @@
-"""The Celery application of ``ingest worker``: one task for each work, carried out in a thread with a loop of its own."""
+"""The Celery application of ``ingest worker``: a task for each work, carried out in a thread with its own loop."""
 
 import asyncio
 import contextlib
@@ -51,7 +51,7 @@ def build_app(settings: OpsSettings) -> Celery:
 
 
 def celery_config(topology: Topology) -> dict[str, Any]:
-    """The worker's configuration; the reasons are in ``docs/adr/0022``."""
+    """The worker's configuration; the reasons are in ``docs/adr/0023``."""
     queue = topology.ops_queue
     queue.no_declare = True
     for bound in queue.bindings:

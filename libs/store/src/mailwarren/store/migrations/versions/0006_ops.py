@@ -1,4 +1,4 @@
-"""Periodic jobs, and functions with which a worker of ingest deletes what the tracker wrote and nobody needs any more."""
+"""Periodic jobs, and functions with which ingest's worker deletes what the tracker wrote and nobody needs any more."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -130,4 +130,5 @@ def downgrade() -> None:
         op.execute(f"DROP FUNCTION {name}(timestamptz, integer)")
     op.drop_index("ix_contents_last_seen", "contents")
     op.drop_column("contents", "last_seen")
+    op.execute("COMMENT ON TABLE contents IS 'Writer: tracker. What mails say, once per tenant and SHA-256 digest.'")
     op.drop_table("periodic_jobs")
