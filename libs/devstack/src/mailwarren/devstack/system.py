@@ -176,10 +176,17 @@ def ingest(at: Addresses, local: LocalDir) -> Service:
     return Service(spec, (f"http://{HOST}:{at.api}/readyz", _health(at, "ingest")))
 
 
-def worker(at: Addresses, local: LocalDir) -> Service:
+def worker_name(number: int) -> str:
+    """``worker``, ``worker-2`` …."""
+    return "worker" if number == 1 else f"worker-{number}"
+
+
+def worker(at: Addresses, local: LocalDir, number: int = 1) -> Service:
     """Carries out orders from ``ops.tasks``."""
-    spec = _spec(at, local, "worker", (_script("ingest"), "worker"), account(at, Who.INGEST), stop_seconds=40)
-    return Service(spec, (_health(at, "worker"),))
+    name = worker_name(number)
+    env = account(at, Who.INGEST) | {"MAILWARREN_WORKER_NAME": name}
+    spec = _spec(at, local, name, (_script("ingest"), "worker"), env, stop_seconds=40)
+    return Service(spec, (_health(at, name),))
 
 
 def scheduler(at: Addresses, local: LocalDir) -> Service:
