@@ -2,7 +2,7 @@
 #
 #   docker build --build-arg SERVICE=sender --tag mailwarren-sender .
 #
-# SERVICE is ingest, sender, tracker or sink. An image holds that service and what it imports, no more: the sender has
+# SERVICE is ingest, sender, tracker, flower or sink. An image holds that service and what it imports, no more: the sender has
 # no database driver and no web framework. The ingest image also has the command `mailwarren` (topology, migrate, dead).
 # Where a proxy signs TLS with a CA of its own: --secret id=ca,src=/etc/ssl/certs/ca-certificates.crt
 ARG SERVICE
@@ -37,6 +37,7 @@ COPY libs/devstack/pyproject.toml libs/devstack/
 COPY libs/runtime/pyproject.toml libs/runtime/
 COPY libs/store/pyproject.toml libs/store/
 COPY loadtest/sink/pyproject.toml loadtest/sink/
+COPY services/flower/pyproject.toml services/flower/
 COPY services/ingest/pyproject.toml services/ingest/
 COPY services/sender/pyproject.toml services/sender/
 COPY services/tracker/pyproject.toml services/tracker/
@@ -85,6 +86,11 @@ FROM runtime AS ingest
 EXPOSE 8080
 ENTRYPOINT ["/app/bin/ingest"]
 CMD ["api"]
+
+FROM runtime AS flower
+EXPOSE 5555
+ENTRYPOINT ["/app/bin/mailwarren-flower"]
+CMD []
 
 FROM runtime AS tracker
 ENTRYPOINT ["/app/bin/tracker"]

@@ -31,8 +31,8 @@ logs: bootstrap ## follow the logs of all processes (or of one: NAME=ingest)
 send: bootstrap ## send one mail through the API: TO=me@example.com [FROM=you@example.com]
 	@$(DEVSTACK) send $${TO:+--to "$$TO"} $${FROM:+--from "$$FROM"}
 
-scale: bootstrap ## run SENDERS=n sender processes for each lane
-	@$(DEVSTACK) scale $${SENDERS:+"$$SENDERS"}
+scale: bootstrap ## run SENDERS=n sender processes for each lane, WORKERS=n workers
+	@$(DEVSTACK) scale $${SENDERS:+"$$SENDERS"} $${WORKERS:+--workers "$$WORKERS"}
 
 monitor: ## a private Prometheus with all rules and alerts on the running system, until ^C
 	@bin/bootstrap --with-prometheus

@@ -11,7 +11,9 @@ OUTSIDE = Peer(address=PUBLIC)
 PROMETHEUS = Peer({"app": "prometheus"}, namespace="monitoring")
 DNS = Peer({"k8s-app": "kube-dns"}, namespace="kube-system")
 STRANGER = Peer({"app": "stranger"})
+BROWSER = Peer({"app": "proxy"}, namespace="proxies")
 KEDA = Peer({"app": "keda-operator"}, namespace="keda")
+AMQP = ("ingest", "worker", "scheduler", "sender", "tracker")
 NEEDED = [
     ("sender", "rabbitmq", 5672),
     ("sender", "ingest", 8080),
@@ -19,6 +21,15 @@ NEEDED = [
     ("ingest", "rabbitmq", 5672),
     ("ingest", "rabbitmq", 15672),
     ("ingest", "postgres", 5432),
+    ("worker", "rabbitmq", 5672),
+    ("worker", "postgres", 5432),
+    ("scheduler", "rabbitmq", 5672),
+    ("scheduler", "postgres", 5432),
+    ("flower", "rabbitmq", 5672),
+    ("browser", "flower", 5555),
+    ("prometheus", "worker", 9464),
+    ("prometheus", "scheduler", 9464),
+    ("prometheus", "flower", 9464),
     ("tracker", "rabbitmq", 5672),
     ("tracker", "postgres", 5432),
     ("setup", "rabbitmq", 5672),
@@ -37,6 +48,17 @@ NEEDED = [
 FORBIDDEN = [
     ("sender", "postgres", 5432),
     ("sender", "tracker", 9464),
+    ("worker", "rabbitmq", 15672),
+    ("worker", "sink", 2525),
+    ("worker", "ingest", 8080),
+    ("worker", "outside", 443),
+    ("scheduler", "outside", 443),
+    ("flower", "postgres", 5432),
+    ("flower", "rabbitmq", 15672),
+    ("flower", "worker", 9464),
+    ("flower", "outside", 443),
+    ("stranger", "flower", 5555),
+    ("outside", "flower", 5555),
     ("sender", "rabbitmq", 15672),
     ("tracker", "sink", 2525),
     ("tracker", "ingest", 5432),
@@ -68,6 +90,7 @@ FORBIDDEN = [
 def peers(manifests: list[dict[str, Any]]) -> dict[str, Peer]:
     """The pods by component, and some others."""
     found = {"outside": OUTSIDE, "prometheus": PROMETHEUS, "dns": DNS, "stranger": STRANGER, "keda": KEDA}
+    found["browser"] = BROWSER
     for one in workloads(manifests):
         ports = {port["name"]: port["containerPort"] for spec in one.containers for port in spec.get("ports") or []}
         found[one.labels["app.kubernetes.io/component"]] = Peer(one.labels, ports=ports)
@@ -76,7 +99,8 @@ def peers(manifests: list[dict[str, Any]]) -> dict[str, Peer]:
 
 @pytest.fixture(scope="module")
 def trial(render) -> tuple[Network, dict[str, Peer]]:
-    manifests = render("trial")
+    proxies = [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "proxies"}}}]
+    manifests = render("trial", flower__enabled=True, networkPolicy__flower__from=proxies)
     return Network(manifests), peers(manifests)
 
 
@@ -126,8 +150,8 @@ def test_senders_reach_nothing_else_outside(direct, port: int) -> None:
 
 def test_external_servers_are_reached_by_those_who_need_them(direct) -> None:
     network, of = direct
-    assert all(network.allows(of[name], OUTSIDE, 5672) for name in ("ingest", "sender", "tracker", "setup", "toolbox"))
-    assert all(network.allows(of[name], OUTSIDE, 5432) for name in ("ingest", "tracker", "setup", "toolbox"))
+    assert all(network.allows(of[name], OUTSIDE, 5672) for name in (*AMQP, "setup", "toolbox"))
+    assert all(network.allows(of[name], OUTSIDE, 5432) for name in ({*AMQP} - {"sender"}) | {"setup", "toolbox"})
     assert network.allows(of["ingest"], OUTSIDE, 15672)
     assert not network.allows(of["tracker"], OUTSIDE, 25)
 
@@ -139,7 +163,7 @@ def test_setup_reaches_the_api_of_kubernetes(direct) -> None:
     assert not network.allows(of["tracker"], OUTSIDE, 6443)
 
 
-@pytest.mark.parametrize("name", ["ingest", "sender", "tracker", "setup", "toolbox"])
+@pytest.mark.parametrize("name", [*AMQP, "flower", "setup", "toolbox"])
 def test_names_are_resolved(trial, name: str) -> None:
     network, of = trial
     assert network.allows(of[name], DNS, 53, "UDP")
@@ -185,3 +209,9 @@ def test_the_job_before_an_upgrade_has_its_paths(render) -> None:
     for target, port in (("rabbitmq", 5672), ("rabbitmq", 15672), ("postgres", 5432)):
         assert network._passes("Egress", me, of[target], lambda _rule: True), target  # the servers' own side is theirs
         assert Network(others + hooks).allows(me, of[target], port), target
+
+
+def test_nobody_opens_flower_unless_told(render) -> None:
+    manifests = render("trial", flower__enabled=True)
+    network, of = Network(manifests), peers(manifests)
+    assert not any(network.allows(of[name], of["flower"], 5555) for name in ("browser", "stranger", "ingest", "test"))

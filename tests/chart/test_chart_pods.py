@@ -1,5 +1,6 @@
 """Every pod: the restricted Pod Security Standard, probes, resources, tokens, replicas, and what points at it."""
 
+import base64
 from typing import Any
 
 import pytest
@@ -7,11 +8,16 @@ import pytest
 from mailwarren.devstack.cluster.manifests import Workload, environment, matches, name_of, of_kind, workloads
 
 PORT = 9464
-OURS = ("ingest", "sender", "tracker", "sink")
+OURS = ("ingest", "sender", "tracker", "flower", "sink")
 
 
 def deployments(manifests: list[dict[str, Any]]) -> list[Workload]:
     return [one for one in workloads(manifests) if one.kind == "Deployment"]
+
+
+def component(workload: Workload) -> str:
+    """The part that it is: worker and scheduler have ingest's image."""
+    return str(workload.labels["app.kubernetes.io/component"])
 
 
 def restricted_problems(workload: Workload) -> list[str]:
@@ -82,7 +88,7 @@ def test_services_are_asked_whether_they_are_up_and_ready(render, profile) -> No
             where = container[probe].get("httpGet")
             if where:
                 assert where["port"] in ports or where["port"] in ports.values(), one.name
-        if one.service in {"ingest", "sender", "tracker"}:
+        if one.service in {"ingest", "sender", "tracker", "flower"}:
             assert ports["metrics"] == PORT
             assert container["readinessProbe"]["httpGet"]["path"] == "/readyz"
             assert container["startupProbe"]["httpGet"]["path"] == "/healthz"
@@ -112,15 +118,15 @@ def test_setup_may_do_little(render) -> None:
 
 
 def test_each_service_has_an_account_of_its_own(render) -> None:
-    manifests = render(sink__enabled=True)
-    accounts = {one.service: one.pod["serviceAccountName"] for one in deployments(manifests)}
-    assert len(set(accounts.values())) == len(accounts) == 4
+    manifests = render(sink__enabled=True, flower__enabled=True)
+    accounts = {component(one): one.pod["serviceAccountName"] for one in deployments(manifests)}
+    assert len(set(accounts.values())) == len(accounts) == 7
     names = {one["metadata"]["name"] for one in of_kind(manifests, "ServiceAccount")}
     assert set(accounts.values()) <= names
 
 
 def test_the_grace_is_longer_than_the_drain(render, profile) -> None:
-    needed = {"ingest": 40, "tracker": 40}
+    needed = {"ingest": 40, "tracker": 40, "worker": 60}
     for one in deployments(render(profile)):
         grace = one.pod.get("terminationGracePeriodSeconds", 30)
         if one.service == "sender":
@@ -128,7 +134,7 @@ def test_the_grace_is_longer_than_the_drain(render, profile) -> None:
             drain, dot = (float(env[f"MAILWARREN_{name}"]["value"]) for name in ("DRAIN_GRACE", "DOT_TIMEOUT"))
             assert grace > drain > dot, one.name
         else:
-            assert grace >= needed.get(one.service or "", 0), one.name
+            assert grace >= needed.get(component(one), 0), one.name
 
 
 def test_nobody_says_replicas_unless_told_to(render) -> None:
@@ -137,9 +143,11 @@ def test_nobody_says_replicas_unless_told_to(render) -> None:
         if one.service != "sink":
             assert "replicas" not in one.manifest["spec"], one.name
     told = {
-        one.service: one.manifest["spec"].get("replicas")
-        for one in deployments(render(ingest__replicas=3, senderDefaults__replicas=0))
+        component(one): one.manifest["spec"].get("replicas")
+        for one in deployments(render(ingest__replicas=3, worker__replicas=2, senderDefaults__replicas=0))
     }
+    assert told["worker"] == 2
+    assert told["scheduler"] is None
     assert told["ingest"] == 3
     assert told["sender"] == 0
     assert told["tracker"] is None
@@ -194,7 +202,7 @@ def test_deployments_select_their_own_pods_and_nobody_elses(render, profile) -> 
 
 def test_pods_are_spread(render) -> None:
     for one in deployments(render()):
-        if one.service in {"ingest", "sender", "tracker"}:
+        if one.service != "sink":
             for constraint in one.pod["topologySpreadConstraints"]:
                 assert matches(constraint["labelSelector"], one.labels), one.name
 
@@ -210,7 +218,7 @@ def test_the_high_lane_goes_first(render) -> None:
 
 @pytest.mark.parametrize("service", OURS)
 def test_images_come_from_registry_and_tag(render, service: str) -> None:
-    made = workloads(render("trial", image__registry="registry.example/team", image__tag="v9"))
+    made = workloads(render("trial", image__registry="registry.example/team", image__tag="v9", flower__enabled=True))
     images = {one.containers[0]["image"] for one in made if one.service == service}
     assert images == {f"registry.example/team/mailwarren-{service}:v9"}
 
@@ -218,3 +226,33 @@ def test_images_come_from_registry_and_tag(render, service: str) -> None:
 def test_pull_secrets_reach_every_pod(render) -> None:
     for one in workloads(render("trial", image__pullSecrets=["pull"])):
         assert one.pod["imagePullSecrets"] == [{"name": "pull"}], one.name
+
+
+def test_worker_and_scheduler_are_ingests_image_with_another_command(render, profile) -> None:
+    ours = [one for one in deployments(render(profile)) if one.service == "ingest"]
+    commands = {component(one): one.containers[0]["args"] for one in ours}
+    assert commands == {"ingest": ["api"], "worker": ["worker"], "scheduler": ["scheduler"]}
+
+
+def test_flower_is_there_when_it_is_wanted_and_knows_its_own_account_only(render) -> None:
+    assert [one for one in deployments(render()) if one.service == "flower"] == []
+    manifests = render("trial", flower__enabled=True, accounts__seed="seed")
+    (flower,) = [one for one in deployments(manifests) if one.service == "flower"]
+    env = environment(flower.containers[0])
+    assert {name for name in env if "URL" in name} == {"MAILWARREN_AMQP_URL"}
+    assert env["MAILWARREN_FLOWER_AUTH"]["valueFrom"]["secretKeyRef"]["name"] == "mw-flower"
+    (secret,) = [one for one in of_kind(manifests, "Secret") if name_of(one).endswith("mw-flower")]
+    shown = {name: base64.b64decode(value).decode() for name, value in secret["data"].items()}
+    assert shown["MAILWARREN_AMQP_URL"].startswith("amqp://mailwarren-flower:")
+    assert shown["MAILWARREN_FLOWER_AUTH"].startswith("flower:")
+    setup = next(one for one in of_kind(manifests, "Secret") if name_of(one).endswith("mw-setup"))
+    password = base64.b64decode(setup["data"]["MAILWARREN_FLOWER_PASSWORD"]).decode()
+    assert f":{password}@" in shown["MAILWARREN_AMQP_URL"]
+    assert password not in shown["MAILWARREN_FLOWER_AUTH"]
+
+
+def test_a_login_of_yours_is_taken_for_flower(render) -> None:
+    manifests = render(flower__enabled=True, flower__existingSecret="mine")
+    (flower,) = [one for one in deployments(manifests) if one.service == "flower"]
+    said = environment(flower.containers[0])["MAILWARREN_FLOWER_AUTH"]["valueFrom"]["secretKeyRef"]
+    assert said == {"name": "mine", "key": "MAILWARREN_FLOWER_AUTH"}

@@ -11,12 +11,14 @@ from mailwarren.contracts.lanes import Lane
 from mailwarren.contracts.shards import SHARDS
 from mailwarren.contracts.topology import Topology, send_queue_names
 from mailwarren.devstack.cluster.manifests import Workload, environment, of_kind, queues_of, strings, workloads
-from mailwarren.ingest.settings import Settings as IngestSettings
+from mailwarren.flower.settings import FlowerSettings
+from mailwarren.ingest.settings import OpsSettings
 from mailwarren.sender.settings import SenderSettings
 from mailwarren.tracker.settings import TrackerSettings
 
 SETTINGS: dict[str, type[BaseSettings]] = {
-    "ingest": IngestSettings,
+    "flower": FlowerSettings,
+    "ingest": OpsSettings,  # the API's, and those of worker and scheduler
     "sender": SenderSettings,
     "tracker": TrackerSettings,
 }
@@ -25,13 +27,15 @@ SECRET = {
     "MAILWARREN_DATABASE_URL",
     "MAILWARREN_MANAGEMENT_URL",
     "MAILWARREN_SMTP_URL",
+    "MAILWARREN_FLOWER_AUTH",
     "MAILWARREN_BROKER_ADMIN_URL",
     "SENTRY_DSN",
 }
 # Of setup and of the release's test, which are commands and no services.
 SETUP = {
     "MAILWARREN_BROKER_ADMIN_URL", "MAILWARREN_INGEST_PASSWORD", "MAILWARREN_SENDER_PASSWORD",
-    "MAILWARREN_TRACKER_PASSWORD", "MAILWARREN_API_URL", "MAILWARREN_API_KEY", "MAILWARREN_SINK_URL",
+    "MAILWARREN_TRACKER_PASSWORD", "MAILWARREN_FLOWER_PASSWORD", "MAILWARREN_API_URL", "MAILWARREN_API_KEY",
+    "MAILWARREN_SINK_URL",
 }  # fmt: skip
 CREDENTIALS = re.compile(r"://[^/@:$\s]*:(?!\$\()[^@\s]+@")
 """A URL with a password in clear; ``$(NAME)`` is filled in by Kubernetes from a Secret."""
@@ -75,7 +79,8 @@ def test_values_are_ones_that_the_service_takes(render, profile) -> None:
                 for name, entry in environment(one.containers[0]).items()
                 if name.startswith("MAILWARREN_") and "value" in entry and name not in SECRET | SETUP
             }
-            SETTINGS[one.service].model_validate(plain)
+            login = {"flower_auth": "somebody:something"} if one.service == "flower" else {}
+            SETTINGS[one.service].model_validate(plain | login)
 
 
 def test_no_secret_is_a_plain_value(render, profile) -> None:

@@ -13,13 +13,15 @@ from mailwarren.contracts.lanes import Lane
 from mailwarren.contracts.topology import send_queue_names
 from mailwarren.devstack import rabbitmq_docker
 from mailwarren.devstack.rabbitmq import DEAD_LETTER_CONFIRM_MS
+from mailwarren.flower.settings import FlowerSettings
 from mailwarren.ingest import cli
 from mailwarren.ingest.commands.access import _PASSIVE_CONFIGURES, role_name, user_name
 from mailwarren.ingest.settings import Settings as IngestSettings
 from mailwarren.sender.settings import SenderSettings
+from mailwarren.store.access import ROLES
 from mailwarren.tracker.settings import TrackerSettings
 
-SETTINGS = {"ingest": IngestSettings, "sender": SenderSettings, "tracker": TrackerSettings}
+SETTINGS = {"flower": FlowerSettings, "ingest": IngestSettings, "sender": SenderSettings, "tracker": TrackerSettings}
 PASSWORDS = {service: f"MAILWARREN_{service.upper()}_PASSWORD" for service in Service}
 OF_COMMANDS = {"MAILWARREN_API_KEY", "MAILWARREN_BROKER_ADMIN_URL", *PASSWORDS.values()}
 """Read by ``mailwarren`` itself."""
@@ -133,7 +135,7 @@ def test_only_senders_and_the_sink_do_without_the_database(ours) -> None:
     with_database = {
         name for name, service in ours.items() if "MAILWARREN_DATABASE_URL" in service.get("environment", {})
     }
-    assert with_database == {"setup", "ingest", "tracker"}
+    assert with_database == {"setup", "ingest", "worker", "scheduler", "tracker"}
 
 
 def logins(service: dict) -> dict[str, tuple[str, str]]:
@@ -152,7 +154,7 @@ def test_each_service_connects_as_itself_and_setup_as_the_administrator(services
             expected = {
                 "rabbitmq:5672": user,
                 "rabbitmq:15672": user if account is Service.INGEST else None,
-                "postgres:5432": (role_name(account), PASSWORDS[account]) if account is not Service.SENDER else None,
+                "postgres:5432": (role_name(account), PASSWORDS[account]) if account in ROLES else None,
             }
             assert logins(service) == {server: login for server, login in expected.items() if login}, name
     setup = dict(services["setup"]["environment"])
@@ -271,7 +273,8 @@ def test_prometheus_looks_at_every_service(root, services, ours) -> None:
     jobs = yaml.safe_load((root / "deploy/compose/prometheus.yml").read_text())["scrape_configs"]
     by_name = {job["job_name"]: job for job in jobs}
     (dns,) = by_name["mailwarren"]["dns_sd_configs"]
-    assert set(dns["names"]) == set(ours) - {"setup", "sink"}
+    always = {name for name, service in ours.items() if "profiles" not in service}
+    assert set(dns["names"]) == always - {"setup", "sink"}
     assert dns["port"] == METRICS_PORT == SenderSettings().metrics_port
     targets = [target for job in jobs for one in job.get("static_configs", []) for target in one["targets"]]
     assert set(targets) == {f"rabbitmq:{RABBITMQ_METRICS_PORT}"}

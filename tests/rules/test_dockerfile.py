@@ -10,7 +10,7 @@ from mailwarren.contracts.lanes import Lane
 from mailwarren.devstack.state import LocalDir
 from mailwarren.devstack.system import choose_addresses, services
 
-SERVICES = ("ingest", "sender", "tracker", "sink")
+SERVICES = ("ingest", "sender", "tracker", "flower", "sink")
 
 
 def read_instructions(text: str) -> list[str]:
@@ -74,7 +74,9 @@ def test_each_service_starts_as_on_one_machine(instructions, tmp_path) -> None:
     specs = [service.spec for service in services(at, LocalDir(tmp_path))]
     started = {spec.name: [Path(spec.argv[0]).name, *spec.argv[1:]] for spec in specs}
     assert command(instructions, "ingest") == started["ingest"]
+    assert command(instructions, "ingest")[:1] == started["worker"][:1] == started["scheduler"][:1]
     assert command(instructions, "tracker") == started["tracker"]
+    assert command(instructions, "flower") == ["mailwarren-flower"]
     assert command(instructions, "sink")[:2] == started["sink"][:2]
     # A worker is told its queues and its name where it is deployed.
     worker = command(instructions, "sender")

@@ -50,6 +50,11 @@ def test_every_module_of_the_sender_is_kept_from_celery(root, contracts) -> None
     assert unnamed(top_modules(root, "sender"), contracts["celery"]["source_modules"], CELERY) == []
 
 
+def test_every_module_of_ingest_but_the_worker_is_kept_from_celery(root, contracts) -> None:
+    worker = {"mailwarren.ingest.ops", "mailwarren.ingest.main"}
+    assert unnamed(top_modules(root, "ingest"), contracts["celery"]["source_modules"], worker) == []
+
+
 @pytest.mark.parametrize("service", SERVICES)
 def test_every_module_of_a_service_is_kept_from_its_domain(root, contracts, service: str) -> None:
     domain = {f"mailwarren.{service}.domain"}

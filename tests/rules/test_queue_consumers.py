@@ -14,13 +14,14 @@ from kombu import Queue, binding
 from mailwarren.contracts.topology import Topology
 from mailwarren.devstack.state import LocalDir
 from mailwarren.devstack.system import choose_addresses, services
+from mailwarren.ingest.ops.app import celery_config
 from mailwarren.tracker.adapters.broker import queues_of
 
 READING = frozenset({"consume", "get", "get_queue"})
 
 
 def of_senders(topology: Topology, folder: Path) -> set[str]:
-    """What stands behind ``-Q`` of the sender processes."""
+    """What stands behind ``-Q`` of the sender processes, and what the worker's Celery application consumes."""
     at = choose_addresses(
         amqp_url="amqp://broker",
         amqp_prefix=topology.prefix,
@@ -30,7 +31,10 @@ def of_senders(topology: Topology, folder: Path) -> set[str]:
         retry_scale=topology.retry_scale,
     )
     commands = [service.spec.argv for service in services(at, LocalDir(folder))]
-    return {name for argv in commands if "-Q" in argv for name in argv[argv.index("-Q") + 1].split(",")}
+    queues = {name for argv in commands if "-Q" in argv for name in argv[argv.index("-Q") + 1].split(",")}
+    if any(argv[-1] == "worker" for argv in commands):
+        queues |= {queue.name for queue in celery_config(topology)["task_queues"]}
+    return queues
 
 
 def given_on(topology: Topology) -> set[str]:
@@ -112,3 +116,4 @@ def test_a_fleet_without_a_lane_leaves_its_queues_unread(root, tmp_path, monkeyp
     monkeypatch.setattr(f"{__name__}.services", lambda *_: [])
     found = unread(Topology(), tmp_path, modules_of_services(root))
     assert len([name for name in found if name.startswith("send.")]) == 36
+    assert "ops.tasks" in found

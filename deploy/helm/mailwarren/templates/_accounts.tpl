@@ -7,7 +7,7 @@
   {{- $name := printf "%s-accounts" (include "mailwarren.fullname" .) -}}
   {{- $found := (lookup "v1" "Secret" .Release.Namespace $name).data | default dict -}}
   {{- $passwords := dict -}}
-  {{- range list "ingest-password" "sender-password" "tracker-password" "rabbitmq-admin-password" "postgres-owner-password" -}}
+  {{- range include "mailwarren.passwordKeys" . | splitList " " -}}
     {{- if $.Values.accounts.seed -}}
       {{- $_ := set $passwords . (printf "%s/%s/%s" $.Values.accounts.seed $name . | sha256sum | trunc 40) -}}
     {{- else if hasKey $found . -}}
@@ -19,6 +19,11 @@
   {{- $_ := set .Values "_passwords" $passwords -}}
 {{- end -}}
 {{- toYaml .Values._passwords -}}
+{{- end }}
+
+{{/* The keys of the passwords, one space between them. Flower has an account where it is wanted, and a login for people. */}}
+{{- define "mailwarren.passwordKeys" -}}
+ingest-password sender-password tracker-password rabbitmq-admin-password postgres-owner-password{{ if .Values.flower.enabled }} flower-password flower-login{{ end }}
 {{- end }}
 
 {{/* The password as it stands in a URL: itself, or a reference to a variable that Kubernetes fills in. A service has one
@@ -91,7 +96,7 @@ true
 {{- end -}}
 {{- end }}
 
-{{/* AMQP URL of a service. Args: root, service (ingest, sender, tracker, setup). */}}
+{{/* AMQP URL of a service. Args: root, service (ingest, sender, tracker, flower, setup). */}}
 {{- define "mailwarren.amqpUrl" -}}
 {{- $rabbitmq := .root.Values.rabbitmq -}}
 {{- $password := include "mailwarren.password" (dict "root" .root "key" (printf "%s-password" .service)) -}}
@@ -154,13 +159,16 @@ postgresql://{{ ternary "mailwarren" (include "mailwarren.role" .) $owner }}:{{ 
 {{/* Every secret variable of a service. Args: root, service. Returns YAML: variable: value. */}}
 {{- define "mailwarren.secretValues" -}}
 {{- $values := dict "MAILWARREN_AMQP_URL" (include "mailwarren.amqpUrl" .) -}}
-{{- if ne .service "sender" -}}
+{{- if not (has .service (list "sender" "flower")) -}}
   {{- $_ := set $values "MAILWARREN_DATABASE_URL" (include "mailwarren.databaseUrl" .) -}}
 {{- end -}}
 {{- if eq .service "ingest" -}}
   {{- with include "mailwarren.managementUrl" . -}}
     {{- $_ := set $values "MAILWARREN_MANAGEMENT_URL" . -}}
   {{- end -}}
+{{- end -}}
+{{- if and (eq .service "flower") (not .root.Values.flower.existingSecret) -}}
+  {{- $_ := set $values "MAILWARREN_FLOWER_AUTH" (printf "flower:%s" (index (include "mailwarren.passwords" .root | fromYaml) "flower-login")) -}}
 {{- end -}}
 {{- if eq .service "sender" -}}
   {{- $smtp := .root.Values.smtp -}}
@@ -182,6 +190,9 @@ postgresql://{{ ternary "mailwarren" (include "mailwarren.role" .) $owner }}:{{ 
     {{- range list "ingest" "sender" "tracker" -}}
       {{- $_ := set $values (printf "MAILWARREN_%s_PASSWORD" (upper .)) (include "mailwarren.password" (dict "root" $.root "key" (printf "%s-password" .))) -}}
     {{- end -}}
+    {{- if .root.Values.flower.enabled -}}
+      {{- $_ := set $values "MAILWARREN_FLOWER_PASSWORD" (include "mailwarren.password" (dict "root" .root "key" "flower-password")) -}}
+    {{- end -}}
   {{- end -}}
 {{- end -}}
 {{- toYaml $values -}}
@@ -199,6 +210,10 @@ postgresql://{{ ternary "mailwarren" (include "mailwarren.role" .) $owner }}:{{ 
 {{- else if eq .service "sender" -}}
   {{- with (include "mailwarren.secretValues" . | fromYaml).MAILWARREN_SMTP_URL -}}
     {{- $_ := set $data "MAILWARREN_SMTP_URL" . -}}
+  {{- end -}}
+{{- else if eq .service "flower" -}}
+  {{- with (include "mailwarren.secretValues" . | fromYaml).MAILWARREN_FLOWER_AUTH -}}
+    {{- $_ := set $data "MAILWARREN_FLOWER_AUTH" . -}}
   {{- end -}}
 {{- end -}}
 {{- toYaml $data -}}

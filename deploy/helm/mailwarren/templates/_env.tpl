@@ -19,15 +19,18 @@
 {{- $values := include "mailwarren.secretValues" . | fromYaml -}}
 {{- if $existing -}}
   {{- $names := dict "MAILWARREN_AMQP_URL" false -}}
-  {{- if ne .service "sender" }}{{ $_ := set $names "MAILWARREN_DATABASE_URL" false }}{{ end -}}
+  {{- if not (has .service (list "sender" "flower")) }}{{ $_ := set $names "MAILWARREN_DATABASE_URL" false }}{{ end -}}
   {{- if eq .service "ingest" }}{{ $_ := set $names "MAILWARREN_MANAGEMENT_URL" true }}{{ end -}}
   {{- if eq .service "setup" -}}
-    {{- range list "BROKER_ADMIN_URL" "MANAGEMENT_URL" "INGEST_PASSWORD" "SENDER_PASSWORD" "TRACKER_PASSWORD" -}}
+    {{- range list "BROKER_ADMIN_URL" "MANAGEMENT_URL" "INGEST_PASSWORD" "SENDER_PASSWORD" "TRACKER_PASSWORD" "FLOWER_PASSWORD" -}}
       {{- $_ := set $names (printf "MAILWARREN_%s" .) true -}}
     {{- end -}}
   {{- end -}}
   {{- range $name, $optional := $names }}
 {{ include "mailwarren.secretRef" (dict "name" $name "secret" $existing "key" $name "optional" $optional) }}
+  {{- end -}}
+  {{- if and (eq .service "flower") $values.MAILWARREN_FLOWER_AUTH }}
+{{ include "mailwarren.secretRef" (dict "name" "MAILWARREN_FLOWER_AUTH" "secret" .secret "key" "MAILWARREN_FLOWER_AUTH") }}
   {{- end -}}
   {{- if and (eq .service "sender") $values.MAILWARREN_SMTP_URL }}
 {{ include "mailwarren.secretRef" (dict "name" "MAILWARREN_SMTP_URL" "secret" .secret "key" "MAILWARREN_SMTP_URL") }}
@@ -35,7 +38,7 @@
 {{- else -}}
   {{- /* What the URLs refer to comes first: Kubernetes fills in only what it has met. */ -}}
   {{- $all := values $values | join " " -}}
-  {{- range list "ingest-password" "sender-password" "tracker-password" "rabbitmq-admin-password" "postgres-owner-password" -}}
+  {{- range include "mailwarren.passwordKeys" .root | splitList " " -}}
     {{- $name := . | upper | replace "-" "_" -}}
     {{- if contains (printf "$(%s)" $name) $all }}
 {{ include "mailwarren.secretRef" (dict "name" $name "secret" $.root.Values.accounts.existingSecret "key" .) }}

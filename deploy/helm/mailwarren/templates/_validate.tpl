@@ -67,6 +67,14 @@
     {{- fail (printf "ingest.autoscaling.min: %d is above ingest.autoscaling.max (%d)." (int $auto.min) (int $auto.max)) -}}
   {{- end -}}
 {{- end -}}
+{{- if .Values.flower.enabled -}}
+  {{- if and (eq .Values.rabbitmq.mode "external") (not (or $external.urls.flower $existing.flower (include "mailwarren.makesBrokerAccounts" .))) -}}
+    {{- fail "rabbitmq.external.urls.flower: needed with flower.enabled where the other accounts are yours, unless credentials.existingSecrets.flower names a Secret." -}}
+  {{- end -}}
+  {{- if and .Values.accounts.existingSecret (not .Values.flower.existingSecret) -}}
+    {{- fail "flower.existingSecret: needed with flower.enabled and accounts.existingSecret; the chart makes no passwords then." -}}
+  {{- end -}}
+{{- end -}}
 {{- if and .Values.bootstrap.enabled (not .Values.setup.enabled) -}}
   {{- fail "bootstrap.enabled: the first API key is made by setup; set setup.enabled, or bootstrap.enabled=false." -}}
 {{- end -}}
@@ -92,6 +100,7 @@
   (merge (dict "key" "rabbitmq.external.urls.ingest" "url" $broker.urls.ingest) $amqp)
   (merge (dict "key" "rabbitmq.external.urls.sender" "url" $broker.urls.sender) $amqp)
   (merge (dict "key" "rabbitmq.external.urls.tracker" "url" $broker.urls.tracker) $amqp)
+  (merge (dict "key" "rabbitmq.external.urls.flower" "url" $broker.urls.flower) $amqp)
   (merge (dict "key" "rabbitmq.external.urls.management" "url" $broker.urls.management) $http)
   (merge (dict "key" "postgresql.external.url" "url" $database.url) $postgres)
   (merge (dict "key" "postgresql.external.urls.ingest" "url" $database.urls.ingest) $postgres)

@@ -10,7 +10,11 @@ from mailwarren.contracts.topology import Topology
 
 ANSWERS = f"answers.{'0123456789abcdef' * 2}"
 PIDBOX = "celery@a-host.example.celery.pidbox"
-BESIDES = (ANSWERS, PIDBOX, "celery.pidbox", "reply.celery.pidbox", "celeryev", "amq.default", "amq.topic")
+ASKER = "0a1b2c3d-0a1b-2c3d-4e5f-0123456789ab"
+REPLIES, RECEIVED = f"{ASKER}.reply.celery.pidbox", f"celeryev.{ASKER}"
+BESIDES = (
+    ANSWERS, PIDBOX, REPLIES, RECEIVED, "celery.pidbox", "reply.celery.pidbox", "celeryev", "amq.default", "amq.topic",
+)  # fmt: skip
 """What is not in the topology: exclusive queues, Celery's remote control, and what nobody may touch."""
 NEVER = ("answers.short", f"{ANSWERS}0", "send.bulk", "xsend.bulk.h1", "send.bulk.h1.x", "tracker.events.1.2")
 
@@ -24,8 +28,8 @@ def placed(name: str, prefix: str) -> str:
     """A name of a system with this prefix; RabbitMQ's own have none."""
     if name == PIDBOX:
         return f"celery@a-host.example.{prefix}celery.pidbox"
-    if name == "reply.celery.pidbox":
-        return f"reply.{prefix}celery.pidbox"
+    if name in {"reply.celery.pidbox", REPLIES}:
+        return name.replace("celery", f"{prefix}celery")
     return name if name.startswith("amq.") else f"{prefix}{name}"
 
 
@@ -35,11 +39,12 @@ def family(name: str) -> str:
 
 
 ALLOWED = {
-    (Service.INGEST, "configure"): set(),
+    (Service.INGEST, "configure"): {PIDBOX, "celery.pidbox", "reply.celery.pidbox", "celeryev"},
     (Service.INGEST, "write"): {
         "mail.accept", "mail.events", "mail.control.log", "send.*", "tracker.accepted.*", "tracker.events.*",
+        "ops.tasks", "ops.retry", PIDBOX, "reply.celery.pidbox", "celeryev",
     },
-    (Service.INGEST, "read"): set(),
+    (Service.INGEST, "read"): {"ops.tasks", PIDBOX, "celery.pidbox"},
     (Service.SENDER, "configure"): {ANSWERS, PIDBOX, "celery.pidbox", "reply.celery.pidbox"},
     (Service.SENDER, "write"): {
         "mail.events", "mail.defer", "mail.dead", "mail.control.log", "ladder.*", ANSWERS, PIDBOX,
@@ -49,6 +54,9 @@ ALLOWED = {
     (Service.TRACKER, "configure"): set(),
     (Service.TRACKER, "write"): {"mail.answers", "mail.dead"},
     (Service.TRACKER, "read"): {"tracker.accepted.*", "tracker.events.*", "tracker.dead"},
+    (Service.FLOWER, "configure"): {"celery.pidbox", "reply.celery.pidbox", "celeryev", REPLIES, RECEIVED},
+    (Service.FLOWER, "write"): {"celery.pidbox", REPLIES, RECEIVED},
+    (Service.FLOWER, "read"): {"reply.celery.pidbox", "celeryev", REPLIES, RECEIVED},
 }  # fmt: skip
 
 

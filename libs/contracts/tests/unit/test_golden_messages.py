@@ -12,6 +12,7 @@ import pytest
 from mailwarren.contracts import codec
 from mailwarren.contracts.events import Cancel, Event, Kind, Marker, Outcomes, Suppress
 from mailwarren.contracts.lanes import Lane
+from mailwarren.contracts.order import Order, Work
 from mailwarren.contracts.parcel import Attempt, Content, Delivery, Mark, OnUnknown, Parcel, Role, Syntax, Wait
 from mailwarren.contracts.reply import Command, Reply
 from mailwarren.contracts.settle import Answer, Question, Verdict
@@ -224,6 +225,13 @@ CASES = (
         Suppress(tenant=TENANT, address="bob@example.test", at=1_764_000_006.5),
         codec.decode_control,
     ),
+    Case(
+        "order.retried.v1",
+        Order(id=REQUEST, work=Work.RETENTION, due_at=1_764_000_000.25, attempt=3),
+        codec.decode_order,
+        codec.encode_order,
+        codec.order_headers,
+    ),
     Case("marker.log.v1", Marker(nonce=ASKER), codec.decode_control),
 )
 cases = pytest.mark.parametrize("case", CASES, ids=lambda case: case.file)
@@ -277,6 +285,15 @@ def test_parcel_headers_leak_no_address_into_celery_logs() -> None:
     headers = codec.parcel_headers(a_single())
     assert "gmail" not in repr(headers)
     assert (headers["argsrepr"], headers["kwargsrepr"]) == ("", "")
+
+
+@pytest.mark.parametrize("header", [{"task": "ops.heartbeat"}, {"id": str(PARCEL)}, {"id": None}])
+def test_an_order_under_another_name_is_none(header: dict[str, Any]) -> None:
+    """Celery goes by the headers, and we by the body: they have to say the same."""
+    order = Order(id=REQUEST, work=Work.RETENTION, due_at=1.0)
+    headers = codec.order_headers(order) | header
+    with pytest.raises(codec.Undecodable, match="another task"):
+        codec.decode_order(codec.encode_order(order), headers)
 
 
 def _with_more_fields(value: Any) -> Any:

@@ -152,11 +152,15 @@ def test_every_queue_is_replicated_and_none_has_a_length_limit() -> None:
         assert not {"x-max-length", "x-max-length-bytes", "x-max-priority", "x-expires"} & set(arguments)
 
 
+def limit_of(name: str) -> int:
+    return 20 if name == "ops.tasks" else 50 if name.startswith("send.") else 10**9
+
+
 def test_every_quorum_queue_says_its_delivery_limit() -> None:
     """RabbitMQ 4 would take 20, and every lost connection counts."""
     for queue in T.all_queues:
         if queue.queue_arguments["x-queue-type"] == "quorum":
-            assert queue.queue_arguments["x-delivery-limit"] == (50 if queue.name.startswith("send.") else 10**9)
+            assert queue.queue_arguments["x-delivery-limit"] == limit_of(queue.name)
 
 
 def test_at_least_once_dead_lettering_has_the_overflow_that_it_needs() -> None:
@@ -210,3 +214,21 @@ def test_a_worker_names_the_queues_of_its_fleet() -> None:
 def test_a_worker_cannot_name_a_shard_that_does_not_exist() -> None:
     with pytest.raises(ValueError, match="unknown shards: h8"):
         send_queue_names([Lane.HIGH], ["h0", "h8"])
+
+
+def test_an_order_reaches_the_workers_and_nobody_else() -> None:
+    (bound,) = T.ops_queue.bindings
+    assert reached(T, T.ops_tasks, bound.routing_key) == {"ops.tasks"}
+    assert reached(T, T.ops_tasks, "other") == set()
+    assert T.ops_queue.queue_arguments["x-dead-letter-exchange"] == T.ops_dead.name
+    assert reached(T, T.ops_dead, "whatever") == {"ops.dead"}
+
+
+def test_an_order_that_waited_comes_back_to_the_workers() -> None:
+    assert T.ops_rungs == ("5s", "30s", "300s")
+    assert Topology(retry_scale=0.01).ops_rungs == ("50ms", "300ms", "3s")
+    for rung, queue in zip(T.ops_rungs, T.ops_retry_queues, strict=True):
+        assert reached(T, T.ops_retry, rung) == {queue.name}
+        arguments = queue.queue_arguments
+        back = reached(T, T.ops_tasks, arguments["x-dead-letter-routing-key"])
+        assert (arguments["x-dead-letter-exchange"], back) == (T.ops_tasks.name, {"ops.tasks"})

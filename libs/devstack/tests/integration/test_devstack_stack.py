@@ -92,12 +92,15 @@ def test_given_servers_are_used_and_survive(
     assert at.database_url == postgres.database_url
     assert not {"rabbitmq", "epmd", "postgres"} & set(stack.supervisor.status())
 
-    stack.scale(2)
+    stack.scale(2, workers=2)
+    assert {"worker", "worker-2", "scheduler"} <= set(stack.supervisor.status())
     senders = {name for name in stack.supervisor.status() if name.startswith("sender-")}
     assert senders == {f"sender-{lane}-{number}" for lane in ("high", "normal", "bulk") for number in (1, 2)}
     assert send(stack, "someone@example.com", "Me <me@example.org>") == 0
+    stack.scale(workers=1)
+    assert len(stack.supervisor.status()) == 11
     stack.scale(1)
-    assert len(stack.supervisor.status()) == 6
+    assert len(stack.supervisor.status()) == 8
 
     with pytest.raises(DevstackError, match="at least 1"):
         stack.scale(0)

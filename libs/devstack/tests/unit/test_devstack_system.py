@@ -36,7 +36,7 @@ def test_every_send_queue_is_consumed_by_exactly_one_sender(tmp_path: Path) -> N
 def test_there_is_a_sender_for_each_lane_beside_the_rest(tmp_path: Path) -> None:
     names = [service.spec.name for service in system.services(_addresses(), LocalDir(tmp_path))]
 
-    assert names == ["sink", "ingest", "tracker", *(f"sender-{lane}-1" for lane in Lane)]
+    assert names == ["sink", "ingest", "worker", "scheduler", "tracker", *(f"sender-{lane}-1" for lane in Lane)]
 
 
 def test_without_a_relay_the_senders_only_know_the_sink(tmp_path: Path) -> None:
@@ -76,6 +76,8 @@ def test_with_accounts_no_service_knows_another_account(tmp_path: Path) -> None:
     at = _addresses(own_accounts=True)
     services = {service.spec.name: service.spec.env for service in system.services(at, LocalDir(tmp_path))}
     kinds = {name: name.partition("-")[0] for name in services if name != "sink"}
+    # They are ingest too, by other commands.
+    kinds |= {"worker": "ingest", "scheduler": "ingest"}
 
     for name, kind in kinds.items():
         env, password = services[name], at.passwords[kind]

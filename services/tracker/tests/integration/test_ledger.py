@@ -111,6 +111,20 @@ async def test_one_content_for_a_request_of_many_parcels(ledger, database, inbou
     assert await database.fetchval("SELECT count(*) FROM contents") == 2
 
 
+async def test_a_content_that_comes_again_is_refreshed_once_a_day_for_retention_to_see(ledger, database, inbound):
+    content = a_content(subject="Again and again")
+    ages = []
+    for days in (0, 0.9, 1.1):
+        await database.execute("UPDATE contents SET last_seen = now() - $1::float8 * interval '1 day'", float(days))
+        await ledger.record([inbound.parcel(a_parcel(content=content))])
+        (row,) = await database.fetch(
+            "SELECT extract(epoch FROM now() - last_seen)::float8 / 86400 AS age FROM contents WHERE digest = $1",
+            digest_of(TENANT, content),
+        )
+        ages.append(round(row["age"], 1))
+    assert ages == [0, 0.9, 0]
+
+
 async def test_the_parcels_of_one_email_make_one_email(ledger, database, inbound):
     email = uuid.uuid4()
     content = a_content(to=("a@google.test", "b@yahoo.test"))

@@ -16,6 +16,7 @@ from mailwarren.contracts.topology import Topology
 
 NOTHING = "^$"
 _WORD = "[A-Za-z0-9]+"
+_UUID = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 MARKER_KEY = "marker"
 """The only routing key under which a sender may write into the control log."""
 
@@ -26,6 +27,12 @@ class Service(StrEnum):
     INGEST = "ingest"
     SENDER = "sender"
     TRACKER = "tracker"
+    FLOWER = "flower"
+    """Flower, where it is wanted: it watches the workers and has no part in mail."""
+
+
+OPTIONAL = frozenset({Service.FLOWER})
+"""Services that a system may be without."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,26 +56,33 @@ class Rights:
 
 def broker_rights(topology: Topology) -> dict[Service, Rights]:
     """The permissions of each service for the names of a topology, prefix and all."""
-    return {Service.INGEST: _ingest(topology), Service.SENDER: _sender(topology), Service.TRACKER: _tracker(topology)}
+    return {
+        Service.INGEST: _ingest(topology),
+        Service.SENDER: _sender(topology),
+        Service.TRACKER: _tracker(topology),
+        Service.FLOWER: _flower(topology),
+    }
 
 
 def _ingest(topology: Topology) -> Rights:
     # It asks for the depths of these queues. RabbitMQ before 4.2.6 lets anybody ask, 4.2.7 and 4.3.1 those with any
     # right on the queue. To write is the one that gives nothing else: publishes go to exchanges.
     seen = [_names(topology, "send", 2), _names(topology, "tracker.accepted"), _names(topology, "tracker.events")]
-    exchanges = (topology.accept, topology.events, topology.control_log)
+    exchanges = (topology.accept, topology.events, topology.control_log, topology.ops_tasks, topology.ops_retry)
+    # The worker is a Celery worker: remote control, and the events that Flower reads.
+    own, inspected, replies = _remote_control(topology)
+    shown = _events_exchange(topology)
     return Rights(
-        configure=NOTHING,
-        write=_any_of([*(re.escape(exchange.name) for exchange in exchanges), *seen]),
-        read=NOTHING,
+        configure=_any_of([own, inspected, replies, shown]),
+        write=_any_of([*(re.escape(exchange.name) for exchange in exchanges), *seen, own, replies, shown]),
+        read=_any_of([re.escape(topology.ops_queue.name), own, inspected]),
     )
 
 
 def _sender(topology: Topology) -> Rights:
-    control = re.escape(topology.name("celery"))
     # Exclusive queues of the process itself: the settle answers, and Celery's remote control.
-    own = [re.escape(topology.name("answers.")) + "[0-9a-f]{32}", rf"[^@]+@.+\.{control}\.pidbox"]
-    inspected, replies = rf"{control}\.pidbox", rf"reply\.{control}\.pidbox"
+    box, inspected, replies = _remote_control(topology)
+    own = [re.escape(topology.name("answers.")) + "[0-9a-f]{32}", box]
     exchanges = (topology.events, topology.defer, topology.dead, topology.control_log)
     read = (topology.control_log_queue, topology.answers)
     return Rights(
@@ -92,6 +106,30 @@ def _tracker(topology: Topology) -> Rights:
             ]
         ),
     )
+
+
+def _flower(topology: Topology) -> Rights:
+    # It asks all workers through the exchange of commands: RabbitMQ cannot tell a question from a command there, so it
+    # is Flower that runs read-only. It cannot publish a task, nor mail, and reads no queue but its own two.
+    _, inspected, replies = _remote_control(topology)
+    shown = _events_exchange(topology)
+    answers = rf"{_UUID}\.{replies}"
+    received = rf"{shown}\.{_UUID}"
+    return Rights(
+        configure=_any_of([inspected, replies, answers, shown, received]),
+        write=_any_of([inspected, answers, received]),
+        read=_any_of([replies, answers, shown, received]),
+    )
+
+
+def _remote_control(topology: Topology) -> tuple[str, str, str]:
+    """Celery's: a worker's own queue, the exchange that carries commands, and that of the answers."""
+    control = re.escape(topology.name("celery"))
+    return rf"[^@]+@.+\.{control}\.pidbox", rf"{control}\.pidbox", rf"reply\.{control}\.pidbox"
+
+
+def _events_exchange(topology: Topology) -> str:
+    return re.escape(topology.name("celeryev"))
 
 
 def _names(topology: Topology, family: str, words: int = 1) -> str:

@@ -11,6 +11,7 @@ import msgspec
 
 from mailwarren.contracts.events import ControlEntry, Outcomes, TrackerMessage
 from mailwarren.contracts.ids import PARTITIONS
+from mailwarren.contracts.order import Order
 from mailwarren.contracts.parcel import Parcel
 from mailwarren.contracts.settle import Answer, Question
 
@@ -40,8 +41,13 @@ class _Kwargs(msgspec.Struct, frozen=True):
     parcel: Parcel
 
 
+class _OrderKwargs(msgspec.Struct, frozen=True):
+    order: Order
+
+
 _encoder = msgspec.json.Encoder()
 _parcel = msgspec.json.Decoder(tuple[list[Any], _Kwargs, dict[str, Any]])
+_order = msgspec.json.Decoder(tuple[list[Any], _OrderKwargs, dict[str, Any]])
 _tracker: "msgspec.json.Decoder[TrackerMessage]" = msgspec.json.Decoder(TrackerMessage)
 _control: "msgspec.json.Decoder[ControlEntry]" = msgspec.json.Decoder(ControlEntry)
 _answer = msgspec.json.Decoder(Answer)
@@ -92,6 +98,40 @@ def decode_parcel(body: bytes, headers: Mapping[str, Any]) -> Parcel:
 def is_parcel(headers: Mapping[str, Any]) -> bool:
     """Whether a tracker message is a parcel (an acceptance or a deferral) and not a tagged object."""
     return headers.get(TYPE_HEADER) == "parcel"
+
+
+def encode_order(order: Order) -> bytes:
+    """The body of an order's message: a Celery task with one argument."""
+    return _encoder.encode(((), _OrderKwargs(order), {}))
+
+
+def order_headers(order: Order) -> dict[str, Any]:
+    """The AMQP headers that Celery requires, with ours. Flower shows ``kwargsrepr``; there is no address in it."""
+    ident = str(order.id)
+    return {
+        "lang": "py",
+        "task": order.work,
+        "id": ident,
+        "root_id": ident,
+        "parent_id": None,
+        "group": None,
+        "retries": order.attempt - 1,
+        "argsrepr": "()",
+        "kwargsrepr": f"{{'attempt': {order.attempt}, 'due_at': {order.due_at:.3f}}}",
+        "ignore_result": True,
+        VERSION_HEADER: WRITTEN,
+        TYPE_HEADER: "order",
+    }
+
+
+def decode_order(body: bytes, headers: Mapping[str, Any]) -> Order:
+    """The order of a message; errors as :func:`decode_parcel`."""
+    order = _decode(_order, body, headers)[1].order
+    if headers.get("task") != order.work or headers.get("id") != str(order.id):
+        raise Undecodable("the headers name another task than the order")
+    if order.attempt < 1:
+        raise Undecodable("attempts count from 1")
+    return order
 
 
 def encode(value: Outcomes | Question | Answer | ControlEntry) -> bytes:

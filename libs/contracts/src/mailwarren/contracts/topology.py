@@ -22,6 +22,12 @@ SEND_DELIVERY_LIMIT = 50
 """A lost connection counts against it for every prefetched message, so it is far above any honest number."""
 NO_DELIVERY_LIMIT = 1_000_000_000
 """Explicit, because RabbitMQ 4 has a default of 20."""
+OPS_KEY = "task"
+"""The one routing key of ``ops.tasks``."""
+OPS_DELIVERY_LIMIT = 20
+"""A task is redelivered only when its worker dies or loses the broker: one that takes twenty down is set aside."""
+OPS_WAITS = (5, 30, 300)
+"""Seconds that an ops task waits before its second, third and every later try."""
 CONTROL_LOG_AGE = "50h"
 """Longer than the longest mail lives (48 h): a cancel outlives every retry."""
 
@@ -88,6 +94,21 @@ class Topology:
     def unrouted(self) -> Exchange:
         """What matched no queue of ``mail.send``."""
         return Exchange(self.name("mail.unrouted"), type="fanout", durable=True)
+
+    @cached_property
+    def ops_tasks(self) -> Exchange:
+        """Orders for ingest's workers."""
+        return Exchange(self.name("ops.tasks"), type="direct", durable=True)
+
+    @cached_property
+    def ops_retry(self) -> Exchange:
+        """Orders that wait for their next try, keyed by how long."""
+        return Exchange(self.name("ops.retry"), type="direct", durable=True)
+
+    @cached_property
+    def ops_dead(self) -> Exchange:
+        """Orders that nobody could carry out. Not ``mail.dead``: the tracker reads that one for mail."""
+        return Exchange(self.name("ops.dead"), type="fanout", durable=True)
 
     # Queues
 
@@ -177,6 +198,51 @@ class Topology:
         """``mail.unrouted``: for people."""
         return self._parking("mail.unrouted", self.unrouted)
 
+    @cached_property
+    def ops_queue(self) -> Queue:
+        """``ops.tasks``: ordinary Celery tasks for ``ingest worker``."""
+        return Queue(
+            self.name("ops.tasks"),
+            bindings=[binding(self.ops_tasks, routing_key=OPS_KEY)],
+            durable=True,
+            queue_arguments=self._quorum(OPS_DELIVERY_LIMIT) | {"x-dead-letter-exchange": self.ops_dead.name},
+        )
+
+    @cached_property
+    def ops_rungs(self) -> tuple[str, ...]:
+        """Keys of ``ops.retry``, the shortest wait first: their TTL, as the ladder's are."""
+        return tuple(f"{ms}ms" if ms % 1000 else f"{ms // 1000}s" for ms in self._ops_milliseconds)
+
+    @property
+    def ops_retry_queues(self) -> list[Queue]:
+        """``ops.retry.<wait>``: waits its TTL, then back to ``ops.tasks``."""
+        return [
+            Queue(
+                self.name(f"ops.retry.{rung}"),
+                bindings=[binding(self.ops_retry, routing_key=rung)],
+                durable=True,
+                queue_arguments={
+                    "x-queue-type": "quorum",
+                    "x-message-ttl": ttl_ms,
+                    "x-dead-letter-exchange": self.ops_tasks.name,
+                    "x-dead-letter-routing-key": OPS_KEY,
+                    "x-dead-letter-strategy": "at-least-once",
+                    "x-overflow": "reject-publish",
+                    "x-delivery-limit": NO_DELIVERY_LIMIT,
+                },
+            )
+            for rung, ttl_ms in zip(self.ops_rungs, self._ops_milliseconds, strict=True)
+        ]
+
+    @cached_property
+    def ops_dead_queue(self) -> Queue:
+        """``ops.dead``: orders for people."""
+        return self._parking("ops.dead", self.ops_dead)
+
+    @property
+    def _ops_milliseconds(self) -> list[int]:
+        return [max(1, round(seconds * 1000 * self.retry_scale)) for seconds in OPS_WAITS]
+
     # Lists
 
     @property
@@ -184,7 +250,7 @@ class Topology:
         """Every exchange, in an order in which they can be declared."""
         return [
             self.unrouted, self.dead, self.accept, self.send, self.defer, self.events, self.control_log, self.control,
-            self.answers,
+            self.answers, self.ops_dead, self.ops_tasks, self.ops_retry,
         ]  # fmt: skip
 
     @property
@@ -217,6 +283,9 @@ class Topology:
             *self.send_queues,
             *self.rung_queues,
             self.control_log_queue,
+            self.ops_dead_queue,
+            self.ops_queue,
+            *self.ops_retry_queues,
         ]
 
     def _exchange(self, plain: str, arguments: dict[str, Any] | None = None) -> Exchange:

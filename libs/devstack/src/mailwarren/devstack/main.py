@@ -54,8 +54,9 @@ def _parser() -> argparse.ArgumentParser:
     send = add("send", _send, "send one mail through the API")
     send.add_argument("--to", required=True, metavar="ADDRESS")
     send.add_argument("--from", dest="sender", metavar="ADDRESS")
-    scale = add("scale", _scale, "run so many sender processes for each lane")
-    scale.add_argument("senders", type=int)
+    scale = add("scale", _scale, "run so many sender processes for each lane, and so many workers")
+    scale.add_argument("senders", type=int, nargs="?")
+    scale.add_argument("--workers", type=int)
     add("monitor", _monitor, "a private Prometheus on the running system, until ^C")
     add("clean", _clean, "stop it and delete what it keeps outside its folder")
     return parser
@@ -110,7 +111,7 @@ def _send(stack: Stack, options: argparse.Namespace) -> int:
 
 
 def _scale(stack: Stack, options: argparse.Namespace) -> int:
-    stack.scale(options.senders)
+    stack.scale(options.senders, options.workers)
     return _status(stack, options)
 
 

@@ -6,9 +6,11 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
+from itertools import product
 
 import httpx
 import msgspec
@@ -81,8 +83,8 @@ class Stack:
         except (FileNotFoundError, msgspec.DecodeError):
             return None
 
-    def scale(self, senders: int) -> None:
-        """Runs ``senders`` processes for each lane.
+    def scale(self, senders: int | None = None, workers: int | None = None) -> None:
+        """Runs ``senders`` processes for each lane, and ``workers`` workers; None leaves them as they are.
 
         Raises:
             DevstackError: nothing runs, or a new one is not ready in time.
@@ -90,16 +92,22 @@ class Stack:
         with self._alone():
             at = self.addresses()
             known = self.supervisor.status()
-            if at is None or senders < 1:
-                raise DevstackError("scale needs a running system (make up) and at least 1 sender for each lane")
-            wanted = [(lane, number) for lane in Lane for number in range(1, senders + 1)]
-            names = {system.sender_name(*pair) for pair in wanted}
-            surplus = [name for name in known if name.startswith("sender-") and name not in names]
-            missing = [pair for pair in wanted if system.sender_name(*pair) not in known]
-            ports = dict(zip([system.sender_name(*pair) for pair in missing], free_ports(len(missing)), strict=True))
+            if at is None or any(number is not None and number < 1 for number in (senders, workers)):
+                raise DevstackError("scale needs a running system (make up) and at least 1 of each")
+            wanted: dict[str, Callable[[Addresses], Service]] = {}
+            for lane, number in product(Lane, range(1, (senders or 0) + 1)):
+                wanted[system.sender_name(lane, number)] = partial(
+                    system.sender, local=self.local, lane=lane, number=number
+                )
+            for number in range(1, (workers or 0) + 1):
+                wanted[system.worker_name(number)] = partial(system.worker, local=self.local, number=number)
+            scaled = ("sender-",) * (senders is not None) + ("worker",) * (workers is not None)
+            surplus = [name for name in known if name.startswith(scaled) and name not in wanted]
+            missing = [name for name in wanted if name not in known]
+            ports = dict(zip(missing, free_ports(len(missing)), strict=True))
             kept = {name: port for name, port in at.metrics.items() if name not in surplus}
             at = msgspec.structs.replace(at, metrics=kept | ports)
-            added = [system.sender(at, self.local, *pair) for pair in missing]
+            added = [wanted[name](at) for name in missing]
             write_json(self.local.system, at)
             self.supervisor.ask(Add(tuple(service.spec for service in added)))
             wait_ready(added, self.supervisor)

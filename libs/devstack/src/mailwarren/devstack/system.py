@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from mailwarren.contracts.access import OPTIONAL
 from mailwarren.contracts.access import Service as Who
 from mailwarren.contracts.lanes import Lane
 from mailwarren.contracts.topology import send_queue_names
@@ -75,8 +76,8 @@ def choose_addresses(
     own_accounts: bool = False,
 ) -> Addresses:
     """Fresh ports for a system on these servers, and passwords where each service gets an account of its own."""
-    api, sink_smtp, sink_http, *metrics = free_ports(3 + 2 + len(Lane))
-    names = ["ingest", "tracker", *(sender_name(lane, 1) for lane in Lane)]
+    api, sink_smtp, sink_http, *metrics = free_ports(3 + 4 + len(Lane))
+    names = ["ingest", "worker", "scheduler", "tracker", *(sender_name(lane, 1) for lane in Lane)]
     return Addresses(
         amqp_url=amqp_url,
         amqp_prefix=amqp_prefix,
@@ -88,7 +89,7 @@ def choose_addresses(
         sink_smtp=sink_smtp,
         sink_http=sink_http,
         metrics=dict(zip(names, metrics, strict=True)),
-        passwords={who.value: secrets.token_hex(16) for who in Who} if own_accounts else {},
+        passwords={who.value: secrets.token_hex(16) for who in Who if who not in OPTIONAL} if own_accounts else {},
     )
 
 
@@ -155,7 +156,10 @@ def key_command() -> tuple[str, ...]:
 
 def services(at: Addresses, local: LocalDir) -> list[Service]:
     """Everything that keeps running, beside the servers."""
-    return [sink(at, local), ingest(at, local), tracker(at, local), *(sender(at, local, lane, 1) for lane in Lane)]
+    return [
+        *(sink(at, local), ingest(at, local), worker(at, local), scheduler(at, local), tracker(at, local)),
+        *(sender(at, local, lane, 1) for lane in Lane),
+    ]
 
 
 def sink(at: Addresses, local: LocalDir) -> Service:
@@ -170,6 +174,25 @@ def ingest(at: Addresses, local: LocalDir) -> Service:
     env = account(at, Who.INGEST) | {"MAILWARREN_API_HOST": HOST, "MAILWARREN_API_PORT": str(at.api)}
     spec = _spec(at, local, "ingest", (_script("ingest"), "api"), env, stop_seconds=25)
     return Service(spec, (f"http://{HOST}:{at.api}/readyz", _health(at, "ingest")))
+
+
+def worker_name(number: int) -> str:
+    """``worker``, ``worker-2`` …."""
+    return "worker" if number == 1 else f"worker-{number}"
+
+
+def worker(at: Addresses, local: LocalDir, number: int = 1) -> Service:
+    """Carries out orders from ``ops.tasks``."""
+    name = worker_name(number)
+    env = account(at, Who.INGEST) | {"MAILWARREN_WORKER_NAME": name}
+    spec = _spec(at, local, name, (_script("ingest"), "worker"), env, stop_seconds=40)
+    return Service(spec, (_health(at, name),))
+
+
+def scheduler(at: Addresses, local: LocalDir) -> Service:
+    """Gives the worker what is due."""
+    spec = _spec(at, local, "scheduler", (_script("ingest"), "scheduler"), account(at, Who.INGEST))
+    return Service(spec, (_health(at, "scheduler"),))
 
 
 def tracker(at: Addresses, local: LocalDir) -> Service:

@@ -65,7 +65,9 @@ def test_every_queue_that_mail_waits_in_is_counted_once() -> None:
     names = queue_names(topology)
 
     # People look after what is parked, and the control log is a stream that keeps what was read.
-    apart = {topology.dead_queue.name, topology.unrouted_queue.name, topology.control_log_queue.name}
+    orders = {topology.ops_queue.name, topology.ops_dead_queue.name}
+    orders |= {queue.name for queue in topology.ops_retry_queues}
+    apart = orders | {topology.dead_queue.name, topology.unrouted_queue.name, topology.control_log_queue.name}
     assert set(names) == {queue.name for queue in topology.all_queues} - apart
     assert names["t1.send.high.google"] is Lane.HIGH
     assert names["t1.tracker.accepted.bulk"] is Lane.BULK

@@ -20,7 +20,8 @@ TABLES: Mapping[str, Mapping[Service, frozenset[str]]] = {
     "tenants": {},
     "api_keys": {INGEST: _RIU},
     "idempotency_keys": {INGEST: _RIUD},
-    "contents": {TRACKER: _RI, INGEST: _R},
+    "periodic_jobs": {INGEST: _RIUD},
+    "contents": {TRACKER: _RIU, INGEST: _R},
     "emails": {TRACKER: _RIU, INGEST: _R},
     "deliveries": {TRACKER: _RIU, INGEST: _R},
     "events": {TRACKER: _RI, INGEST: _R},
@@ -38,6 +39,10 @@ BOOKKEEPING: tuple[str, ...] = ("alembic_version", "schema_history")
 FUNCTIONS: Mapping[str, Service] = {
     "make_events_partition(date)": TRACKER,
     "drop_events_partition(date)": TRACKER,
+    # What the tracker wrote and nobody needs any more: docs/adr/0023.
+    "forget_emails(timestamptz,integer)": INGEST,
+    "forget_contents(timestamptz,integer)": INGEST,
+    "forget_stats(timestamptz,integer)": INGEST,
 }
 """Functions that run with the owner's rights, and who may call them."""
 

@@ -127,7 +127,9 @@ def _access(commands: Any) -> None:
 
 def _dead(commands: Any) -> None:
     parser = commands.add_parser("dead", help="parked messages")
-    parser.add_argument("--unrouted", action="store_true", help="those of mail.unrouted instead of mail.dead")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--unrouted", action="store_true", help="those of mail.unrouted instead of mail.dead")
+    which.add_argument("--ops", action="store_true", help="those of ops.dead: orders for ingest's workers")
     parts = parser.add_subparsers(required=True)
     listing = parts.add_parser("list", help="list them, oldest first; they stay where they are")
     listing.add_argument("--limit", type=_count, default=100)
@@ -188,7 +190,7 @@ def _run_bootstrap(args: argparse.Namespace, settings: Settings) -> Any:
 
 
 def _run_dead(args: argparse.Namespace, settings: Settings, command: Callable[..., Any], *values: object) -> Any:
-    place = dead.shelf(_names(settings), unrouted=args.unrouted)
+    place = dead.shelf(_names(settings), unrouted=args.unrouted, ops=args.ops)
     return asyncio.run(command(_amqp(settings), place, *values))
 
 

@@ -1,4 +1,4 @@
-"""The composition root: settings in, adapters built, the API served."""
+"""The composition root of ``ingest api``: settings in, adapters built, the API served. All commands start here."""
 
 import argparse
 import asyncio
@@ -27,7 +27,7 @@ from mailwarren.ingest.adapters.unconfirmed import Unconfirmed
 from mailwarren.ingest.api.app import RequestIds, make_app
 from mailwarren.ingest.api.services import Services
 from mailwarren.ingest.domain.admission import Marks
-from mailwarren.ingest.settings import Settings
+from mailwarren.ingest.settings import OpsSettings, Settings
 from mailwarren.ingest.submit import Submit
 from mailwarren.runtime.amqp import Link, Publisher
 from mailwarren.runtime.collector import calm_collector
@@ -85,7 +85,7 @@ async def running_api(settings: Settings) -> AsyncIterator[Api]:
     health.add("topology", lambda: depths.topology_trouble)
     services = Services(submit, broker, keys, Reads(database, settings.read_wait), health, settings.max_body)
     async with database, link:
-        tasks = _follow(schema.follow(), keys.follow(), depths.follow(), unconfirmed.follow(), claims.clean())
+        tasks = _follow(schema.follow(), keys.follow(), depths.follow(), unconfirmed.follow())
         try:
             yield Api(make_app(services), health, keys, depths, unconfirmed, tuple(tasks))
         finally:
@@ -161,11 +161,40 @@ class _Server(uvicorn.Server):
 
 
 def main(argv: list[str] | None = None) -> int:
-    """``ingest api``."""
-    parser = argparse.ArgumentParser(prog="ingest", description="Mailwarren's HTTP API.")
+    """``ingest api``, ``ingest worker``, ``ingest scheduler``."""
+    parser = argparse.ArgumentParser(
+        prog="ingest", description="Mailwarren's HTTP API, and the work behind it. Settings: MAILWARREN_* variables."
+    )
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("api", help="serve the HTTP API; settings come from MAILWARREN_* variables")
-    parser.parse_args(argv)
+    commands.add_parser("api", help="serve the HTTP API")
+    commands.add_parser("worker", help="carry out orders from ops.tasks (Celery)")
+    commands.add_parser("scheduler", help="give the workers what is due; any number of replicas")
+    command = parser.parse_args(argv).command
+    if command == "worker":
+        return _worker()
+    return _scheduler() if command == "scheduler" else _api()
+
+
+def _worker() -> int:
+    # Celery is for this command alone.
+    from mailwarren.ingest.ops.worker import run_worker
+
+    settings = load(OpsSettings, "worker")
+    observe("worker", settings)
+    return run_worker(settings)
+
+
+def _scheduler() -> int:
+    from mailwarren.ingest.scheduler import run_scheduler
+
+    settings = load(OpsSettings, "scheduler")
+    observe("scheduler", settings)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(run_scheduler(settings))
+    return 0
+
+
+def _api() -> int:
     settings = load(Settings, "ingest")
     observe("ingest", settings)
     # It logs every request at info level, with the credentials in the URL.

@@ -5,6 +5,9 @@ from pydantic import Field, SecretStr, field_validator
 from mailwarren.runtime.settings import Settings as Shared
 from mailwarren.store.engine import dsn
 
+LEAST_DAYS = 4
+"""The database refuses to forget what is younger than three days."""
+
 
 class Settings(Shared):
     """From ``MAILWARREN_*`` variables."""
@@ -36,4 +39,32 @@ class Settings(Shared):
     @classmethod
     def _is_postgres(cls, value: SecretStr) -> SecretStr:
         dsn(value.get_secret_value())
+        return value
+
+
+class OpsSettings(Settings):
+    """Those of ``ingest worker`` and ``ingest scheduler``."""
+
+    worker_name: str = Field(default="worker", pattern=r"^[A-Za-z0-9_.-]{1,60}$")
+    """Before the ``@`` and the host in the name that Flower shows."""
+    worker_concurrency: int = Field(default=4, ge=1, le=100)
+    """Orders carried out at once, each in a thread of its own."""
+    scheduler_interval: float = Field(default=1.0, gt=0, le=60)
+    """Seconds between two looks for what is due."""
+    heartbeat_every: float = Field(default=60.0, ge=1)
+    """Seconds between two heartbeats from the scheduler through the broker and a worker to the database."""
+    retention_every: float = Field(default=3600.0, ge=1)
+    """Seconds between two runs of retention."""
+    retention_batch: int = Field(default=500, ge=1, le=10_000)
+    """Rows that retention deletes in one transaction, about."""
+    emails_days: int = Field(default=90, ge=0, le=36_500)
+    """Days that emails, their deliveries and their contents are kept after their last delivery ended; 0: for ever."""
+    stats_days: int = Field(default=400, ge=0, le=36_500)
+    """Days that counts per minute are kept; 0: for ever."""
+
+    @field_validator("emails_days", "stats_days")
+    @classmethod
+    def _outlives_mail(cls, value: int) -> int:
+        if 0 < value < LEAST_DAYS:
+            raise ValueError(f"give 0, for ever, or {LEAST_DAYS} and more: mail may be on its way that long")
         return value

@@ -51,7 +51,7 @@ class System:
             "PYTHONUNBUFFERED": "1",
         }
         self.own_env: dict[str, dict[str, str]] = {}
-        """By the kind of service (``ingest``, ``sender``, ``tracker``) what only it gets, such as an account."""
+        """By the kind of service (``ingest``, ``sender``, ``tracker``, ``flower``) what only it gets: an account."""
         self.services: dict[str, Service] = {}
         self._ready: dict[str, str] = {}
         self.smtp_url = ""
@@ -111,6 +111,34 @@ class System:
         service = self._start(name, [str(BIN / "tracker"), "consume"], {**own, **self._own("tracker"), **(env or {})})
         self._expect(name, port, wait=wait)
         return service
+
+    def start_worker(self, name: str = "worker", *, wait: bool = True, env: dict[str, str] | None = None) -> Service:
+        """A worker for ``ops.tasks``, which Flower shows under ``name``."""
+        return self._start_ingest_command(name, "worker", {"MAILWARREN_WORKER_NAME": name, **(env or {})}, wait=wait)
+
+    def start_scheduler(
+        self, name: str = "scheduler", *, wait: bool = True, env: dict[str, str] | None = None
+    ) -> Service:
+        """A scheduler."""
+        return self._start_ingest_command(name, "scheduler", env or {}, wait=wait)
+
+    def _start_ingest_command(self, name: str, command: str, env: dict[str, str], *, wait: bool) -> Service:
+        (port,) = free_ports(1)
+        own = {"MAILWARREN_METRICS_PORT": str(port), **self._own("ingest")}
+        service = self._start(name, [str(BIN / "ingest"), command], {**own, **env})
+        self._expect(name, port, wait=wait)
+        return service
+
+    def start_flower(self, login: str, *, env: dict[str, str] | None = None) -> httpx.Client:
+        """Flower over all workers; returns a client that knows the login, ``user:password``."""
+        http, port = free_ports(2)
+        own = {"MAILWARREN_METRICS_PORT": str(port), **self._own("flower")}
+        place = {"MAILWARREN_FLOWER_HOST": "127.0.0.1", "MAILWARREN_FLOWER_PORT": str(http)}
+        auth = {"MAILWARREN_FLOWER_AUTH": login}
+        self._start("flower", [str(BIN / "mailwarren-flower")], {**own, **place, **auth, **(env or {})})
+        self._expect("flower", port, wait=True)
+        user, _, password = login.partition(":")
+        return httpx.Client(base_url=f"http://127.0.0.1:{http}", auth=(user, password), timeout=30)
 
     def start_sender(
         self,

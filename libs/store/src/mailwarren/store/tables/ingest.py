@@ -1,10 +1,23 @@
-"""Who may call the API, and which calls were made: tables that ingest alone writes.
+"""Who may call the API, which calls were made, and what is to be done when: tables that ingest alone writes.
 
 A deleted key stays as a row with ``deleted_at``: the API processes learn of every change by asking for the rows that
 changed since they last asked.
 """
 
-from sqlalchemy import Column, DateTime, Index, LargeBinary, SmallInteger, Table, Text, UniqueConstraint, Uuid
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    DateTime,
+    Double,
+    Index,
+    LargeBinary,
+    SmallInteger,
+    Table,
+    Text,
+    UniqueConstraint,
+    Uuid,
+    text,
+)
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from mailwarren.store.metadata import metadata, one_of
@@ -60,5 +73,26 @@ idempotency_keys = Table(
     comment=(
         "Writer: ingest. Calls with an Idempotency-Key, for 24 hours: base is the id that their ids come from, owner "
         "the call that holds the claim until lease_until; answer and its HTTP status are null until one was given."
+    ),
+)
+
+periodic_jobs = Table(
+    "periodic_jobs",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("every", Double, nullable=False),
+    Column("next_run_at", Time, nullable=False),
+    Column("run_id", Uuid),
+    Column("due_at", Time),
+    Column("released_at", Time),
+    Column("started_at", Time),
+    Column("ended_at", Time),
+    Column("attempt", SmallInteger),
+    Column("result", Text),
+    Column("trouble", Text),
+    Column("runs", BigInteger, nullable=False, server_default=text("0")),
+    comment=(
+        "Writer: ingest. Work that comes again every so many seconds. The scheduler releases what is due (run_id, "
+        "due_at, released_at) and a worker notes what came of it: result, or trouble when the last try failed."
     ),
 )

@@ -42,9 +42,14 @@ contents = Table(
     Column("headers", JSONB, nullable=False),
     Column("syntax", Text, nullable=False),
     Column("first_seen", Time, nullable=False),
+    Column("last_seen", Time, nullable=False, server_default=text("now()")),
     one_of("syntax", Syntax),
-    comment="Writer: tracker. What mails say, once per tenant and SHA-256 digest.",
+    comment=(
+        "Writer: tracker. What mails say, once per tenant and SHA-256 digest. No email that refers to it was recorded "
+        "more than a day after last_seen."
+    ),
 )
+Index("ix_contents_last_seen", contents.c.last_seen, postgresql_using="brin")
 
 emails = Table(
     "emails",

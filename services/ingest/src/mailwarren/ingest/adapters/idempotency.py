@@ -1,6 +1,5 @@
 """Claims on Idempotency-Keys in Postgres. Times are the server's, so that processes with different clocks agree."""
 
-import asyncio
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -13,8 +12,6 @@ from mailwarren.ingest.adapters.database import Database, DatabaseDown
 from mailwarren.ingest.domain.idempotency import LEASE, LIFETIME, Fresh, Record, Replay, TakeOver, decide
 
 log = structlog.get_logger()
-
-CLEAN_EVERY = 600.0
 
 _INSERT = """
 INSERT INTO idempotency_keys (tenant, key, base, owner, fingerprint, lease_until, created_at)
@@ -110,20 +107,6 @@ class Claims:
             await self._database.fetch(sql, claim.tenant, claim.key, claim.owner, *values)
         except DatabaseDown as error:
             log.warning("ingest.idempotency.unwritten", error=str(error), base=str(claim.base))
-
-    async def clean(self) -> None:
-        """Delete expired records, for ever, every ten minutes."""
-        while True:
-            await asyncio.sleep(CLEAN_EVERY)
-            try:
-                await self._database.fetch(
-                    "DELETE FROM idempotency_keys WHERE created_at < now() - $1::interval", LIFETIME
-                )
-            except DatabaseDown as error:
-                log.info("ingest.idempotency.uncleaned", error=str(error))
-            except Exception:
-                # Records that stay a little longer are no reason to end the process.
-                log.exception("ingest.idempotency.uncleanable")
 
 
 def _record(row: Any) -> Record:

@@ -15,7 +15,7 @@ from urllib.parse import quote, unquote, urlsplit
 import asyncpg
 import httpx
 
-from mailwarren.contracts.access import Rights, Service, broker_rights
+from mailwarren.contracts.access import OPTIONAL, Rights, Service, broker_rights
 from mailwarren.contracts.topology import Topology
 from mailwarren.ingest.commands import Failed
 from mailwarren.ingest.commands.roles import Role, RoleTrouble, apply_roles
@@ -36,7 +36,8 @@ class Accounts:
     """The services' accounts.
 
     Args:
-        passwords: of each service, letters and digits; the same in RabbitMQ and in Postgres.
+        passwords: of each service, letters and digits; the same in RabbitMQ and in Postgres. An optional service
+            without one gets no account.
         name: begins the accounts' names; systems that share a server need different ones.
         monitoring: ingest may also read the management API, for ``MAILWARREN_MANAGEMENT_URL``.
 
@@ -52,12 +53,18 @@ class Accounts:
         if not _NAME.fullmatch(self.name):
             raise Failed("accounts are named with up to 40 small letters, digits and hyphens, a letter first")
         for service in Service:
-            if not _PASSWORD.fullmatch(self.passwords.get(service, "")):
+            password = self.passwords.get(service, "")
+            if not _PASSWORD.fullmatch(password) and (password or service not in OPTIONAL):
                 raise Failed(f"MAILWARREN_{service.upper()}_PASSWORD has to be 8 to 128 letters and digits")
+
+    @property
+    def services(self) -> list[Service]:
+        """Those that get an account."""
+        return [service for service in Service if self.passwords.get(service)]
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> "Accounts":
-        """From ``MAILWARREN_{INGEST,SENDER,TRACKER}_PASSWORD`` and ``MAILWARREN_ACCOUNTS``.
+        """From ``MAILWARREN_ACCOUNTS`` and ``MAILWARREN_{INGEST,SENDER,TRACKER}_PASSWORD`` (and ``…FLOWER…``, if any).
 
         Ingest's user may read the management API when ``MAILWARREN_MANAGEMENT_URL`` names that user.
 
@@ -124,11 +131,13 @@ def apply_broker_access(admin_url: str, accounts: Accounts, topology: Topology, 
         if _call(api, "GET", f"vhosts/{at}", missing=True) is None:
             _call(api, "PUT", f"vhosts/{at}", {})
             _call(api, "PUT", f"permissions/{at}/{quote(admin, safe='')}", dict.fromkeys(_KINDS, ".*"))
-        for service, rights in broker_rights(topology).items():
+        rights_of = broker_rights(topology)
+        for service in accounts.services:
+            rights = rights_of[service]
             tags = "monitoring" if accounts.monitoring and service is Service.INGEST else ""
             login = {"password": accounts.passwords[service], "tags": tags}
             _apply_user(api, at, user_name(service, accounts.name), login, rights, topology=topology)
-    users = ", ".join(user_name(service, accounts.name) for service in Service)
+    users = ", ".join(user_name(service, accounts.name) for service in accounts.services)
     note = f"; take a newer RabbitMQ than {version}, which shows no depths to them" * (version in _PASSIVE_CONFIGURES)
     return f"RabbitMQ: users {users} with their permissions in virtual host {vhost}{note}"
 

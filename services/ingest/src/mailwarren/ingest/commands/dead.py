@@ -1,6 +1,7 @@
 """``mailwarren dead``: the parked messages in ``mail.dead``: look at them, send them back where they came from.
 
-With ``--unrouted`` those of ``mail.unrouted``: mail that came off the ladder with a key that no send queue has.
+With ``--unrouted`` those of ``mail.unrouted``: mail that came off the ladder with a key that no send queue has. With
+``--ops`` those of ``ops.dead``: orders that no worker could carry out.
 
 A look takes the messages and gives them back by closing the connection; their order stays. A replayed parcel is
 marked to be settled and counts as a change of custody: it may have been tried before it was parked, so a sender asks
@@ -38,8 +39,10 @@ class Shelf:
     back_to: str | None = None
 
 
-def shelf(topology: Topology, *, unrouted: bool) -> Shelf:
-    """``mail.dead``, or ``mail.unrouted``."""
+def shelf(topology: Topology, *, unrouted: bool = False, ops: bool = False) -> Shelf:
+    """``mail.dead``, ``mail.unrouted`` or ``ops.dead``."""
+    if ops:
+        return Shelf(topology.ops_dead_queue.name)
     if unrouted:
         return Shelf(topology.unrouted_queue.name, topology.send.name)
     return Shelf(topology.dead_queue.name)

@@ -16,6 +16,15 @@ if TYPE_CHECKING:
 EARLY_CANCELS = 0x6D77_6361_6E63_656C
 """Advisory lock key ("mwcancel"): shared by whoever inserts emails, exclusive for a cancel whose email is missing."""
 
+# Before the insert: a content that retention is just deleting is gone, or kept, when the insert looks for it.
+_SEEN_AGAIN = """
+WITH stale AS (
+  SELECT digest FROM contents WHERE digest = ANY($1::bytea[]) AND last_seen < now() - interval '1 day'
+  ORDER BY digest FOR UPDATE
+)
+UPDATE contents SET last_seen = now() FROM stale WHERE contents.digest = stale.digest
+"""
+
 _CONTENTS = """
 INSERT INTO contents (digest, tenant, sender, subject, html, text, headers, syntax, first_seen)
 SELECT digest, tenant, sender, subject, html, text, headers::jsonb, syntax, to_timestamp(first_seen)
@@ -57,6 +66,7 @@ async def write_emails(connection: "Connection[Record]", parcels: Sequence[Parce
     """Insert the contents and emails that the parcels bring, unless they are there."""
     await connection.execute("SELECT pg_advisory_xact_lock_shared($1)", EARLY_CANCELS)
     digests = [digest_of(parcel.tenant, parcel.content) for parcel in parcels]
+    await connection.execute(_SEEN_AGAIN, sorted(set(digests)))
     await connection.execute(_CONTENTS, *columns(_contents(parcels, digests), 9))
     await connection.execute(_EMAILS, *columns(_emails(parcels, digests), 19))
 

@@ -1,0 +1,31 @@
+"""An order for ingest's workers: work that nobody waits for, as an ordinary Celery task on ``ops.tasks``.
+
+An order says what to do and not with what: what it works on stands in the database, so that a repeat, or a worker that
+takes it over, finds what is still to be done. It may come twice, and its work has to allow for that.
+"""
+
+from enum import StrEnum
+from uuid import UUID
+
+import msgspec
+
+
+class Work(StrEnum):
+    """What a worker of this version can do; the names are those of the Celery tasks."""
+
+    HEARTBEAT = "ops.heartbeat"
+    """Nothing but to say that scheduler, broker, worker and database work together."""
+    RETENTION = "ops.retention"
+    """Delete what is past its time."""
+
+
+class Order(msgspec.Struct, frozen=True, kw_only=True):
+    """One piece of work, and how often it was tried."""
+
+    id: UUID
+    """The id of the Celery task; the same in every try."""
+    work: str
+    """A :class:`Work`, or one of a newer version."""
+    due_at: float
+    """Unix seconds: when it was to be done."""
+    attempt: int = 1

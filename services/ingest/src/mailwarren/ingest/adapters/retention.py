@@ -1,0 +1,56 @@
+"""Deleting what is past its time, some rows at a time.
+
+Ingest's own rows by plain SQL; the tracker's by functions that belong to the database's owner (``docs/adr/0023``).
+"""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from mailwarren.ingest.adapters.database import Database
+from mailwarren.ingest.domain.idempotency import LIFETIME
+
+WITHIN = 30.0
+"""Seconds for one batch."""
+
+_KEYS = """
+WITH gone AS (
+  DELETE FROM idempotency_keys WHERE (tenant, key) IN (
+    SELECT tenant, key FROM idempotency_keys WHERE created_at < now() - $1::interval LIMIT $2 FOR UPDATE SKIP LOCKED
+  ) RETURNING 1
+) SELECT count(*) FROM gone
+"""
+_EMAILS = "SELECT gone_emails, gone_deliveries FROM forget_emails(now() - $1::interval, $2)"
+_CONTENTS = "SELECT forget_contents(now() - $1::interval, $2)"
+_STATS = "SELECT forget_stats(now() - $1::interval, $2)"
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """Each method deletes one batch and says how many rows that were; it may raise ``DatabaseDown``."""
+
+    database: Database
+    batch: int
+
+    async def idempotency_keys(self) -> dict[str, int]:
+        """Records of calls whose 24 hours are over."""
+        (row,) = await self._fetch(_KEYS, LIFETIME)
+        return {"idempotency_keys": row[0]}
+
+    async def emails(self, days: int) -> dict[str, int]:
+        """Emails of which every delivery has ended, all longer ago than ``days``."""
+        (row,) = await self._fetch(_EMAILS, timedelta(days=days))
+        return {"emails": row["gone_emails"], "deliveries": row["gone_deliveries"]}
+
+    async def contents(self, days: int) -> dict[str, int]:
+        """Contents that no email refers to; call it when no more emails are past ``days``."""
+        (row,) = await self._fetch(_CONTENTS, timedelta(days=days + 1))
+        return {"contents": row[0]}
+
+    async def stats(self, days: int) -> dict[str, int]:
+        """Counts per minute."""
+        (row,) = await self._fetch(_STATS, timedelta(days=days))
+        return {"stats": row[0]}
+
+    async def _fetch(self, sql: str, age: timedelta) -> list[Any]:
+        return await self.database.fetch(sql, age, self.batch, within=WITHIN)

@@ -1,0 +1,66 @@
+"""What a worker can do: a function for each :class:`mailwarren.contracts.order.Work`."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+
+from mailwarren.contracts.order import Work
+from mailwarren.ingest.adapters.database import Database
+from mailwarren.ingest.adapters.retention import Retention
+from mailwarren.ingest.ops import metrics
+from mailwarren.ingest.settings import OpsSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """What a job works with. It asks ``stopping`` now and then, and then ends with what it has."""
+
+    database: Database
+    settings: OpsSettings
+    stopping: Callable[[], bool]
+
+
+Job = Callable[[Bench], Awaitable[str]]
+"""Returns what it did, for Flower; a repeat finds what it left. Bounded statements, each a transaction of its own."""
+
+
+async def heartbeat(bench: Bench) -> str:
+    """Nothing but a look at the database: that it came this far is what counts."""
+    await bench.database.fetch("SELECT 1")
+    metrics.record_heartbeat()
+    return "alive"
+
+
+async def retention(bench: Bench) -> str:
+    """Delete in batches until nothing is past its time; a run that is cut short goes on with the next."""
+    settings = bench.settings
+    rows = Retention(bench.database, settings.retention_batch)
+    steps: list[Callable[[], Awaitable[dict[str, int]]]] = [rows.idempotency_keys]
+    if settings.emails_days:
+        steps.append(lambda: rows.emails(settings.emails_days))
+        steps.append(lambda: rows.contents(settings.emails_days))
+    if settings.stats_days:
+        steps.append(lambda: rows.stats(settings.stats_days))
+    gone: dict[str, int] = {}
+    for step in steps:
+        while True:
+            if bench.stopping():
+                return f"{_told(gone)}; stopped before the end"
+            batch = await step()
+            for kind, number in batch.items():
+                gone[kind] = gone.get(kind, 0) + number
+                metrics.record_forgotten(kind, number)
+            if next(iter(batch.values())) < settings.retention_batch:
+                break
+    return _told(gone)
+
+
+def _told(gone: Mapping[str, int]) -> str:
+    return "deleted " + (", ".join(f"{number} {kind}" for kind, number in gone.items() if number) or "nothing")
+
+
+JOBS: Mapping[Work, Job] = {Work.HEARTBEAT: heartbeat, Work.RETENTION: retention}
+
+
+def periods(settings: OpsSettings) -> dict[str, float]:
+    """The jobs that come again, with the seconds between two runs."""
+    return {Work.HEARTBEAT: settings.heartbeat_every, Work.RETENTION: settings.retention_every}

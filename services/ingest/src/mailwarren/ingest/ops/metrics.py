@@ -1,0 +1,69 @@
+"""Metrics of ``ingest worker`` and ``ingest scheduler``. Labels are bounded: works, results and kinds of rows."""
+
+from prometheus_client import Counter, Gauge, Histogram
+
+from mailwarren.contracts.order import Work
+
+_orders = Counter("mailwarren_ops_orders_total", "Orders by what came of a try.", ("work", "result"))
+_seconds = Histogram(
+    "mailwarren_ops_order_seconds",
+    "Time that a try of an order took.",
+    ("work",),
+    buckets=(0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300, 1000),
+)
+_running = Gauge("mailwarren_ops_orders_running", "Orders being carried out by this process.")
+_set_aside = Counter("mailwarren_ops_set_aside_total", "Orders put into ops.dead, by reason.", ("reason",))
+_forgotten = Counter("mailwarren_ops_forgotten_rows_total", "Rows deleted by retention, by kind.", ("kind",))
+_heartbeat = Gauge("mailwarren_ops_heartbeat_timestamp_seconds", "When this worker last carried out a heartbeat.")
+_released = Counter("mailwarren_ops_released_total", "Orders given to the workers by this scheduler.", ("work",))
+_lateness = Histogram(
+    "mailwarren_ops_release_lateness_seconds",
+    "From when an order was due until it was released.",
+    buckets=(0.5, 1, 2, 5, 15, 60, 300, 3600, 86400),
+)
+
+RESULTS = ("done", "repeated", "again", "failed")
+REASONS = ("failed", "unreadable", "unknown")
+KINDS = ("idempotency_keys", "emails", "deliveries", "contents", "stats")
+# A counter that is born with its first count never grows in Prometheus' eyes: what alerts watch stands at 0 before.
+for _reason in REASONS:
+    _set_aside.labels(_reason)
+for _kind in KINDS:
+    _forgotten.labels(_kind)
+for _work in Work:
+    _released.labels(_work)
+    for _result in RESULTS:
+        _orders.labels(_work, _result)
+
+
+def record_started() -> None:
+    """A try begins."""
+    _running.inc()
+
+
+def record_ended(work: str, result: str, seconds: float) -> None:
+    """A try ended: done, repeated (done before), again (will be tried again) or failed."""
+    _running.dec()
+    _orders.labels(work, result).inc()
+    _seconds.labels(work).observe(seconds)
+
+
+def record_set_aside(reason: str) -> None:
+    """An order is in ``ops.dead``."""
+    _set_aside.labels(reason).inc()
+
+
+def record_forgotten(kind: str, rows: int) -> None:
+    """Retention deleted rows."""
+    _forgotten.labels(kind).inc(rows)
+
+
+def record_heartbeat() -> None:
+    """Scheduler, broker, this worker and the database work together."""
+    _heartbeat.set_to_current_time()
+
+
+def record_released(work: str, late: float) -> None:
+    """An order was given to the workers ``late`` seconds after it was due."""
+    _released.labels(work).inc()
+    _lateness.observe(max(0.0, late))

@@ -1,0 +1,146 @@
+"""``ingest scheduler``: gives the workers what is due. Any number of replicas; each row is released by one of them.
+
+An order is confirmed by the broker before its row is committed. A scheduler that dies in between publishes nothing
+twice that would be carried out twice: the order's id comes from the job and the time that it was due.
+"""
+
+import asyncio
+import contextlib
+import time
+from typing import Protocol
+
+import structlog
+
+from mailwarren.contracts.codec import encode_order, order_headers
+from mailwarren.contracts.order import Order
+from mailwarren.contracts.topology import OPS_KEY, Topology
+from mailwarren.ingest.adapters.database import Database, DatabaseDown
+from mailwarren.ingest.adapters.periodic import AT_ONCE, PeriodicJobs
+from mailwarren.ingest.adapters.schema import Schema
+from mailwarren.ingest.ops import metrics
+from mailwarren.ingest.ops.jobs import periods
+from mailwarren.ingest.settings import OpsSettings
+from mailwarren.runtime.amqp import Link, Publisher, PublishError
+from mailwarren.runtime.health import Health, HealthServer
+from mailwarren.runtime.metrics import record_service
+from mailwarren.runtime.shutdown import stop_on_signals
+from mailwarren.store.engine import database_trouble
+
+log = structlog.get_logger()
+
+
+class Source(Protocol):
+    """Something that becomes due: periodic jobs, and one day scheduled mail and broadcasts."""
+
+    async def release(self) -> bool:
+        """Give what is due to the workers, a bounded number of rows; whether more may be due.
+
+        Raises:
+            DatabaseDown: nothing is known.
+            PublishError: the broker did not confirm; the rows are still due.
+        """
+
+
+class Periodic:
+    """The source of periodic jobs.
+
+    Args:
+        jobs: their table.
+        publisher: to the broker.
+        topology: its names.
+        every: the jobs of this version, and how many seconds apart they run.
+    """
+
+    def __init__(self, jobs: PeriodicJobs, publisher: Publisher, topology: Topology, every: dict[str, float]) -> None:
+        self._jobs = jobs
+        self._publisher = publisher
+        self._exchange = topology.ops_tasks.name
+        self._every = every
+        self._registered = False
+
+    async def release(self) -> bool:
+        """See :class:`Source`."""
+        if not self._registered:
+            await self._jobs.register(self._every)
+            self._registered = True
+        async with self._jobs.due(list(self._every)) as due:
+            for one in due:
+                await self._publish(one.order)
+        for one in due:
+            metrics.record_released(one.order.work, one.late)
+            log.info("scheduler.released", work=one.order.work, order=str(one.order.id), late=round(one.late, 3))
+        return len(due) == AT_ONCE
+
+    async def _publish(self, order: Order) -> None:
+        await self._publisher.publish(self._exchange, OPS_KEY, encode_order(order), order_headers(order))
+
+
+class Scheduler:
+    """Asks its sources, for ever.
+
+    Args:
+        sources: what becomes due.
+        interval: seconds between two rounds.
+    """
+
+    def __init__(self, sources: list[Source], interval: float) -> None:
+        self._sources = sources
+        self._interval = interval
+        self.trouble: str | None = "nothing was looked at yet"
+        """Why the last round did not come to its end; None when it did."""
+
+    async def run(self, stop: asyncio.Event, schema: Schema) -> None:
+        """Until ``stop`` is set; nothing is released while the schema does not serve this version."""
+        while not stop.is_set():
+            began = time.monotonic()
+            if schema.trouble is None:
+                await self._round()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(max(0.05, self._interval - (time.monotonic() - began))):
+                    await stop.wait()
+
+    async def _round(self) -> None:
+        try:
+            for source in self._sources:
+                while await source.release():
+                    pass
+        except DatabaseDown as error:
+            self._note(database_trouble(error.__cause__ or error))
+        except PublishError as error:
+            self._note(f"the broker did not take an order: {type(error).__name__}: {error}")
+        except Exception as error:
+            # A source that is broken must not end the others' process again and again.
+            log.exception("scheduler.round.failed")
+            self._note(f"{type(error).__name__}: {error}")
+        else:
+            self.trouble = None
+
+    def _note(self, trouble: str) -> None:
+        if trouble != self.trouble:
+            log.warning("scheduler.round.cut_short", why=trouble)
+        self.trouble = trouble
+
+
+async def run_scheduler(settings: OpsSettings) -> None:
+    """Until SIGTERM or SIGINT."""
+    stop = stop_on_signals()
+    record_service("scheduler")
+    topology = Topology(settings.amqp_prefix, settings.retry_scale)
+    link = Link(settings.amqp_url.get_secret_value(), "scheduler")
+    publisher = Publisher(link)
+    database = Database(settings.database_url.get_secret_value(), 3)
+    schema = Schema(database)
+    scheduler = Scheduler(
+        [Periodic(PeriodicJobs(database), publisher, topology, periods(settings))], settings.scheduler_interval
+    )
+    health = Health("scheduler")
+    health.add("schema", lambda: schema.trouble)
+    health.add("broker", lambda: link.trouble)
+    health.add("release", lambda: scheduler.trouble)
+    with HealthServer(health, settings.metrics_host, settings.metrics_port) as server:
+        log.info("scheduler.start", metrics_port=server.port)
+        async with database, link:
+            following = asyncio.create_task(schema.follow())
+            await scheduler.run(stop, schema)
+            following.cancel()
+    log.info("scheduler.stopped")

@@ -1,0 +1,178 @@
+"""What is past its time goes, in batches, and nothing else: by ingest's own role, against a real Postgres."""
+
+import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+from uuid import UUID, uuid4
+
+import asyncpg
+import pytest
+
+from mailwarren.contracts.access import Service
+from mailwarren.devstack.databases import run_apart
+from mailwarren.ingest.adapters.database import Database
+from mailwarren.ingest.commands.access import Accounts, apply_database_access, role_name
+from mailwarren.ingest.ops.jobs import Bench, retention
+from mailwarren.ingest.settings import OpsSettings
+from mailwarren.store import migrate
+from mailwarren.store.engine import dsn
+
+pytestmark = pytest.mark.postgres
+
+TENANT = uuid4()
+DAYS = 30
+
+
+@dataclass
+class Ledger:
+    """Rows of certain ages, written by the owner; retention by ingest's role."""
+
+    owner_url: str
+    ingest_url: str
+
+    def sql(self, statement: str, *values: object) -> list[Any]:
+        return run_apart(self._sql(self.owner_url, statement, *values))
+
+    def as_ingest(self, statement: str, *values: object) -> list[Any]:
+        return run_apart(self._sql(self.ingest_url, statement, *values))
+
+    @staticmethod
+    async def _sql(url: str, statement: str, *values: object) -> list[Any]:
+        connection = await asyncpg.connect(url)
+        try:
+            return list(await connection.fetch(statement, *values))
+        finally:
+            await connection.close()
+
+    def content(self, age: float) -> bytes:
+        digest = secrets.token_bytes(32)
+        self.sql(
+            "INSERT INTO contents (digest, tenant, sender, subject, headers, syntax, first_seen, last_seen) "
+            "VALUES ($1, $2, 'a@b.test', 's', '{}', 'template', now(), now() - $3::float8 * interval '1 day')",
+            digest, TENANT, age,
+        )  # fmt: skip
+        return digest
+
+    def email(self, age: float, content: bytes, *ended: float | None) -> UUID:
+        """An email of an age in days with deliveries that ended so many days ago, or not yet."""
+        email = uuid4()
+        self.sql(
+            'INSERT INTO emails (id, tenant, created_at, lane, partition, content, sender, subject, "to", cc, bcc, '
+            "reply_to, tags, metadata, message_id, on_unknown) VALUES ($1, $2, now() - $3::float8 * interval '1 day', "
+            "'bulk', 0, $4, 'a@b.test', 's', '{}', '{}', '{}', '{}', '{}', '{}', 'm', 'resend')",
+            email, TENANT, age, content,
+        )  # fmt: skip
+        for days in ended:
+            self.sql(
+                "INSERT INTO deliveries (id, email_id, tenant, address, lane, state, updated_at, ended_at) VALUES "
+                "($1, $2, $3, 'x@y.test', 'bulk', $4, now(), now() - $5::float8 * interval '1 day')",
+                uuid4(), email, TENANT, "delivered" if days is not None else "parked", days,
+            )  # fmt: skip
+        return email
+
+    def ids(self, table: str, column: str = "id") -> set[Any]:
+        return {row[0] for row in self.sql(f"SELECT {column} FROM {table}")}
+
+    def run(self, *, stopping: Any = lambda: False, **settings: Any) -> str:
+        async def job() -> str:
+            asked = OpsSettings(**({"emails_days": DAYS, "retention_batch": 2} | settings))
+            async with Database(self.ingest_url, 2) as database:
+                return await retention(Bench(database, asked, stopping))
+
+        return run_apart(job())
+
+
+@pytest.fixture(scope="module")
+def place(postgres) -> Iterator[Ledger]:
+    run_apart(migrate.upgrade(postgres.database_url))
+    accounts = Accounts({one: secrets.token_hex(16) for one in Service}, f"mwt{secrets.token_hex(4)}")
+    run_apart(apply_database_access(postgres.database_url, accounts, 5))
+    parts = urlsplit(dsn(postgres.database_url))
+    login = f"{role_name(Service.INGEST, accounts.name)}:{accounts.passwords[Service.INGEST]}"
+    made = Ledger(
+        dsn(postgres.database_url), parts._replace(netloc=f"{login}@{parts.netloc.rpartition('@')[2]}").geturl()
+    )
+    made.sql("INSERT INTO tenants VALUES ($1, 'one', now())", TENANT)
+    yield made
+    for service in (Service.INGEST, Service.TRACKER):
+        made.sql(f"DROP OWNED BY {role_name(service, accounts.name)}")
+        made.sql(f"DROP ROLE {role_name(service, accounts.name)}")
+
+
+@pytest.fixture
+def ledger(place: Ledger) -> Ledger:
+    for table in ("contents", "emails", "deliveries", "stats_minute", "idempotency_keys"):
+        place.sql(f"DELETE FROM {table}")
+    return place
+
+
+def test_old_mail_goes_with_its_deliveries_and_contents_and_young_mail_stays(ledger) -> None:
+    old, young = ledger.content(DAYS + 5), ledger.content(2)
+    for _ in range(5):
+        ledger.email(DAYS + 1, old, DAYS + 1, DAYS + 0.5)
+    kept = ledger.email(2, young, 1)
+    assert ledger.run() == "deleted 5 emails, 10 deliveries, 1 contents"
+    assert ledger.ids("emails") == {kept}
+    assert len(ledger.ids("deliveries")) == 1
+    assert ledger.ids("contents", "digest") == {young}
+    assert ledger.run() == "deleted nothing"
+
+
+@pytest.mark.parametrize("ended", [(None,), (DAYS + 1, None), (DAYS - 1,)], ids=["parked", "one parked", "ended late"])
+def test_mail_that_is_not_over_for_that_long_stays_with_its_content(ledger, ended) -> None:
+    content = ledger.content(400)
+    email = ledger.email(400, content, *ended)
+    assert ledger.run() == "deleted nothing"
+    assert ledger.ids("emails") == {email}
+    assert ledger.ids("contents", "digest") == {content}
+
+
+def test_a_content_that_was_seen_again_stays(ledger) -> None:
+    """The tracker refreshes last_seen before an email that refers to it is recorded, once a day at most."""
+    content = ledger.content(DAYS + 0.5)
+    ledger.email(DAYS - 0.4, content, 1)
+    assert ledger.run() == "deleted nothing"
+
+
+def test_keys_go_after_a_day_and_counts_after_their_time(ledger) -> None:
+    for hours in (23, 25, 26, 27):
+        ledger.sql(
+            "INSERT INTO idempotency_keys (tenant, key, base, owner, fingerprint, lease_until, created_at) VALUES "
+            "($1, $2, $1, $1, '', now(), now() - $3::int * interval '1 hour')", TENANT, f"k{hours}", hours,
+        )  # fmt: skip
+    for days in (3, 11, 12, 13):
+        ledger.sql(
+            "INSERT INTO stats_minute VALUES ($1, now() - $2::int * interval '1 day', 'bulk', 'delivered', 1)",
+            TENANT, days,
+        )  # fmt: skip
+    assert ledger.run(stats_days=10) == "deleted 3 idempotency_keys, 3 stats"
+    assert ledger.ids("idempotency_keys", "key") == {"k23"}
+
+
+def test_zero_days_keep_for_ever(ledger) -> None:
+    ledger.email(4000, ledger.content(4000), 4000)
+    assert ledger.run(emails_days=0, stats_days=0) == "deleted nothing"
+
+
+def test_a_run_that_is_cut_short_keeps_what_it_did(ledger) -> None:
+    for _ in range(5):
+        ledger.email(DAYS + 1, b"x", DAYS + 1)
+    asked = iter([False, False, True])
+    assert ledger.run(stopping=lambda: next(asked)) == "deleted 2 emails, 2 deliveries; stopped before the end"
+    assert len(ledger.ids("emails")) == 3
+    assert ledger.run() == "deleted 3 emails, 3 deliveries"
+
+
+@pytest.mark.parametrize("function", ["forget_emails", "forget_contents", "forget_stats"])
+@pytest.mark.parametrize("before", ["now()", "now() - interval '71 hours'", "NULL"])
+def test_the_database_itself_refuses_to_forget_young_rows(ledger, function: str, before: str) -> None:
+    with pytest.raises(asyncpg.RaiseError, match="may not be forgotten"):
+        ledger.as_ingest(f"SELECT {function}({before}, 10)")
+
+
+def test_ingest_cannot_delete_mail_by_itself(ledger) -> None:
+    for table in ("emails", "deliveries", "contents", "stats_minute"):
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            ledger.as_ingest(f"DELETE FROM {table}")
