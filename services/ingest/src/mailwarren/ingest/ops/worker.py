@@ -14,8 +14,8 @@ from mailwarren.ingest.adapters.schema import Schema
 from mailwarren.ingest.ops.app import build_app
 from mailwarren.ingest.settings import OpsSettings
 from mailwarren.runtime.health import Health, HealthServer
-from mailwarren.runtime.observe import observe
 from mailwarren.runtime.metrics import record_service
+from mailwarren.runtime.observe import observe
 
 log = structlog.get_logger()
 
