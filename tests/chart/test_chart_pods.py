@@ -1,6 +1,10 @@
 """Every pod: the restricted Pod Security Standard, probes, resources, tokens, replicas, and what points at it."""
 
 import base64
+import os
+import subprocess
+import sys
+import time
 from typing import Any
 
 import pytest
@@ -94,11 +98,29 @@ def test_services_are_asked_whether_they_are_up_and_ready(render, profile) -> No
             assert container["startupProbe"]["httpGet"]["path"] == "/healthz"
 
 
-def test_a_sender_is_alive_while_its_heartbeat_is_young(render) -> None:
+def test_a_sender_is_alive_while_its_heartbeat_is_young(render, tmp_path) -> None:
+    file = tmp_path / "heartbeat"
     for one in deployments(render()):
-        if one.service == "sender":
-            command = " ".join(one.containers[0]["livenessProbe"]["exec"]["command"])
-            assert environment(one.containers[0])["MAILWARREN_HEARTBEAT_FILE"]["value"] in command
+        if one.service != "sender":
+            continue
+        container = one.containers[0]
+        told = environment(container)["MAILWARREN_HEARTBEAT_FILE"]["value"]
+        assert any(told.startswith(f"{mount['mountPath']}/") for mount in container["volumeMounts"]), (
+            "nobody may write it"
+        )
+        asks = [sys.executable, *container["livenessProbe"]["exec"]["command"][1:]]
+
+        def alive(asks=asks) -> bool:
+            env = {"MAILWARREN_HEARTBEAT_FILE": str(file)}
+            return subprocess.run(asks, env=env, capture_output=True, check=False, timeout=30).returncode == 0
+
+        file.unlink(missing_ok=True)
+        assert alive(), "before the first beat only the process counts"
+        file.touch()
+        assert alive()
+        long_ago = time.time() - 90
+        os.utime(file, (long_ago, long_ago))
+        assert not alive()
 
 
 def test_no_pod_but_setup_has_a_token(render, profile) -> None:

@@ -1,5 +1,6 @@
 """The kinds of panel that boards are made of, each with a title, what it shows, and what to do when it looks bad."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -58,7 +59,7 @@ ANY_IS_BAD = Limits(bad=1)
 
 
 @dataclass(frozen=True)
-class Shown:
+class Shown(ABC):
     """What every kind of panel has.
 
     Attributes:
@@ -104,9 +105,9 @@ class Shown:
         made.datasource(DATASOURCE)
         return made.instant() if query.instant else made.range()
 
+    @abstractmethod
     def build(self, number: int) -> Builder[Panel]:
         """The panel with its number on the board."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ PATIENCE = 120.0
 """Seconds until a call that is not answered has failed."""
 DOMAIN = "sender.test"
 _PAGE = 100
+_PAUSE = 1.0
 
 
 class Traffic:
@@ -66,7 +67,7 @@ class Traffic:
         end = time.monotonic() + timeout
         found = self.compare()
         while (found.missing_rows or found.without_end) and time.monotonic() < end:
-            time.sleep(1.0)
+            time.sleep(_PAUSE)
             found = self.compare()
         return found
 
@@ -111,7 +112,7 @@ class Traffic:
             except httpx.HTTPError as error:
                 if time.monotonic() > end:
                     raise DevstackError(f"the sink does not answer: {error}") from error
-                time.sleep(1.0)
+                time.sleep(_PAUSE)
             finally:
                 witness.close()
 
@@ -129,7 +130,7 @@ class Traffic:
                 wrong, final = repr(error), False
             if final or time.monotonic() > end:
                 raise DevstackError(f"{method} {path}: {wrong}")
-            time.sleep(1.0)
+            time.sleep(_PAUSE)
 
 
 class Posting:
