@@ -216,6 +216,7 @@ def sender(at: Addresses, local: LocalDir, lane: Lane, number: int) -> Service:
     )
     env = account(at, Who.SENDER) | {
         "MAILWARREN_SMTP_URL": at.relay,
+        "MAILWARREN_FLEET": f"sender-{lane}",
         "MAILWARREN_HEARTBEAT_FILE": str(local.run / f"{name}.beat"),
         "MAILWARREN_DRAIN_GRACE": str(DRAIN_SECONDS),
     }

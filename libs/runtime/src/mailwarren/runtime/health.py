@@ -17,6 +17,8 @@ from typing import Any, Self
 import structlog
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, generate_latest
 
+from mailwarren.runtime.metrics import record_checks
+
 log = structlog.get_logger()
 
 IDLE = 10
@@ -148,6 +150,7 @@ def _handler(health: Health, registry: CollectorRegistry) -> type[BaseHTTPReques
         def do_GET(self) -> None:
             path = self.path.split("?")[0]
             if path == "/metrics":
+                record_checks(health.report().checks)
                 self._answer(200, CONTENT_TYPE_LATEST, generate_latest(registry))
             elif path == "/healthz":
                 self._answer(200, "application/json", b'{"status":"alive"}')

@@ -1,10 +1,12 @@
-"""A heartbeat file for liveness probes: its age says whether the process still turns.
+"""A heartbeat file for liveness probes: its age says whether the process still turns. A gauge says it of each loop.
 
 ``celery inspect ping`` as a probe costs CPU and fails when only the broker is down, and then restarts what a restart
 cannot help.
 """
 
 from pathlib import Path
+
+from mailwarren.runtime.metrics import record_beat
 
 
 class Heartbeat:
@@ -22,6 +24,7 @@ class Heartbeat:
 
     def beat(self, loop: str) -> None:
         """``loop`` is alive. The file is touched when all have said so since the last time."""
+        record_beat(loop)
         self._waiting.discard(loop)
         if not self._waiting and self._path is not None:
             self._path.touch()

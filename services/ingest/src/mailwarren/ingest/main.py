@@ -32,6 +32,7 @@ from mailwarren.ingest.submit import Submit
 from mailwarren.runtime.amqp import Link, Publisher
 from mailwarren.runtime.collector import calm_collector
 from mailwarren.runtime.health import Health, HealthServer
+from mailwarren.runtime.loop import watch_loop
 from mailwarren.runtime.observe import observe
 from mailwarren.runtime.settings import load
 from mailwarren.runtime.shutdown import stop_on_signals
@@ -85,7 +86,7 @@ async def running_api(settings: Settings) -> AsyncIterator[Api]:
     health.add("topology", lambda: depths.topology_trouble)
     services = Services(submit, broker, keys, Reads(database, settings.read_wait), health, settings.max_body)
     async with database, link:
-        tasks = _follow(schema.follow(), keys.follow(), depths.follow(), unconfirmed.follow())
+        tasks = _follow(schema.follow(), keys.follow(), depths.follow(), unconfirmed.follow(), watch_loop("api"))
         try:
             yield Api(make_app(services), health, keys, depths, unconfirmed, tuple(tasks))
         finally:

@@ -22,11 +22,15 @@ from mailwarren.ingest.ops.jobs import periods
 from mailwarren.ingest.settings import OpsSettings
 from mailwarren.runtime.amqp import Link, Publisher, PublishError
 from mailwarren.runtime.health import Health, HealthServer
+from mailwarren.runtime.loop import watch_loop
 from mailwarren.runtime.metrics import record_service
 from mailwarren.runtime.shutdown import stop_on_signals
 from mailwarren.store.engine import database_trouble
 
 log = structlog.get_logger()
+
+SHOW_EVERY = 5.0
+"""Seconds between two looks at how it stands with the jobs."""
 
 
 class Source(Protocol):
@@ -57,6 +61,7 @@ class Periodic:
         self._exchange = topology.ops_tasks.name
         self._every = every
         self._registered = False
+        self._look_at = 0.0
 
     async def release(self) -> bool:
         """See :class:`Source`."""
@@ -69,7 +74,16 @@ class Periodic:
         for one in due:
             metrics.record_released(one.order.work, one.late)
             log.info("scheduler.released", work=one.order.work, order=str(one.order.id), late=round(one.late, 3))
+        await self._show()
         return len(due) == AT_ONCE
+
+    async def _show(self) -> None:
+        """The jobs' states as gauges: every scheduler shows those of all, so that any number may be gone."""
+        if time.monotonic() < self._look_at:
+            return
+        self._look_at = time.monotonic() + SHOW_EVERY
+        for job in await self._jobs.states(list(self._every)):
+            metrics.record_job(job.work, job.every, job.overdue, job.done_at)
 
     async def _publish(self, order: Order) -> None:
         await self._publisher.publish(self._exchange, OPS_KEY, encode_order(order), order_headers(order))
@@ -114,6 +128,7 @@ class Scheduler:
             self._note(f"{type(error).__name__}: {error}")
         else:
             self.trouble = None
+            metrics.record_round()
 
     def _note(self, trouble: str) -> None:
         if trouble != self.trouble:
@@ -140,7 +155,8 @@ async def run_scheduler(settings: OpsSettings) -> None:
     with HealthServer(health, settings.metrics_host, settings.metrics_port) as server:
         log.info("scheduler.start", metrics_port=server.port)
         async with database, link:
-            following = asyncio.create_task(schema.follow())
+            beside = asyncio.create_task(schema.follow()), asyncio.create_task(watch_loop("scheduler"))
             await scheduler.run(stop, schema)
-            following.cancel()
+            for task in beside:
+                task.cancel()
     log.info("scheduler.stopped")

@@ -1,8 +1,10 @@
 """The sender's Prometheus metrics: every one is declared here, and recorded through a function."""
 
 from collections import Counter as Tally
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
+from itertools import islice
+from typing import Protocol
 
 from prometheus_client import Counter, Gauge, Histogram
 
@@ -13,6 +15,11 @@ from mailwarren.contracts.shards import shard_of
 from mailwarren.runtime.metrics import record_service
 
 record_service("sender")
+
+MOST_PROVIDERS = 60
+"""Sites that are a label of their own; what is beyond shares ``other`` with all unnamed ones. An operator may name 500,
+and each costs series for every lane."""
+OTHER = "other"
 
 _LATENCY = (0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 30, 60, 300, 900, 3600, 14400)
 
@@ -36,7 +43,7 @@ _accept_to_first = Histogram(
 _attempt_seconds = Histogram(
     "mailwarren_sender_attempt_seconds",
     "One SMTP transaction",
-    ["lane"],
+    ["lane", "provider"],
     buckets=(0.005, 0.02, 0.1, 0.5, 2, 10, 60, 300),
 )
 _parcels = Counter("mailwarren_sender_parcels_total", "Parcels by how they were finished with", ["lane", "verdict"])
@@ -49,13 +56,20 @@ for _lane in Lane:
     _unsettled.labels(_lane)
 for _reason in ("undecodable", "error"):
     _parked.labels(_reason)
+_info = Gauge("mailwarren_sender_info", "1, with what this sender consumes", ["fleet", "lanes", "shards"])
+_prefetch = Gauge("mailwarren_sender_prefetch", "Parcels that this sender holds of each queue, at most")
+_queues = Gauge("mailwarren_sender_queues", "Queues that this sender consumes")
+_parcels_open = Gauge("mailwarren_sender_parcels_open", "Parcels taken from the broker and not yet acked")
 _in_flight = Gauge("mailwarren_sender_in_flight", "Deliveries being worked on")
+_in_flight_limit = Gauge("mailwarren_sender_in_flight_limit", "Deliveries that this sender works on at once, at most")
 _exposed = Gauge(
     "mailwarren_sender_exposed",
     "Mails answered by the next hop whose outcome the broker has not confirmed: sent twice if this process dies now",
 )
-_connections = Gauge("mailwarren_sender_smtp_connections", "Open SMTP connections", ["state"])
-_connections_opened = Gauge("mailwarren_sender_smtp_connections_opened", "SMTP connections opened so far")
+_connections = Gauge("mailwarren_sender_smtp_connections", "Open SMTP connections", ["state", "provider"])
+_waiting = Gauge("mailwarren_sender_smtp_waiting", "Mails that wait for an SMTP connection", ["provider"])
+_opened = Counter("mailwarren_sender_smtp_connections_opened_total", "SMTP sessions set up", ["provider"])
+_refused = Counter("mailwarren_sender_smtp_dials_failed_total", "Hosts that gave no SMTP session", ["provider"])
 _epoch = Gauge("mailwarren_sender_epoch", "Broker connections of the consumer so far")
 
 _rules_valid = Gauge(
@@ -65,8 +79,8 @@ _rules_loaded = Gauge(
     "mailwarren_sender_rules_loaded_timestamp_seconds", "When the rules in force were loaded", ["file"]
 )
 
-# All sites without a row share one label value: a direct-to-MX sender meets any number of them.
-_named_sites: frozenset[str] = frozenset()
+# By site. All sites without a row share one label value: a direct-to-MX sender meets any number of them.
+_providers: dict[str, str] = {}
 
 
 def record_events(events: Iterable[Event]) -> None:
@@ -77,9 +91,9 @@ def record_events(events: Iterable[Event]) -> None:
         if tried is None:
             continue
         lane = event.lane
-        provider = tried.site if tried.site in _named_sites else "other"
+        provider = _providers.get(tried.site, OTHER)
         attempts[lane, shard_of(domain_of(event.to)), provider, event.kind, tried.bounce_class] += 1
-        _seconds_of(_attempt_seconds, lane).observe(tried.duration)
+        _attempt_seconds_of(lane, provider).observe(tried.duration)
         if event.accepted_at is None:
             continue
         waited = max(0.0, event.at - event.accepted_at)
@@ -95,6 +109,11 @@ def record_events(events: Iterable[Event]) -> None:
 @lru_cache(maxsize=4096)
 def _attempts_of(lane: str, shard: str, provider: str, kind: str, bounce_class: str | None) -> Counter:
     return _attempts.labels(lane, shard, provider, kind, bounce_class or "none")
+
+
+@lru_cache(maxsize=256)
+def _attempt_seconds_of(lane: str, provider: str) -> Histogram:
+    return _attempt_seconds.labels(lane, provider)
 
 
 @lru_cache(maxsize=64)
@@ -127,9 +146,10 @@ def record_parked(reason: str) -> None:
     _parked.labels(reason).inc()
 
 
-def record_in_flight(count: int) -> None:
-    """Deliveries being worked on."""
-    _in_flight.set(count)
+def record_in_flight(deliveries: int, parcels: int) -> None:
+    """Deliveries being worked on, and parcels in hand."""
+    _in_flight.set(deliveries)
+    _parcels_open.set(parcels)
 
 
 def record_exposed(count: int) -> None:
@@ -137,11 +157,52 @@ def record_exposed(count: int) -> None:
     _exposed.set(count)
 
 
-def record_connections(*, idle: int, busy: int, opened: int) -> None:
-    """The SMTP pool."""
-    _connections.labels("idle").set(idle)
-    _connections.labels("busy").set(busy)
-    _connections_opened.set(opened)
+class Site(Protocol):
+    """What the SMTP pool says of a site."""
+
+    @property
+    def name(self) -> str:
+        """The site's."""
+
+    @property
+    def idle(self) -> int:
+        """Connections that wait for mail."""
+
+    @property
+    def busy(self) -> int:
+        """Connections at work."""
+
+    @property
+    def waiting(self) -> int:
+        """Mails that wait for a connection."""
+
+
+def record_sites(sites: Iterable[Site]) -> None:
+    """The SMTP pool as it is now."""
+    idle: Tally[str] = Tally()
+    busy: Tally[str] = Tally()
+    waiting: Tally[str] = Tally()
+    for site in sites:
+        provider = _providers.get(site.name, OTHER)
+        idle[provider] += site.idle
+        busy[provider] += site.busy
+        waiting[provider] += site.waiting
+    # A site that is no longer used is not among them, and has none.
+    for provider in _providers_shown():
+        _show_site(provider, idle[provider], busy[provider], waiting[provider])
+
+
+def _show_site(provider: str, idle: int, busy: int, waiting: int) -> None:
+    _connections.labels("idle", provider).set(idle)
+    _connections.labels("busy", provider).set(busy)
+    _waiting.labels(provider).set(waiting)
+
+
+def record_dials(opened: Mapping[str, int], failed: Mapping[str, int]) -> None:
+    """By site, since the last time: sessions set up, and hosts that gave none."""
+    for counter, counts in ((_opened, opened), (_refused, failed)):
+        for site, count in counts.items():
+            counter.labels(_providers.get(site, OTHER)).inc(count)
 
 
 def record_epoch(epoch: int) -> None:
@@ -149,10 +210,32 @@ def record_epoch(epoch: int) -> None:
     _epoch.set(epoch)
 
 
-def name_sites(names: frozenset[str]) -> None:
-    """The sites that attempts are counted for by name, from now on."""
-    global _named_sites  # noqa: PLW0603 - metrics are the process's own
-    _named_sites = names
+def name_sites(names: Iterable[str]) -> None:
+    """The sites that are counted by name, from now on: the first :data:`MOST_PROVIDERS` of them."""
+    global _providers  # noqa: PLW0603 - metrics are the process's own
+    before = _providers
+    _providers = {name: name for name in islice(names, MOST_PROVIDERS)}
+    for gone in before.keys() - _providers.keys():
+        _show_site(gone, 0, 0, 0)
+    for provider in _providers_shown():
+        _opened.labels(provider)
+        _refused.labels(provider)
+
+
+def _providers_shown() -> set[str]:
+    return {*_providers, OTHER}
+
+
+def record_fleet(fleet: str, lanes: Iterable[str], shards: Iterable[str], queues: int) -> None:
+    """Which fleet this sender belongs to, and what of the mail is its own."""
+    _info.labels(fleet, ",".join(lanes), ",".join(shards)).set(1)
+    _queues.set(queues)
+
+
+def record_limits(prefetch: int, in_flight: int) -> None:
+    """How much this sender takes at most: parcels of each queue, and deliveries at once."""
+    _prefetch.set(prefetch)
+    _in_flight_limit.set(in_flight)
 
 
 def record_rules_loaded(file: str) -> None:

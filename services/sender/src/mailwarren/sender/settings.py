@@ -30,6 +30,8 @@ class SenderSettings(Settings):
     mails_behind: int = Field(default=3, ge=0, le=10)
     """Mails that a busy connection to the smarthost is given beside the one under way: where the server offers
     PIPELINING, an envelope then follows the data before it in one write. 0 waits for each final reply."""
+    fleet: str = Field(default="", max_length=100)
+    """The fleet's name in metrics; empty: the part before the ``@`` of the worker's name (``-n``)."""
     prefetch: int = Field(default=50, ge=1, le=10_000)
     """Parcels, for each queue consumed."""
     in_flight: int = Field(default=500, ge=1)

@@ -13,6 +13,7 @@ from mailwarren.contracts.topology import Topology
 from mailwarren.runtime.amqp import Link, Publisher
 from mailwarren.runtime.collector import calm_collector
 from mailwarren.runtime.health import Health, HealthServer
+from mailwarren.runtime.loop import watch_loop
 from mailwarren.runtime.observe import observe
 from mailwarren.runtime.settings import load
 from mailwarren.runtime.shutdown import stop_on_signals
@@ -59,6 +60,7 @@ async def consume(settings: TrackerSettings) -> None:
     health.add("schema", lambda: schema.trouble)
     with HealthServer(health, settings.metrics_host, settings.metrics_port) as server:
         log.info("tracker.start", metrics_port=server.port)
+        turning = asyncio.create_task(watch_loop("tracker"))
         try:
             while await schema.wait(stop):
                 async with asyncio.TaskGroup() as group:
@@ -68,6 +70,7 @@ async def consume(settings: TrackerSettings) -> None:
                     await _run(settings, engine, health, halt)
                     watching.cancel()
         finally:
+            turning.cancel()
             await engine.dispose()
     log.info("tracker.stopped")
 

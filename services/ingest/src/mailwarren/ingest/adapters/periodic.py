@@ -36,6 +36,14 @@ WHERE name = $1
 # FOR UPDATE: an order may arrive before the scheduler that published it has committed, and then waits for it here.
 _CURRENT = "SELECT run_id, ended_at FROM periodic_jobs WHERE name = $1 FOR UPDATE"
 _STARTED = "UPDATE periodic_jobs SET started_at = now(), attempt = $2 WHERE name = $1"
+_STATES = """
+SELECT name, every,
+  greatest(0, extract(epoch FROM now() - least(next_run_at, CASE WHEN ended_at IS NULL THEN due_at END)))::float8
+    AS overdue,
+  CASE WHEN trouble IS NULL THEN extract(epoch FROM ended_at)::float8 END AS done_at
+FROM periodic_jobs WHERE name = ANY($1::text[])
+"""
+"""``least`` passes over a null: a run that was released and has not ended is overdue since it was due."""
 _ENDED = """
 UPDATE periodic_jobs SET ended_at = now(), result = $3, trouble = NULL, runs = runs + 1 WHERE name = $1 AND run_id = $2
 """
@@ -50,6 +58,22 @@ class Due:
 
     order: Order
     late: float
+
+
+@dataclass(frozen=True, slots=True)
+class JobState:
+    """How it stands with a job.
+
+    Attributes:
+        every: seconds between two runs.
+        overdue: seconds since its run was due that has not been carried out; 0 when none is due.
+        done_at: when the last run ended well (Unix seconds); None when that is not known, or one is under way.
+    """
+
+    work: str
+    every: float
+    overdue: float
+    done_at: float | None
 
 
 class PeriodicJobs:
@@ -75,6 +99,10 @@ class PeriodicJobs:
             for row, due in zip(rows, found, strict=True):
                 after = next_run(row["next_run_at"], row["every"], row["now"])
                 await connection.execute(_RELEASED, row["name"], due.order.id, after)
+
+    async def states(self, names: list[str]) -> list[JobState]:
+        """How it stands with those of the jobs that are registered."""
+        return [JobState(*row) for row in await self._database.fetch(_STATES, names)]
 
     async def start(self, order: Order) -> bool:
         """Whether this is the run that the job waits for: not one that has ended, nor one that a newer has replaced."""

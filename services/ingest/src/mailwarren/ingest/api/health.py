@@ -8,6 +8,7 @@ from starlette.routing import Route
 
 from mailwarren.ingest.api.answers import Links
 from mailwarren.runtime.health import Health
+from mailwarren.runtime.metrics import record_checks
 
 _JSON = "application/json"
 
@@ -29,6 +30,7 @@ def health_routes(health: Health) -> list[Route]:
         return Response(msgspec.json.encode(report.checks), 200 if report.ready else 503, media_type=_JSON)
 
     async def metrics(_request: Request) -> Response:
+        record_checks(health.report().checks)
         return Response(generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     return [

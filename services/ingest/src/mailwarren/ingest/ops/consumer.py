@@ -132,9 +132,11 @@ class Signs(bootsteps.StartStopStep):
     def start(self, c: Any) -> None:
         """The queue is consumed."""
         c.app.signs.trouble = None
+        metrics.record_consuming(orders=True)
 
     def stop(self, c: Any) -> None:
         """The connection is lost, or the worker stops."""
+        metrics.record_consuming(orders=False)
         c.app.signs.trouble = c.app.signs.trouble or "the consumer has no connection to the broker"
 
 

@@ -21,6 +21,18 @@ _lateness = Histogram(
     "From when an order was due until it was released.",
     buckets=(0.5, 1, 2, 5, 15, 60, 300, 3600, 86400),
 )
+_consuming = Gauge("mailwarren_ops_consuming", "1 while this worker takes orders from the broker.")
+_slots = Gauge("mailwarren_ops_slots", "Orders that this worker carries out at once, at most.")
+_round = Gauge(
+    "mailwarren_ops_round_timestamp_seconds", "When this scheduler last looked for what is due, to the end and well."
+)
+_overdue = Gauge(
+    "mailwarren_ops_overdue_seconds", "Since a periodic job was due that has not been carried out; 0: none.", ("work",)
+)
+_done = Gauge(
+    "mailwarren_ops_done_timestamp_seconds", "When a periodic job was last carried out well, by anybody.", ("work",)
+)
+_every = Gauge("mailwarren_ops_every_seconds", "Between two runs of a periodic job.", ("work",))
 
 RESULTS = ("done", "repeated", "again", "failed")
 REASONS = ("failed", "unreadable", "unknown")
@@ -67,3 +79,26 @@ def record_released(work: str, late: float) -> None:
     """An order was given to the workers ``late`` seconds after it was due."""
     _released.labels(work).inc()
     _lateness.observe(max(0.0, late))
+
+
+def record_consuming(*, orders: bool) -> None:
+    """This worker takes orders, or has no connection to do so."""
+    _consuming.set(orders)
+
+
+def record_slots(count: int) -> None:
+    """So many orders at once."""
+    _slots.set(count)
+
+
+def record_round() -> None:
+    """A scheduler has asked all of its sources."""
+    _round.set_to_current_time()
+
+
+def record_job(work: str, every: float, overdue: float, done_at: float | None) -> None:
+    """How it stands with a periodic job; ``done_at`` None changes nothing."""
+    _every.labels(work).set(every)
+    _overdue.labels(work).set(overdue)
+    if done_at is not None:
+        _done.labels(work).set(done_at)

@@ -11,6 +11,7 @@ from celery.concurrency import get_implementation
 
 from mailwarren.ingest.adapters.database import Database
 from mailwarren.ingest.adapters.schema import Schema
+from mailwarren.ingest.ops import metrics
 from mailwarren.ingest.ops.app import build_app
 from mailwarren.ingest.settings import OpsSettings
 from mailwarren.runtime.health import Health, HealthServer
@@ -23,6 +24,7 @@ log = structlog.get_logger()
 def run_worker(settings: OpsSettings) -> int:
     """Carry out orders until SIGTERM or SIGINT, and those in hand to their end; the exit status."""
     record_service("worker")
+    metrics.record_slots(settings.worker_concurrency)
     app = build_app(settings)
 
     def logs(**_: object) -> None:

@@ -6,10 +6,13 @@ import structlog
 from celery import Celery, Task, signals
 
 from mailwarren.contracts.codec import TASK
+from mailwarren.contracts.lanes import Lane
+from mailwarren.contracts.shards import SHARDS
 from mailwarren.contracts.topology import Topology
 from mailwarren.runtime.collector import calm_collector
 from mailwarren.runtime.heartbeat import Heartbeat
 from mailwarren.runtime.observe import observe
+from mailwarren.sender import metrics
 from mailwarren.sender.engine.consumer import Drain
 from mailwarren.sender.engine.handover import Handover
 from mailwarren.sender.engine.thread import EngineThread
@@ -45,11 +48,12 @@ def build_app(settings: SenderSettings) -> Celery:
     def logs(**_: Any) -> None:
         observe("sender", settings)
 
-    def start(**_: Any) -> None:
+    def start(sender: Any = None, **_: Any) -> None:
         # Celery sets up logging after this signal; the engine's first lines should look like all others.
         logs()
         calm_collector()
         try:
+            _tell_fleet(settings, sender.hostname, list(app.amqp.queues.consume_from))
             engine.start()
         except Exception as error:
             # Celery swallows a handler's exception and would go on to take mail that nobody sends.
@@ -64,6 +68,15 @@ def build_app(settings: SenderSettings) -> Celery:
     signals.worker_init.connect(start)
     signals.worker_shutdown.connect(stop)
     return app
+
+
+def _tell_fleet(settings: SenderSettings, node: str, queues: list[str]) -> None:
+    """The name of a fleet is that of its workers, unless it is said otherwise."""
+    parts = [name.removeprefix(settings.amqp_prefix).split(".") for name in queues]
+    lanes = [lane for lane in Lane if any(lane in part for part in parts)]
+    shards = [shard for shard in SHARDS if any(shard in part for part in parts)]
+    fleet = settings.fleet or node.partition("@")[0].removeprefix(settings.amqp_prefix)
+    metrics.record_fleet(fleet, lanes, ["all"] if len(shards) == len(SHARDS) else shards, len(queues))
 
 
 def celery_config(settings: SenderSettings, topology: Topology) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from mailwarren.runtime.amqp import Link, Publisher
 from mailwarren.runtime.errors import finish_reports
 from mailwarren.runtime.health import Health, HealthServer
 from mailwarren.runtime.heartbeat import Heartbeat
+from mailwarren.runtime.loop import watch_loop
 from mailwarren.sender import metrics
 from mailwarren.sender.adapters.control_log import ControlLog
 from mailwarren.sender.adapters.ladder import LadderWriter
@@ -104,19 +105,24 @@ class EngineThread:
             await stack.enter_async_context(link)
             stack.push_async_callback(pool.close, 5.0)
             self._handover.start(self._loop, deliverer.finish)
+            metrics.record_limits(settings.prefetch, settings.in_flight)
             self._started.set_result(None)
             log.info("sender.engine.started", retry_scale=settings.retry_scale, metrics_port=server.port)
             watch = asyncio.create_task(self._watch(slots, pool))
             follow = asyncio.create_task(rules.follow(lambda: pool.adapt(routes.limits_of)))
+            turning = asyncio.create_task(watch_loop("engine"))
             await self._stop.wait()
             watch.cancel()
             follow.cancel()
+            turning.cancel()
 
     async def _watch(self, slots: Slots, pool: Pool) -> None:
         since_beat = BEAT_EVERY
         while True:
-            metrics.record_in_flight(slots.used)
-            _record_pool(pool)
+            metrics.record_in_flight(slots.used, self._handover.open)
+            metrics.record_sites(pool.stats().sites)
+            dials = pool.take_dials()
+            metrics.record_dials(dials.opened, dials.failed)
             since_beat += GAUGES_EVERY
             if since_beat >= BEAT_EVERY:
                 self._heartbeat.beat("engine")
@@ -128,9 +134,3 @@ class EngineThread:
 
     def _patience(self, lane: Lane) -> float:
         return self._settings.settle_patience_high if lane is Lane.HIGH else self._settings.settle_patience
-
-
-def _record_pool(pool: Pool) -> None:
-    stats = pool.stats()
-    busy = sum(site.busy for site in stats.sites)
-    metrics.record_connections(idle=sum(site.open for site in stats.sites) - busy, busy=busy, opened=stats.opened_total)

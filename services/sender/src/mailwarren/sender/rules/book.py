@@ -12,7 +12,7 @@ from mailwarren.sender.domain.classify import ReplyRules
 from mailwarren.sender.rules.files import Loaded, Refused, RulesFile
 from mailwarren.sender.rules.replies import read_replies
 from mailwarren.sender.rules.shaping import read_shaping
-from mailwarren.sender.smtp import Shaping, SiteLimits
+from mailwarren.sender.smtp import SMARTHOST, Shaping, SiteLimits
 
 LOOK_EVERY = 2.0
 """Seconds between two looks at the files."""
@@ -78,7 +78,8 @@ class RuleBook:
 
     def _put_shaping(self, found: Loaded[Shaping]) -> None:
         self.shaping = found.value
-        metrics.name_sites(found.value.names)
+        # Sorted, so that a site which is beyond the most that are shown is so in every sender.
+        metrics.name_sites((SMARTHOST, *sorted(found.value.names - {SMARTHOST})))
         _loaded(self._shaping_file, found.digest, len(found.value.names))
 
     def _put_replies(self, found: Loaded[ReplyRules]) -> None:

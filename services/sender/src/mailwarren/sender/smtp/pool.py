@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import random
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
@@ -43,6 +44,14 @@ class PoolStats:
     sites: tuple[SiteStats, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Dials:
+    """Connections that were tried, by the name of the site."""
+
+    opened: Counter[str]
+    failed: Counter[str]
+
+
 class Pool:
     """Connections kept per site, handed to senders in order of arrival.
 
@@ -74,6 +83,7 @@ class Pool:
         self._settings = settings
         self._health = HostHealth(first_hold=host_hold, longest_hold=longest_hold, rng=rng or random.Random())
         self._sites: dict[str, SitePool] = {}
+        self._dials = Dials(Counter(), Counter())
         self._closing = False
         self._changes = 0
         self._empty = asyncio.Event()
@@ -180,6 +190,11 @@ class Pool:
             sites=tuple(queue.stats() for queue in self._sites.values()),
         )
 
+    def take_dials(self) -> Dials:
+        """Dials since the last time that somebody asked: of all times there may be any number of sites."""
+        taken, self._dials = self._dials, Dials(Counter(), Counter())
+        return taken
+
     # --- inside ---
 
     def _queue(self, site: Site) -> SitePool:
@@ -215,10 +230,12 @@ class Pool:
             if isinstance(opened, Connection):
                 self._health.worked(host)
                 self.opened_total += 1
+                self._dials.opened[site.name] += 1
                 self.tls_total += opened.tls is not None
                 log.debug("sender.smtp.connected", site=site.name, host=opened.label, tls=opened.tls)
                 return opened
             self.failed_dials_total += 1
+            self._dials.failed[site.name] += 1
             # Where connections stand, one more refused is the server's limit, not its death.
             if not queue.reaches(host):
                 self._health.failed(host, opened, asyncio.get_running_loop().time())
