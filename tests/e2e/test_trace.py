@@ -63,6 +63,10 @@ def test_a_trace_id_finds_a_mail_in_the_logs_of_all_services(system: System) -> 
     assert recorded == ["deferred", "delivered"]
     assert ("tracker", "tracker.parcel.recorded", None) in found
 
+    assert system.api
+    for email, its in ((deferred, TRACE), (other, own)):
+        assert system.api.get(f"/emails/{email}/timeline").json()["trace_id"] == its
+
     kinds = [kind for _, event, kind in follow(system, own) if event == "tracker.event.recorded"]
     assert kinds == ["delivered"]
     for name, service in system.services.items():

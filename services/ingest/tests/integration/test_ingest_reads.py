@@ -162,6 +162,7 @@ def test_the_timeline_has_every_attempt(ledger, client):
     ledger.event(email_id, "p0@example.test", "deferred", 3)
     body = client.get(f"/emails/{email_id}/timeline").json()
     assert (body["object"], body["id"]) == ("timeline", str(email_id))
+    assert body["trace_id"] is None, "recorded by a tracker of the version before"
     assert [(entry["kind"], entry["attempt"], entry["to"]) for entry in body["data"]] == [
         ("accepted", 0, "p0@example.test"), ("deferred", 1, "p0@example.test"), ("delivered", 2, "p0@example.test"),
     ]  # fmt: skip

@@ -86,6 +86,7 @@ async def test_an_acceptance_becomes_content_email_and_delivery(ledger, database
         "bcc": list(content.bcc), "reply_to": list(content.reply_to), "tags": '[{"name": "campaign", "value": "may"}]',
         "metadata": '{"order": "7"}', "variables": '{"n": [1], "name": "Bob"}', "message_id": delivery.message_id,
         "expires_at": at(1_800_000_000.0), "on_unknown": "hold", "cancel_requested_at": None,
+        "trace_id": None,
     }  # fmt: skip
     row = await database.fetchrow("SELECT * FROM contents")
     assert (row["digest"], row["html"], row["text"], row["headers"], row["syntax"]) == (
@@ -123,6 +124,16 @@ async def test_a_content_that_comes_again_is_refreshed_once_a_day_for_retention_
         )
         ages.append(round(row["age"], 1))
     assert ages == [0, 0.9, 0]
+
+
+async def test_an_email_knows_the_trace_of_its_call(ledger, database, inbound):
+    trace = "4bf92f3577b34da6a3ce929d0e0e4736"
+    told = {f"00-{trace}-00f067aa0ba902b7-01": uuid.UUID(trace), None: None, "00-" + "x" * 52: None}
+    parcels = [a_parcel(trace=given) for given in told]
+    await ledger.record([inbound.parcel(parcel) for parcel in parcels])
+    for parcel, found in zip(parcels, told.values(), strict=True):
+        (row,) = await database.fetch("SELECT trace_id FROM emails WHERE id = $1", parcel.deliveries[0].email_id)
+        assert row["trace_id"] == found
 
 
 async def test_the_parcels_of_one_email_make_one_email(ledger, database, inbound):

@@ -74,6 +74,8 @@ emails = Table(
     Column("expires_at", Time),
     Column("on_unknown", Text, nullable=False),
     Column("cancel_requested_at", Time),
+    # 128 bits, as a UUID has; Postgres' text of them has twice the octets.
+    Column("trace_id", Uuid),
     one_of("lane", Lane),
     one_of("on_unknown", OnUnknown),
     comment="Writer: tracker. What one API call asked to send; content is the digest of its row in contents.",

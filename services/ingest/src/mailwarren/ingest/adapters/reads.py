@@ -19,7 +19,7 @@ SELECT e.id, e.created_at, e.lane, e.partition, e.sender, e.subject, e."to", e.c
        e.cancel_requested_at
 """
 """An expiry beyond the year 9999 is more than Python can read; no call makes one, and one row must not hide a list."""
-_EMAIL = f"""{_HEAD}, c.html, c.text, c.syntax
+_EMAIL = f"""{_HEAD}, e.trace_id, c.html, c.text, c.syntax
 FROM emails e LEFT JOIN contents c ON c.digest = e.content WHERE e.tenant = $1 AND e.id = $2
 """
 _DELIVERIES = """

@@ -153,6 +153,10 @@ class Timeline(msgspec.Struct, frozen=True, kw_only=True):
 
     object: str = "timeline"
     id: UUID
+    trace_id: Annotated[
+        str | None,
+        Meta(description="Of the call that asked for it, as in all logs; null if an older version recorded the email."),
+    ]
     data: list[TimelineEntry]
 
 

@@ -73,7 +73,8 @@ async def read_timeline(call: Call) -> Answer:
     row = await _row(call)
     deliveries = await call.services.reads.deliveries(call.key.tenant, row["id"])
     events = await call.services.reads.events(call.key.tenant, row["id"])
-    return answer(Timeline(id=UUID(str(row["id"])), data=timeline(deliveries, events)))
+    trace = row["trace_id"] and row["trace_id"].hex
+    return answer(Timeline(id=UUID(str(row["id"])), trace_id=trace, data=timeline(deliveries, events)))
 
 
 async def update(call: Call) -> Answer:

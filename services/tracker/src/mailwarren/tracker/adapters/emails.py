@@ -8,6 +8,7 @@ from uuid import UUID
 import msgspec
 
 from mailwarren.contracts.parcel import Content, Parcel
+from mailwarren.runtime.traceparent import read_traceparent, trace_id_of
 from mailwarren.tracker.adapters.rows import Row, array_text, columns, json_text
 
 if TYPE_CHECKING:
@@ -37,15 +38,16 @@ ON CONFLICT DO NOTHING
 
 _EMAILS = """
 INSERT INTO emails (id, tenant, created_at, request_id, lane, partition, content, sender, subject, "to", cc, bcc,
-                    reply_to, tags, metadata, variables, message_id, expires_at, on_unknown, cancel_requested_at)
+                    reply_to, tags, metadata, variables, message_id, expires_at, on_unknown, trace_id,
+                    cancel_requested_at)
 SELECT t.id, t.tenant, to_timestamp(t.created_at), t.request_id, t.lane, t.partition, t.content, t.sender, t.subject,
        t.to_::text[], t.cc::text[], t.bcc::text[], t.reply_to::text[], t.tags::jsonb, t.metadata::jsonb,
-       t.variables::jsonb, t.message_id, to_timestamp(t.expires_at), t.on_unknown, c.at
+       t.variables::jsonb, t.message_id, to_timestamp(t.expires_at), t.on_unknown, t.trace_id, c.at
 FROM unnest($1::uuid[], $2::uuid[], $3::float8[], $4::uuid[], $5::text[], $6::int2[], $7::bytea[], $8::text[],
             $9::text[], $10::text[], $11::text[], $12::text[], $13::text[], $14::text[], $15::text[], $16::text[],
-            $17::text[], $18::float8[], $19::text[])
+            $17::text[], $18::float8[], $19::text[], $20::uuid[])
   AS t (id, tenant, created_at, request_id, lane, partition, content, sender, subject, to_, cc, bcc, reply_to, tags,
-        metadata, variables, message_id, expires_at, on_unknown)
+        metadata, variables, message_id, expires_at, on_unknown, trace_id)
 LEFT JOIN cancels c ON c.email_id = t.id AND c.tenant = t.tenant
 ORDER BY t.id
 ON CONFLICT DO NOTHING
@@ -68,7 +70,7 @@ async def write_emails(connection: "Connection[Record]", parcels: Sequence[Parce
     digests = [digest_of(parcel.tenant, parcel.content) for parcel in parcels]
     await connection.execute(_SEEN_AGAIN, sorted(set(digests)))
     await connection.execute(_CONTENTS, *columns(_contents(parcels, digests), 9))
-    await connection.execute(_EMAILS, *columns(_emails(parcels, digests), 19))
+    await connection.execute(_EMAILS, *columns(_emails(parcels, digests), 20))
 
 
 def _contents(parcels: Sequence[Parcel], digests: Sequence[bytes]) -> Iterable[Row]:
@@ -95,6 +97,7 @@ def _emails(parcels: Sequence[Parcel], digests: Sequence[bytes]) -> Iterable[Row
         to = array_text(content.to) if content.to else None
         cc, bcc, reply_to = array_text(content.cc), array_text(content.bcc), array_text(content.reply_to)
         tags = json_text(content.tags)
+        trace_id = _trace_id(parcel)
         for delivery in parcel.deliveries:
             rows[delivery.email_id] = (
                 delivery.email_id,
@@ -116,5 +119,12 @@ def _emails(parcels: Sequence[Parcel], digests: Sequence[bytes]) -> Iterable[Row
                 delivery.message_id,
                 parcel.expires_at,
                 parcel.on_unknown,
+                trace_id,
             )
     return rows.values()
+
+
+def _trace_id(parcel: Parcel) -> UUID | None:
+    # What is no traceparent is no reason to refuse a mail.
+    trace_id = trace_id_of(read_traceparent(parcel.trace))
+    return UUID(trace_id) if trace_id else None
