@@ -47,10 +47,10 @@ unit: bootstrap ## the tests that need no server
 memory: bootstrap ## a sender's memory through 200,000 mails (three minutes)
 	@MAILWARREN_MEMORY_MAILS=200000 $(PYTHON) -m pytest -q -s tests/e2e/test_sender_memory.py
 
-series: ## series of each service after 100,000 mails to 10,000 domains: they may not grow with domains
-	@bin/bootstrap --with-rabbitmq --with-prometheus
+series: ## series of each service after 100,000 mails to 10,000 domains, and what a scrape costs (minutes)
+	@bin/bootstrap --with-rabbitmq
 	@MAILWARREN_SERIES_MAILS=50000 MAILWARREN_SERIES_DOMAINS=5000 $(PYTHON) -m pytest -q -s \
-	    tests/monitoring/test_alerts_live.py -k 'series or scraping'
+	    tests/monitoring/test_series.py
 
 bench: bootstrap ## mails a second and CPU a mail, beside smtplib, a textbook mailer and Postfix; RUNS='high connections backlog'
 	@.venv/bin/mailwarren-bench $(RUNS)

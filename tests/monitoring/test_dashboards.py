@@ -26,6 +26,8 @@ ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "deploy/grafana/dashboards"
 BOARDS: dict[str, dict[str, Any]] = {path.stem: json.loads(path.read_text()) for path in sorted(FOLDER.glob("*.json"))}
 BUILT_IN = {"__rate_interval", "__range", "datasource"}
+TEXTS = {"datasource", "runbooks", "flower"}
+"""Choices that narrow no query."""
 SUFFIX = re.compile(r"_(total|bucket|sum|count)$")
 
 
@@ -124,10 +126,10 @@ def test_queries_are_promql_of_chosen_variables_and_known_metrics(name: str, pan
 @pytest.mark.parametrize("name", BOARDS)
 def test_a_variable_that_can_be_chosen_changes_something(name: str) -> None:
     exprs = " ".join(target["expr"] for panel in panels(BOARDS[name]) for target in panel["targets"])
-    chosen = {one["name"] for one in BOARDS[name]["templating"]["list"]} - {"datasource", "runbooks"}
+    chosen = {one["name"] for one in BOARDS[name]["templating"]["list"]} - TEXTS
     assert chosen - variables(exprs) == set()
     for one in BOARDS[name]["templating"]["list"]:
-        if one["name"] not in {"datasource", "runbooks"}:
+        if one["name"] not in TEXTS:
             assert one["allValue"] == ".*"
             assert one["multi"]
 
@@ -142,10 +144,8 @@ def test_runbooks_that_panels_name_are_there() -> None:
 def declared() -> set[str]:
     """Names in our metrics modules."""
     found = set()
-    for path in [
-        *ROOT.glob("services/*/src/mailwarren/*/metrics.py"),
-        *ROOT.glob("libs/*/src/mailwarren/*/metrics.py"),
-    ]:
+    sources = (folder for kind in ("services", "libs", "loadtest") for folder in ROOT.glob(f"{kind}/*/src"))
+    for path in (path for folder in sources for path in folder.rglob("metrics.py")):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Constant) and re.fullmatch(r"mailwarren_\w+", str(node.value)):
                 found.add(SUFFIX.sub("", node.value))

@@ -18,6 +18,7 @@ from mailwarren.contracts.lanes import Lane
 from mailwarren.contracts.shards import SHARDS
 from mailwarren.dashboards.panels import DATASOURCE, RUNBOOKS, Shown
 
+FLOWER = "${flower}"
 ALL = VariableOption(selected=True, text="All", value="$__all")
 
 
@@ -41,6 +42,7 @@ def _variables() -> dict[str, dashboards.QueryVariable | dashboards.CustomVariab
         "lane": _fixed("lane", "Lane", tuple(Lane)),
         "shard": _fixed("shard", "Shard", SHARDS),
         "provider": _asked("provider", "Provider", "label_values(mailwarren_sender_attempts_total, provider)"),
+        "fleet": _asked("fleet", "Fleet", "label_values(mailwarren_sender_info, fleet)"),
     }
 
 
@@ -64,6 +66,7 @@ class Board:
     Attributes:
         name: of its file, and with ``mailwarren-`` its uid: links go by it, so it does not change.
         variables: beside the data source, in the order in which they stand.
+        flower: whether it links to Flower, under an address that people put in.
     """
 
     name: str
@@ -74,6 +77,7 @@ class Board:
     since: str = "now-3h"
     refresh: str = "30s"
     tags: Sequence[str] = field(default=("mailwarren",))
+    flower: bool = False
 
     @property
     def uid(self) -> str:
@@ -90,11 +94,17 @@ class Board:
         known = _variables()
         runbooks = dashboards.TextBoxVariable("runbooks").label("Runbooks at").default_value("docs/runbooks")
         made.variables([*chosen, *(known[name] for name in self.variables), runbooks])
+        if self.flower:
+            place = dashboards.TextBoxVariable("flower").label("Flower at").default_value("http://localhost:5555")
+            made.with_variable(place)
         boards = dashboards.DashboardLink("Mailwarren").type(DashboardLinkType.DASHBOARDS).tags(["mailwarren"])
         made.link(boards.as_dropdown(True).include_vars(True).keep_time(True))
         pages = dashboards.DashboardLink("Runbooks").type(DashboardLinkType.LINK).icon("doc")
         pages.url(f"{RUNBOOKS}/README.md")
         made.link(pages.target_blank(True).tooltip("What to do for each alert"))
+        if self.flower:
+            page = dashboards.DashboardLink("Flower").type(DashboardLinkType.LINK).icon("external link")
+            made.link(page.url(FLOWER).target_blank(True).tooltip("Workers and their orders, one by one"))
         number = 0
         for row in self.rows:
             number += 1

@@ -15,12 +15,16 @@ LANE = 'lane=~"$lane"'
 SHARD = 'shard=~"$shard"'
 PROVIDER = 'provider=~"$provider"'
 BROKER = 'namespace=~"$broker"'
+FLEET = 'fleet=~"$fleet"'
+ALERT = 'alertname=~"Mailwarren.+",namespace=~"$namespace|"'
+"""An alert that sums over namespaces has none, and is everybody's."""
 RATE = "[$__rate_interval]"
 
 SEND_QUEUE = r'queue=~"(.+[.])?send[.]($lane)[.]($shard)"'
 LADDER_QUEUE = r'queue=~"(.+[.])?ladder[.]($lane)[.].+"'
 TRACKER_QUEUE = r'queue=~"(.+[.])?tracker[.](accepted|events)[.].+"'
 PARKING_QUEUE = r'queue=~"(.+[.])?mail[.](dead|unrouted)"'
+OPS_QUEUE = r'queue=~"(.+[.])?ops[.](tasks|dead|retry[.].+)"'
 """An installation may put a prefix before its names (``MAILWARREN_AMQP_PREFIX``)."""
 
 TARGET = 0.99
@@ -108,16 +112,22 @@ def by_lane(expr: str, kind: str) -> str:
 def of_service(expr: str, service: str, window: str = "") -> str:
     """Narrows a metric that every process has to those of a service.
 
-    By a metric that only this service has: names of jobs are chosen by who scrapes, and a label ``service`` is
-    overwritten in most clusters. With a ``window``, processes that ended within it count too.
+    By a metric of ours: names of jobs are chosen by who scrapes, and a label ``service`` is overwritten in most
+    clusters. With a ``window``, processes that ended within it count too.
     """
-    only = {
-        "ingest": "mailwarren_ingest_unconfirmed_waiting",
-        "sender": "mailwarren_sender_epoch",
-        "tracker": "mailwarren_tracker_database_up",
-    }[service]
-    there = f"max_over_time({select(only)}{window})" if window else select(only)
+    only = select("mailwarren_service_info", f'component="{service}"')
+    there = f"max_over_time({only}{window})" if window else only
     return f"({expr} and on (job, instance) {there})"
+
+
+def of_fleet(expr: str) -> str:
+    """Gives a metric of senders the label ``fleet``, and narrows it to the chosen fleets."""
+    return f"({expr}) * on (job, instance) group_left (fleet) {select('mailwarren_sender_info', FLEET)}"
+
+
+def by_fleet(expr: str) -> str:
+    """Sums a metric of senders by fleet."""
+    return f"sum by (fleet) ({of_fleet(expr)})"
 
 
 def cpu(service: str, by: str = "") -> str:

@@ -2,11 +2,17 @@
 
 from mailwarren.dashboards.board import Board, Row
 from mailwarren.dashboards.palette import LANES, OUTCOMES, STATUS
-from mailwarren.dashboards.panels import ANY_IS_BAD, Graph, Limits, Number
+from mailwarren.dashboards.panels import ANY_IS_BAD, Graph, Limits, Number, Table
 from mailwarren.dashboards.queries import (
+    ALERT,
+    BROKER,
+    LADDER_QUEUE,
     LANE,
     PARKING_QUEUE,
+    SEND_QUEUE,
+    TRACKER_QUEUE,
     Query,
+    by_lane,
     increase,
     quantile,
     queues,
@@ -17,9 +23,14 @@ from mailwarren.dashboards.queries import (
 )
 
 _ACCEPTED = "mailwarren_ingest_accepted_deliveries_total"
+_ATTEMPTS = "mailwarren_sender_attempts_total"
 _EVENTS = "mailwarren_tracker_events_total"
 _NO_YES = 'kind=~"bounced|failed|expired"'
 _ENDED = 'kind=~"delivered|bounced|failed|expired"'
+
+_INFO = select("mailwarren_service_info")
+_FAILING = f"{select('mailwarren_service_check')} == 0"
+_NAMED_CHECKS = f"({select('mailwarren_service_check')} == bool 0) * on (job, instance) group_left (component) {_INFO}"
 
 _NOW = Row(
     "Now",
@@ -80,6 +91,106 @@ _NOW = Row(
     ),
 )
 
+_PARTS = Row(
+    "What is wrong, and where",
+    (
+        Number(
+            "Alerts",
+            (Query(f'count (ALERTS{{{ALERT},alertstate="firing"}}) or vector(0)'),),
+            shows="Alerts of Mailwarren that fire, where this Prometheus evaluates them.",
+            bad="The table beside names them; the link *Runbooks* at the top has a page for each.",
+            unit="short",
+            limits=ANY_IS_BAD,
+        ),
+        Number(
+            "Do not answer",
+            (Query(f"count ((up == 0) and on (job, instance) max_over_time({_INFO}[6h])) or vector(0)"),),
+            shows="Processes of ours that are to be scraped, answered within six hours, and do not answer now.",
+            bad="`kubectl get pods`, or `make status`: they crashed, or their node or network is gone.",
+            unit="short",
+            limits=ANY_IS_BAD,
+            runbook="MailwarrenTargetDown",
+        ),
+        Number(
+            "Not ready",
+            (Query(f"count ({_FAILING}) or vector(0)"),),
+            shows="Checks of `/readyz` that do not hold, over all processes.",
+            bad="The graph *Not ready, by check* names them. `/readyz` on port 9464 of the process says why in words.",
+            unit="short",
+            limits=ANY_IS_BAD,
+            runbook="MailwarrenPodNotReady",
+        ),
+        Number(
+            "Queues without a sender",
+            (Query(f"sum ({queues('queue_consumers', SEND_QUEUE)} == bool 0)"),),
+            shows="Send queues that nobody consumes: their mail stays where it is.",
+            bad="The table in *Queues and shards* names them. Start the fleet, or add the queue to one.",
+            unit="short",
+            limits=ANY_IS_BAD,
+            runbook="MailwarrenQueueWithoutConsumer",
+        ),
+        Number(
+            "RabbitMQ's alarms",
+            (Query(f'sum ({{__name__=~"rabbitmq_alarms_.+",{BROKER}}})'),),
+            shows="Memory, disk and file-descriptor alarms that are on.",
+            bad="No mail is accepted while one is on. Free disk or memory of the node: *Queues and shards*, last row.",
+            unit="short",
+            limits=ANY_IS_BAD,
+            runbook="MailwarrenBrokerAlarm",
+        ),
+        Number(
+            "Postgres",
+            (Query(f"min ({select('mailwarren_tracker_database_up')})"),),
+            shows="1 while the last use of Postgres by every tracker worked.",
+            bad="0: mail goes out, results wait in RabbitMQ, calls with an Idempotency-Key get 503. Bring it back.",
+            unit="none",
+            limits=Limits(bad=1, below=True),
+            runbook="MailwarrenDatabaseAway",
+        ),
+        Table(
+            "Alerts that fire or are about to",
+            (Query(f"count by (alertname, severity, alertstate) (ALERTS{{{ALERT}}})"),),
+            shows="By name. `pending` holds already, and fires when it has held for long enough.",
+            bad="Open its page: link *Runbooks*, then the name. `critical` first.",
+            unit="short",
+            columns=("Series",),
+            labels=("alertname", "severity", "alertstate"),
+            runbook="README",
+        ),
+        Graph(
+            "Not ready, by check",
+            (Query(f"sum by (component, check) ({_NAMED_CHECKS})", "{{component}} {{check}}"),),
+            shows="Processes of a service in which a check does not hold; nothing when all are ready.",
+            bad="`broker`, `database`, `schema`: that is away, or of another version. `consumer`: no mail is taken.",
+            unit="short",
+            stacked=True,
+            runbook="MailwarrenPodNotReady",
+        ),
+        Graph(
+            "Processes, by service",
+            (Query(f"count by (component) ({_INFO})", "{{component}}"),),
+            shows="Processes that answer Prometheus.",
+            bad="A step down without a deploy: pods were evicted or crash. `kubectl get events`.",
+            unit="short",
+            runbook="MailwarrenServiceAbsent",
+        ),
+        Graph(
+            "Waiting in our queues",
+            (
+                Query(by_lane(queues("queue_messages_ready", SEND_QUEUE), "send"), "{{lane}}"),
+                Query(by_lane(queues("queue_messages_ready", LADDER_QUEUE), "ladder"), "{{lane}} to be tried again"),
+                Query(f"sum ({queues('queue_messages_ready', TRACKER_QUEUE)})", "tracker"),
+            ),
+            shows="Parcels ready for senders, parcels on the ladder, and messages that wait for the tracker.",
+            bad="The one that grows is where mail stays: senders (scale that lane's fleet), a provider that defers, or "
+            "the tracker and its Postgres.",
+            unit="short",
+            colours=LANES,
+            runbook="MailwarrenShardStuck",
+        ),
+    ),
+)
+
 _FLOW = Row(
     "Flow",
     (
@@ -134,7 +245,7 @@ _FAILURES = Row(
             "Failures by class",
             (
                 Query(
-                    rate("mailwarren_sender_attempts_total", LANE, 'bounce_class!="none"', by="bounce_class"),
+                    rate(_ATTEMPTS, LANE, 'bounce_class!="none"', by="bounce_class"),
                     "{{bounce_class}}",
                 ),
             ),
@@ -142,8 +253,28 @@ _FAILURES = Row(
             bad="`invalid_recipient`: a poor list. `spam` or `policy`: the content or the sending domain. `dns` and "
             "`connection`: our network. `/v1/emails/{id}/timeline` shows the server's own words.",
             unit="ops",
+            width=8,
             stacked=True,
             runbook="MailwarrenFailuresHigh",
+        ),
+        Graph(
+            "Deferred, by provider",
+            (
+                Query(
+                    share(
+                        rate(_ATTEMPTS, LANE, 'result="deferred"', by="provider"),
+                        rate(_ATTEMPTS, LANE, by="provider"),
+                    ),
+                    "{{provider}}",
+                ),
+            ),
+            shows="Share of each provider's attempts that it put off.",
+            bad="One near 100 %: it blocks or limits you, and only its mail waits. All: your address is listed, or "
+            "your network is in trouble. *Providers and shaping* has more.",
+            unit="percentunit",
+            width=8,
+            limits=Limits(bad=0.5),
+            runbook="MailwarrenProviderDefers",
         ),
         Graph(
             "Bounced, failed, expired, suppressed",
@@ -152,6 +283,7 @@ _FAILURES = Row(
             bad="`failed` is a refusal that no rule knows, or a mail that could not be built: read its reason in the "
             "timeline. `expired`: its time ran out on the ladder.",
             unit="mps",
+            width=8,
             colours=OUTCOMES,
             stacked=True,
         ),
@@ -231,6 +363,6 @@ BOARD = Board(
     name="overview",
     title="Overview",
     about="Is mail going out, and if not, where does it stay?",
-    variables=("namespace", "broker", "lane"),
-    rows=(_NOW, _FLOW, _FAILURES, _LEDGER),
+    variables=("namespace", "broker", "lane", "shard"),
+    rows=(_NOW, _PARTS, _FLOW, _FAILURES, _LEDGER),
 )

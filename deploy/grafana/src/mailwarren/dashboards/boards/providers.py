@@ -6,6 +6,7 @@ from mailwarren.dashboards.panels import Graph, Limits, Number, Table
 from mailwarren.dashboards.queries import LANE, PROVIDER, SHARD, Query, increase, quantile, rate, share, total
 
 _ATTEMPTS = "mailwarren_sender_attempts_total"
+_SECONDS = "mailwarren_sender_attempt_seconds"
 _CHOSEN = (LANE, SHARD, PROVIDER)
 
 
@@ -133,22 +134,52 @@ _CAUSES = Row(
             stacked=True,
         ),
         Graph(
-            "One SMTP transaction, by lane",
+            "One SMTP transaction, by provider",
             (
-                Query(quantile(0.5, "mailwarren_sender_attempt_seconds", LANE, by="lane"), "{{lane}} p50"),
-                Query(quantile(0.95, "mailwarren_sender_attempt_seconds", LANE, by="lane"), "{{lane}} p95"),
+                Query(quantile(0.5, _SECONDS, LANE, PROVIDER, by="provider"), "{{provider}} p50"),
+                Query(quantile(0.95, _SECONDS, LANE, PROVIDER, by="provider"), "{{provider}} p95"),
             ),
-            shows="From MAIL to the last reply. Known by lane only: narrow it by a fleet that serves one provider.",
-            bad="Grows for one lane: its providers tarpit, or the smarthost is loaded.",
+            shows="From MAIL to the last reply.",
+            bad="One grows: it tarpits you, or is in trouble itself. More connections to it seldom help.",
             unit="s",
         ),
         Graph(
-            "SMTP connections",
-            (Query(total("mailwarren_sender_smtp_connections", by="state"), "{{state}}"),),
+            "SMTP connections, by provider",
+            (
+                Query(
+                    total("mailwarren_sender_smtp_connections", PROVIDER, by="provider, state"),
+                    "{{provider}} {{state}}",
+                ),
+            ),
             shows="Open connections over all senders, doing something or kept for the next mail.",
-            bad="All busy while mail waits: the limit of connections is what holds you.",
+            bad="All busy while mail waits: the limit of connections is what holds you. It is the provider's row in "
+            "`shaping.toml`, for each sender.",
             unit="short",
             stacked=True,
+        ),
+        Graph(
+            "Mails that wait for a connection, by provider",
+            (Query(total("mailwarren_sender_smtp_waiting", PROVIDER, by="provider"), "{{provider}}"),),
+            shows="Mails that senders hold and for which no connection is free.",
+            bad="Steady at one provider: raise its `connections` if it allows more, or let its mail wait.",
+            unit="short",
+            stacked=True,
+        ),
+        Graph(
+            "Connections opened and failed, by provider",
+            (
+                Query(
+                    rate("mailwarren_sender_smtp_connections_opened_total", PROVIDER, by="provider"),
+                    "{{provider}} opened",
+                ),
+                Query(
+                    rate("mailwarren_sender_smtp_dials_failed_total", PROVIDER, by="provider"), "{{provider}} failed"
+                ),
+            ),
+            shows="SMTP sessions set up a second, and hosts that gave none.",
+            bad="`failed` above `opened`: the provider turns you away, or its hosts are not reached. A mail's timeline "
+            "has the words in `trouble`.",
+            unit="ops",
         ),
     ),
 )

@@ -19,6 +19,7 @@ from mailwarren.dashboards.queries import (
     select,
     total,
 )
+from mailwarren.dashboards.rows import background
 
 _READY, _UNACKED, _CONSUMERS = "queue_messages_ready", "queue_messages_unacked", "queue_consumers"
 
@@ -287,8 +288,9 @@ _BROKER = Row(
 BOARD = Board(
     name="queues",
     title="Queues and shards",
-    about="What waits where, who takes it, and how the broker is. RabbitMQ's series come from /metrics and "
-    "/metrics/detailed of its prometheus plugin.",
+    about="What waits where, who takes it, how the broker is, and what the workers do. RabbitMQ's series come from "
+    "/metrics and /metrics/detailed of its prometheus plugin.",
     variables=("namespace", "broker", "lane", "shard"),
-    rows=(_SENDING, _OTHERS, _BROKER),
+    rows=(_SENDING, _OTHERS, _BROKER, background.ROW),
+    flower=True,
 )

@@ -1,33 +1,47 @@
 """Senders: what they do, what a mail costs, and whether they are well."""
 
 from mailwarren.dashboards.board import Board, Row
-from mailwarren.dashboards.palette import GREEN, GREY
-from mailwarren.dashboards.panels import ANY_IS_BAD, Graph, Limits, Number
+from mailwarren.dashboards.panels import ANY_IS_BAD, Graph, Limits, Number, Table
 from mailwarren.dashboards.queries import (
+    FLEET,
     LANE,
     NAMESPACE,
+    PROVIDER,
     RATE,
-    SEND_QUEUE,
+    SHARD,
     Query,
+    by_fleet,
     cpu,
+    of_fleet,
     of_service,
-    queues,
     rate,
     select,
     share,
-    total,
 )
+from mailwarren.dashboards.rows import connections
 
 _ATTEMPTS = "mailwarren_sender_attempts_total"
 _POD = "{{pod}} {{instance}}"
 _BY_POD = "pod, instance"
+_CHOSEN = (LANE, SHARD, PROVIDER)
+_MAILS = f"rate({select(_ATTEMPTS, *_CHOSEN)}{RATE})"
+_CPU = f"rate({select('process_cpu_seconds_total')}{RATE})"
+_IN_FLIGHT, _LIMIT = select("mailwarren_sender_in_flight"), select("mailwarren_sender_in_flight_limit")
+_IN_HAND = select("mailwarren_sender_parcels_open")
+_MOST_IN_HAND = f"{select('mailwarren_sender_prefetch')} * {select('mailwarren_sender_queues')}"
+
+
+def _by_sender(expr: str) -> str:
+    """Of the chosen fleets' senders, one by one."""
+    return f"sum by (fleet, {_BY_POD}) ({of_fleet(expr)})"
+
 
 _WORK = Row(
     "Work",
     (
         Number(
             "Senders",
-            (Query(f"count ({select('mailwarren_sender_epoch')})"),),
+            (Query(f"count ({select('mailwarren_sender_info', FLEET)})"),),
             shows="Processes that answer Prometheus.",
             bad="Fewer than deployed: `kubectl get pods`; the missing ones' logs say what they wait for.",
             unit="short",
@@ -35,7 +49,7 @@ _WORK = Row(
         ),
         Number(
             "Attempts",
-            (Query(rate(_ATTEMPTS, LANE)),),
+            (Query(rate(_ATTEMPTS, *_CHOSEN)),),
             shows="SMTP transactions a second over all senders.",
             bad="Falls while parcels are ready: servers are slow, or senders wait for the broker.",
             unit="ops",
@@ -51,11 +65,13 @@ _WORK = Row(
             decimals=2,
         ),
         Number(
-            "In flight",
-            (Query(total("mailwarren_sender_in_flight")),),
-            shows="Deliveries being worked on in all senders.",
-            bad="At `MAILWARREN_IN_FLIGHT` x senders: all wait for slow servers. More help, if providers allow.",
-            unit="short",
+            "In flight, of what is allowed",
+            (Query(f"sum ({of_fleet(_IN_FLIGHT)}) / sum ({of_fleet(_LIMIT)})"),),
+            shows="Deliveries being worked on in the chosen fleets, as a share of `MAILWARREN_IN_FLIGHT` x senders.",
+            bad="At 100 % all wait for slow servers. Scale the fleet up, if its providers allow more connections.",
+            unit="percentunit",
+            limits=Limits(0.8, 0.95),
+            decimals=1,
         ),
         Number(
             "Exposed",
@@ -76,27 +92,88 @@ _WORK = Row(
             limits=ANY_IS_BAD,
             runbook="MailwarrenDeadLettersGrow",
         ),
+        Table(
+            "Fleets",
+            (
+                Query(f"count by (fleet, lanes, shards) ({select('mailwarren_sender_info', FLEET)})"),
+                Query(
+                    f"sum by (fleet, lanes, shards) ({_IN_FLIGHT} * on (job, instance) group_left (fleet, lanes, "
+                    f"shards) {select('mailwarren_sender_info', FLEET)})"
+                ),
+                Query(
+                    f"sum by (fleet, lanes, shards) ({_LIMIT} * on (job, instance) group_left (fleet, lanes, "
+                    f"shards) {select('mailwarren_sender_info', FLEET)})"
+                ),
+            ),
+            shows="Each fleet with what it consumes, its senders, and deliveries in flight against their limit.",
+            bad="A lane or shard that no fleet has is sent by nobody: add it to one, or start a fleet for it.",
+            unit="short",
+            columns=("Senders", "In flight", "Limit"),
+            labels=("fleet", "lanes", "shards"),
+            width=24,
+            height=6,
+            runbook="MailwarrenQueueWithoutConsumer",
+        ),
+        Graph(
+            "Attempts by fleet",
+            (Query(by_fleet(_MAILS), "{{fleet}}"),),
+            shows="Attempts a second of each fleet.",
+            bad="One falls to nothing while its queues fill: its servers are slow, or its senders are not ready.",
+            unit="ops",
+            stacked=True,
+        ),
+        Graph(
+            "CPU a mail, by fleet",
+            (Query(share(by_fleet(_CPU), by_fleet(f"rate({select(_ATTEMPTS)}{RATE})")), "{{fleet}}"),),
+            shows="Processor time for one attempt. A fleet that does little looks dear.",
+            bad="One fleet dearer than the others: its provider closes connections early, or wants TLS for each mail.",
+            unit="s",
+            limits=Limits(bad=0.003),
+        ),
+        Graph(
+            "In flight against its limit, by fleet",
+            (
+                Query(by_fleet(_IN_FLIGHT), "{{fleet}}"),
+                Query(by_fleet(_LIMIT), "{{fleet}} limit"),
+            ),
+            shows="Deliveries being worked on, and `MAILWARREN_IN_FLIGHT` (500) for each sender of the fleet.",
+            bad="Flat at the limit: the fleet waits for servers, not for work. *Mails that wait for a connection* says "
+            "whether connections are short; else more senders help.",
+            unit="short",
+        ),
+        Graph(
+            "Parcels in hand against the prefetch, by fleet",
+            (
+                Query(by_fleet(_IN_HAND), "{{fleet}}"),
+                Query(by_fleet(_MOST_IN_HAND), "{{fleet}} most"),
+            ),
+            shows="Parcels taken from the broker and not yet acked, and the most that `MAILWARREN_PREFETCH` (50) lets "
+            "the fleet take from all of its queues.",
+            bad="Near the most with mail ready: the fleet is full, scale it up. Near 0 it waits for work.",
+            unit="short",
+        ),
         Graph(
             "Attempts by sender",
-            (Query(rate(_ATTEMPTS, LANE, by=_BY_POD), _POD),),
+            (Query(_by_sender(_MAILS), f"{{{{fleet}}}} {_POD}"),),
             shows="Attempts a second of each process.",
             bad="One far under the others of its fleet: look at its connections and its log.",
             unit="ops",
         ),
         Graph(
             "CPU a mail, by sender",
-            (Query(share(cpu("sender", _BY_POD), rate(_ATTEMPTS, by=_BY_POD)), _POD),),
+            (Query(share(_by_sender(_CPU), _by_sender(f"rate({select(_ATTEMPTS)}{RATE})")), f"{{{{fleet}}}} {_POD}"),),
             shows="Processor time for one attempt. A process that does little looks dear.",
-            bad="See the number above.",
+            bad="One dearer than its fleet: it was started with debug logging, or shares its core.",
             unit="s",
             limits=Limits(bad=0.003),
         ),
         Graph(
             "In flight, by sender",
-            (Query(select("mailwarren_sender_in_flight"), _POD),),
-            shows="Deliveries being worked on; `MAILWARREN_IN_FLIGHT` (500) bounds it.",
-            bad="Flat at the bound: the process waits for servers, not for work.",
-            unit="short",
+            (Query(_by_sender(f"{_IN_FLIGHT} / {_LIMIT}"), f"{{{{fleet}}}} {_POD}"),),
+            shows="Deliveries being worked on, as a share of what the process may.",
+            bad="One at 100 % and the others not: it has got the slow servers' mail. All: see the fleet above.",
+            unit="percentunit",
+            limits=Limits(0.8, 0.95),
         ),
         Graph(
             "Exposed, by sender",
@@ -106,57 +183,6 @@ _WORK = Row(
             unit="short",
             limits=Limits(200, 400),
             runbook="MailwarrenSenderExposed",
-        ),
-    ),
-)
-
-_CONNECTIONS = Row(
-    "Connections and parcels",
-    (
-        Graph(
-            "SMTP connections",
-            (Query(total("mailwarren_sender_smtp_connections", by="state"), "{{state}}"),),
-            shows="Open connections of all senders: busy, or idle and kept.",
-            bad="All busy: the limit of connections holds you (`MAILWARREN_CONNECTIONS`, or the provider's).",
-            unit="short",
-            colours={"busy": GREEN, "idle": GREY},
-            stacked=True,
-        ),
-        Graph(
-            "Attempts for each connection opened",
-            (
-                Query(
-                    share(rate(_ATTEMPTS), f"sum (rate({select('mailwarren_sender_smtp_connections_opened')}{RATE}))")
-                ),
-            ),
-            shows="How often a connection is used before it is closed.",
-            bad="Near 1 every mail pays for TCP and TLS: the server closes early, or there are more senders than work.",
-            unit="none",
-            decimals=1,
-        ),
-        Graph(
-            "Parcels held by a consumer",
-            (
-                Query(
-                    f"sum ({queues('queue_messages_unacked', SEND_QUEUE)}) / "
-                    f"(sum ({queues('queue_consumers', SEND_QUEUE)}) > 0)",
-                    "parcels",
-                ),
-            ),
-            shows="Parcels that a sender has taken from one queue and not yet acked, on average. `MAILWARREN_PREFETCH` "
-            "(50) is the most.",
-            bad="At the prefetch: senders are full, and more senders are needed. Near 0: they wait for work.",
-            unit="short",
-            decimals=1,
-        ),
-        Graph(
-            "Parcels by how they ended",
-            (Query(rate("mailwarren_sender_parcels_total", LANE, by="verdict"), "{{verdict}}"),),
-            shows="`ack`: done with. `requeue`: handed back at a shutdown. `stale`: its connection to the broker was "
-            "gone, and the parcel belongs to somebody else now.",
-            bad="`stale` in numbers: the broker's connections break.",
-            unit="ops",
-            stacked=True,
         ),
     ),
 )
@@ -188,6 +214,32 @@ _SAFETY = Row(
             unit="short",
             limits=ANY_IS_BAD,
             runbook="MailwarrenDeadLettersGrow",
+        ),
+        Graph(
+            "How late the loop is, by sender",
+            (
+                Query(
+                    _by_sender(select("mailwarren_service_loop_lag_seconds", 'loop="engine"')), f"{{{{fleet}}}} {_POD}"
+                ),
+            ),
+            shows="The most that a sender's loop came too late in the last minute: all of its mail waited that long.",
+            bad="Over a second: its CPU is throttled or taken by others, or one mail is huge. See *CPU throttled*.",
+            unit="s",
+            limits=Limits(0.5, 2),
+        ),
+        Graph(
+            "Since a loop last turned, by sender",
+            (
+                Query(
+                    f"max by (loop, {_BY_POD}) {of_service(select('mailwarren_service_loop_age_seconds'), 'sender')}",
+                    "{{loop}} " + _POD,
+                ),
+            ),
+            shows="`engine` sends mail, `consumer` takes it from the broker. Each turns every second.",
+            bad="Climbs: that loop is stuck. Kubernetes restarts the sender when its heartbeat file is old; elsewhere "
+            "take a `py-spy dump` and restart it.",
+            unit="s",
+            limits=Limits(10, 30),
         ),
         Graph(
             "Memory",
@@ -272,6 +324,6 @@ BOARD = Board(
     name="senders",
     title="Senders",
     about="What the senders do, what a mail costs, and whether they are well.",
-    variables=("namespace", "broker", "lane", "shard"),
-    rows=(_WORK, _CONNECTIONS, _SAFETY, _KUBERNETES),
+    variables=("namespace", "fleet", "lane", "shard", "provider"),
+    rows=(_WORK, connections.ROW, _SAFETY, _KUBERNETES),
 )

@@ -1,7 +1,7 @@
 """Tracker and database: is the ledger up to date?"""
 
 from mailwarren.dashboards.board import Board, Row
-from mailwarren.dashboards.palette import LANES, OUTCOMES
+from mailwarren.dashboards.palette import OUTCOMES
 from mailwarren.dashboards.panels import ANY_IS_BAD, Graph, Limits, Number
 from mailwarren.dashboards.queries import (
     LANE,
@@ -16,7 +16,6 @@ from mailwarren.dashboards.queries import (
     rate,
     relabel,
     select,
-    unended,
 )
 
 _POD = "{{pod}} {{instance}}"
@@ -232,12 +231,17 @@ _TROUBLES = Row(
             unit="bytes",
         ),
         Graph(
-            "Deliveries without an end",
-            (Query(unended(by="lane"), "{{lane}}"),),
-            shows="Rows that the tracker still waits for, by lane.",
-            bad="Steady after the senders are idle: see the ledger in *Overview*.",
-            unit="short",
-            colours=LANES,
+            "How late the loop is, by tracker",
+            (
+                Query(
+                    f"max by (pod, instance) {of_service(select('mailwarren_service_loop_lag_seconds'), 'tracker')}",
+                    _POD,
+                ),
+            ),
+            shows="The most that a tracker's loop came too late in the last minute.",
+            bad="Over a second with a lag of the ledger: its CPU is throttled or taken by others.",
+            unit="s",
+            limits=Limits(0.5, 2),
         ),
     ),
 )

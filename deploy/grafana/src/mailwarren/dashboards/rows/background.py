@@ -1,0 +1,125 @@
+"""A row of *Queues and shards*: work that nobody waits for, by the workers, on the scheduler's orders."""
+
+from mailwarren.dashboards.board import Row
+from mailwarren.dashboards.panels import ANY_IS_BAD, Graph, Limits, Number
+from mailwarren.dashboards.queries import (
+    OPS_QUEUE,
+    Query,
+    quantile,
+    queues,
+    rate,
+    relabel,
+    select,
+    total,
+)
+
+_CLOCK = select("mailwarren_service_clock_seconds")
+_HEARTBEAT = select("mailwarren_ops_heartbeat_timestamp_seconds")
+_ROUND = select("mailwarren_ops_round_timestamp_seconds")
+
+ROW = Row(
+    "Work that nobody waits for",
+    (
+        Number(
+            "Workers that take orders",
+            (Query(total("mailwarren_ops_consuming")),),
+            shows="Worker processes with a connection to the broker and the queue `ops.tasks` in hand.",
+            bad="At nothing retention and every other order wait. `kubectl get pods`, then the worker's log.",
+            unit="short",
+            limits=Limits(bad=1, below=True),
+        ),
+        Number(
+            "Last heartbeat",
+            (Query(f"min ({_CLOCK} - ({_HEARTBEAT} > 0))"),),
+            shows="Since a worker last carried out a heartbeat: scheduler, broker, worker and database worked then.",
+            bad="Over five minutes one of the four is away: *Scheduler's last round* tells the first from the others.",
+            unit="s",
+            limits=Limits(180, 300),
+        ),
+        Number(
+            "Scheduler's last round",
+            (Query(f"min ({_CLOCK} - ({_ROUND} > 0))"),),
+            shows="Since a scheduler last looked for what is due, to the end and well.",
+            bad="Over a minute: no scheduler runs, or Postgres or the broker refuses it. Its log says which.",
+            unit="s",
+            limits=Limits(15, 60),
+        ),
+        Number(
+            "Overdue",
+            (Query(f"max ({select('mailwarren_ops_overdue_seconds')})"),),
+            shows="Since the job was due that waits longest to be carried out.",
+            bad="Over an hour: the graph below names it, `SELECT * FROM periodic_jobs` says what was tried.",
+            unit="s",
+            limits=Limits(300, 3600),
+        ),
+        Number(
+            "Orders set aside",
+            (Query(f"sum ({select('mailwarren_ops_set_aside_total')})"),),
+            shows="Orders put into `ops.dead` since the workers started.",
+            bad="Flower and the worker's log have the reason. What they should have done is not done.",
+            unit="short",
+            limits=ANY_IS_BAD,
+        ),
+        Number(
+            "Orders in hand",
+            (Query(f"{total('mailwarren_ops_orders_running')} / {total('mailwarren_ops_slots')}"),),
+            shows="Orders being carried out, as a share of how many the workers may carry out at once.",
+            bad="At 100 % with orders ready: more workers, or a higher `MAILWARREN_WORKER_CONCURRENCY`.",
+            unit="percentunit",
+            limits=Limits(0.8, 1),
+        ),
+        Graph(
+            "Tries of orders, by what came of them",
+            (Query(rate("mailwarren_ops_orders_total", by="work, result"), "{{work}} {{result}}"),),
+            shows="Tries a second. `again` waits for its next try, `repeated` was done before, `failed` is set aside.",
+            bad="`again` for long: `periodic_jobs.trouble` and Flower have the error. Link *Flower* at the top.",
+            unit="ops",
+        ),
+        Graph(
+            "Orders waiting, by queue",
+            (
+                Query(
+                    relabel(queues("queue_messages_ready", OPS_QUEUE), "short", ".*(ops[.].+)"),
+                    "{{short}}",
+                ),
+            ),
+            shows="`ops.tasks` waits for a worker, `ops.retry.*` for its next try, `ops.dead` for a person.",
+            bad="`ops.tasks` grows: too few workers. `ops.dead`: read the order in RabbitMQ, mend, and move it back.",
+            unit="short",
+        ),
+        Graph(
+            "Overdue, by job",
+            (Query(f"max by (work) ({select('mailwarren_ops_overdue_seconds')})", "{{work}}"),),
+            shows="Since each periodic job was due that has not been carried out; 0 when none is.",
+            bad="A climb of one second a second: no worker carries it out. A saw-tooth is a job that is slow.",
+            unit="s",
+        ),
+        Graph(
+            "Since each job was last done",
+            (
+                Query(
+                    f"max by (work) ({_CLOCK} - on (job, instance) group_right () "
+                    f"{select('mailwarren_ops_done_timestamp_seconds')})",
+                    "{{work}}",
+                ),
+            ),
+            shows="Age of the last run that ended well. A healthy job falls to nothing once in its period.",
+            bad="Over a few periods: its runs fail. `periodic_jobs.trouble` says why.",
+            unit="s",
+        ),
+        Graph(
+            "Time of a try, 95th percentile",
+            (Query(quantile(0.95, "mailwarren_ops_order_seconds", by="work"), "{{work}}"),),
+            shows="How long a try of an order takes.",
+            bad="Retention for many minutes: Postgres is slow, or there is much to delete after a change of its days.",
+            unit="s",
+        ),
+        Graph(
+            "Rows deleted by retention",
+            (Query(rate("mailwarren_ops_forgotten_rows_total", by="kind"), "{{kind}}"),),
+            shows="Rows a second that are past their time.",
+            bad="Nothing for days while mail is sent: retention does not run, and the database grows.",
+            unit="ops",
+        ),
+    ),
+)
