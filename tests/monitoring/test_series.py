@@ -67,6 +67,13 @@ def test_series_are_counted_by_name() -> None:
     assert series(text) == {"a_total": 2, "b": 1}
 
 
+def test_a_process_says_that_it_is_one_service(system: System) -> None:
+    """Else a scheduler would hide that the API is gone."""
+    for name in SERVICES:
+        lines = [line for line in scraped(system, name).splitlines() if line.startswith("mailwarren_service_info{")]
+        assert lines == [f'mailwarren_service_info{{component="{name}"}} 1.0']
+
+
 def test_series_do_not_grow_with_domains(system: System) -> None:
     jobs = "mailwarren_ops_done_timestamp_seconds"
     wait_for(lambda: series(scraped(system, "scheduler"))[jobs] == 2, 20, "both jobs to have been done")

@@ -27,7 +27,7 @@ _loop_lag = Gauge(
 
 
 def record_service(name: str) -> None:
-    """This process is ``ingest``, ``sender``, ``tracker`` …; called by the service's own ``metrics.py``."""
+    """This process is ``ingest``, ``sender``, ``tracker`` …, and no other."""
     _info.labels(name).set(1)
 
 

@@ -33,6 +33,7 @@ from mailwarren.runtime.amqp import Link, Publisher
 from mailwarren.runtime.collector import calm_collector
 from mailwarren.runtime.health import Health, HealthServer
 from mailwarren.runtime.loop import watch_loop
+from mailwarren.runtime.metrics import record_service
 from mailwarren.runtime.observe import observe
 from mailwarren.runtime.settings import load
 from mailwarren.runtime.shutdown import stop_on_signals
@@ -60,6 +61,8 @@ class Api:
 @contextlib.asynccontextmanager
 async def running_api(settings: Settings) -> AsyncIterator[Api]:
     """Build everything, follow keys, depths and reports, and take it down again."""
+    # Not in metrics.py, which the worker and the scheduler import too.
+    record_service("ingest")
     topology = Topology(prefix=settings.amqp_prefix, retry_scale=settings.retry_scale)
     link = Link(settings.amqp_url.get_secret_value(), "ingest")
     broker = Broker(Publisher(link), topology)

@@ -4,10 +4,6 @@ from functools import cache
 
 from prometheus_client import Counter, Gauge, Histogram
 
-from mailwarren.runtime.metrics import record_service
-
-record_service("ingest")
-
 _LATENCY = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
 _requests = Histogram(
