@@ -5,11 +5,14 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from mailwarren.sink.dialogue import Dialogue
-from mailwarren.sink.policy import Policy
+from mailwarren.sink.persona import Tls
 from mailwarren.sink.receiver import Receiver
 from mailwarren.sink.records import Record
-from mailwarren.sink.script import ScriptSource, read_script
+from mailwarren.sink.script import ScriptSource
 from mailwarren.sink.store import Stats, Store, Ticket
+from mailwarren.sink.visit import Host
+
+HOST = Host("127.0.0.1:2525", "127.0.0.1", 2525)
 
 
 class RecordingWire:
@@ -35,31 +38,39 @@ class RecordingWire:
         self.waiting = True
         self.held.append(seconds)
 
-    def start_tls(self) -> None:
+    def start_tls(self, kind: Tls) -> None:
         self.ended.append("tls")
 
-    def close(self) -> None:
-        self.ended.append("close")
+    def close(self, *, unread: bool) -> None:
+        self.ended.append("hang up" if unread else "close")
 
-    def cut(self) -> None:
-        self.ended.append("cut")
+    def cut(self, *, reset: bool) -> None:
+        self.ended.append("reset" if reset else "cut")
 
 
 class Conversation:
     """One connection, spoken to in octets; time stands at ``now`` until it is moved."""
 
-    def __init__(self, script: ScriptSource, *, offers_tls: bool, credentials: tuple[bytes, bytes] | None) -> None:
+    def __init__(
+        self,
+        script: ScriptSource,
+        *,
+        offers_tls: bool,
+        credentials: tuple[bytes, bytes] | None,
+        host: Host,
+    ) -> None:
         self.now = 1000.0
         self.receiver = Receiver(
             store=Store(keep=100),
-            policy=Policy(read_script(script)),
+            script=script,
             hostname="sink.test",
             offers_tls=offers_tls,
             credentials=credentials,
             clock=lambda: self.now,
         )
         self.wire = RecordingWire(self.receiver)
-        self.dialogue = Dialogue(self.receiver, self.wire, connection=1, port=4321)
+        visit = self.receiver.welcome(host, client="192.0.2.7", port=4321)
+        self.dialogue = Dialogue(self.receiver, self.wire, visit)
         self.dialogue.greet()
         self.settle()
 
@@ -116,8 +127,9 @@ def converse() -> Callable[..., Conversation]:
         hello: bool = True,
         offers_tls: bool = False,
         credentials: tuple[bytes, bytes] | None = None,
+        host: Host = HOST,
     ) -> Conversation:
-        conversation = Conversation(script or {}, offers_tls=offers_tls, credentials=credentials)
+        conversation = Conversation(script or {}, offers_tls=offers_tls, credentials=credentials, host=host)
         if hello:
             conversation.say("EHLO me.test")
         return conversation

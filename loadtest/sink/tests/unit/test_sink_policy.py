@@ -1,29 +1,44 @@
 """Decisions: repeatable, independent of order, and true to their shares."""
 
 import random
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailwarren.sink.policy import Policy, Verdict, draw
+from mailwarren.sink.policy import Policy, Recipient
+from mailwarren.sink.role import Verdict, draw
 from mailwarren.sink.script import read_script
+from mailwarren.sink.visit import Host, Visit
+
+HOST = Host("127.0.0.1:2525", "127.0.0.1", 2525)
 
 
 def policy(*personas: dict[str, object], seed: int = 1, **rest: object) -> Policy:
     return Policy(read_script({"seed": seed, "personas": list(personas), **rest}))
 
 
-def refused_at_rcpt(playing: Policy, address: bytes, now: float = 0.0) -> int:
-    return playing.rcpt(address, address.partition(b"@")[2], now)[0].code
+def visit(connection: int = 1, *, client: str = "192.0.2.7", host: Host = HOST) -> Visit:
+    return Visit(connection=connection, host=host, client=client)
+
+
+def rcpt(
+    playing: Policy, address: bytes, now: float = 0.0, *, on: Visit | None = None, sender: bytes = b"s@z.test"
+) -> tuple[Verdict, Recipient]:
+    return playing.rcpt(on or visit(), sender, address, address.partition(b"@")[2], now)
+
+
+def refused_at_rcpt(playing: Policy, address: bytes, now: float = 0.0, **given: Any) -> int:
+    return rcpt(playing, address, now, **given)[0].code
 
 
 def test_without_personas_nothing_is_refused_or_delayed() -> None:
     playing = policy()
-    verdict, recipient = playing.rcpt(b"a@x.test", b"x.test", 0.0)
+    verdict, recipient = rcpt(playing, b"a@x.test")
     assert [Verdict()] * 5 == [
-        playing.connect(1),
-        playing.mail(b"s@y.test"),
+        playing.connect(visit(), 0.0),
+        playing.mail(visit(), b"s@y.test", 0.0),
         verdict,
         playing.data([recipient]),
         playing.dot(b"<1>", [recipient]),
@@ -89,7 +104,7 @@ def test_first_attempts_end() -> None:
 
 def test_at_the_dot_attempts_belong_to_the_message_id() -> None:
     playing = policy({"domains": ["x.test"], "rules": [{"stage": "dot", "code": 451, "first_attempts": 1}]})
-    recipient = playing.rcpt(b"u@x.test", b"x.test", 0.0)[1]
+    recipient = rcpt(playing, b"u@x.test")[1]
     codes = [playing.dot(mid, [recipient]).code for mid in (b"<1>", b"<2>", b"<1>", b"<2>")]
     assert codes == [451, 451, 0, 0]
 
@@ -101,14 +116,14 @@ def test_the_first_persona_that_matches_wins() -> None:
         {"domains": ["*"], "rules": [{"stage": "rcpt", "code": 554}]},
     )
     domains = (b"mx.x.test", b"a.x.test", b"y.test", b"x.test", b"")
-    assert [playing.rcpt(b"u@" + d, d, 0.0)[0].code for d in domains] == [450, 550, 550, 554, 554]
+    assert [rcpt(playing, b"u@" + d)[0].code for d in domains] == [450, 550, 550, 554, 554]
 
 
 def test_greylisting_counts_from_the_first_try_of_each_recipient() -> None:
     playing = policy({"domains": ["x.test"], "greylist_s": 60})
     assert [refused_at_rcpt(playing, b"u@x.test", now) for now in (100.0, 159.9, 160.0)] == [450, 450, 0]
     assert refused_at_rcpt(playing, b"v@x.test", 160.0) == 450
-    verdict = playing.rcpt(b"v@x.test", b"x.test", 170.0)[0]
+    verdict = rcpt(playing, b"v@x.test", 170.0)[0]
     assert verdict.reply[:10] == b"450 4.7.1 "
 
 
@@ -117,26 +132,26 @@ def test_delays_add_up() -> None:
         {"domains": ["x.test"], "latency_ms": 20, "dot_latency_ms": 300, "tarpit_ms_per_rcpt": 5},
         {"domains": ["*"], "latency_ms": 1},
     )
-    verdict, slow = playing.rcpt(b"a@x.test", b"x.test", 0.0)
-    quick = playing.rcpt(b"a@y.test", b"y.test", 0.0)[1]
+    verdict, slow = rcpt(playing, b"a@x.test")
+    quick = rcpt(playing, b"a@y.test")[1]
     assert pytest.approx(verdict.delay) == 0.025
     assert pytest.approx(playing.data([quick, slow]).delay) == 0.02
     assert pytest.approx(playing.dot(b"", [quick, slow]).delay) == 0.32
-    assert pytest.approx(playing.latency) == 0.001
-    assert pytest.approx(playing.connect(1).delay) == 0.001
+    assert pytest.approx(playing.wait(visit())) == 0.001
+    assert pytest.approx(playing.connect(visit(), 0.0).delay) == 0.001
 
 
 def test_one_recipient_can_refuse_the_data_of_all() -> None:
     playing = policy({"domains": ["full.test"], "rules": [{"stage": "data", "code": 452, "enhanced": "4.3.1"}]})
-    recipients = [playing.rcpt(b"u@" + d, d, 0.0)[1] for d in (b"x.test", b"full.test")]
+    recipients = [rcpt(playing, b"u@" + d)[1] for d in (b"x.test", b"full.test")]
     assert playing.data(recipients).code == 452
     assert playing.data(recipients[:1]).code == 0
 
 
 def test_a_drop_is_a_share_of_the_mails() -> None:
     playing = policy({"domains": ["x.test"], "drop_mid_data": 0.25, "drop_after_dot": 0.25})
-    recipients = [playing.rcpt(b"u%d@x.test" % i, b"x.test", 0.0)[1] for i in range(2000)]
-    mid = {r.address for r in recipients if playing.data([r]).cut}
+    recipients = [rcpt(playing, b"u%d@x.test" % i)[1] for i in range(2000)]
+    mid = {r.address for r in recipients if playing.mid_data([r]).cut}
     after = {r.address for r in recipients if playing.dot(b"<1>", [r]).cut}
     # Five standard deviations are 97; the two shares are drawn independently of each other.
     assert pytest.approx(len(mid), abs=97) == 500
@@ -146,13 +161,13 @@ def test_a_drop_is_a_share_of_the_mails() -> None:
 
 def test_421_always_closes() -> None:
     playing = policy({"domains": ["*"], "rules": [{"stage": "connect", "code": 421, "first_attempts": 1}]})
-    assert playing.connect(1).close
-    assert Verdict() == playing.connect(2)
+    assert playing.connect(visit(), 0.0).close
+    assert Verdict() == playing.connect(visit(2), 0.0)
 
 
 def test_only_recipients_of_personas_that_need_it_are_remembered() -> None:
     playing = policy({"domains": ["x.test"], "latency_ms": 1}, {"domains": ["y.test"], "drop_mid_data": 0.5})
     for i in range(10):
-        playing.rcpt(b"u%d@x.test" % i, b"x.test", 0.0)
-        playing.rcpt(b"u%d@y.test" % i, b"y.test", 0.0)
-    assert len(playing._attempts) == 10
+        rcpt(playing, b"u%d@x.test" % i)
+        rcpt(playing, b"u%d@y.test" % i)
+    assert len(playing.memory) == 10

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from mailwarren.sink.script import Persona, Rule, Script, ScriptError, Stage, read_script
+from mailwarren.sink.persona import Persona, Rule, Stage
+from mailwarren.sink.script import Script, ScriptError, read_script
 
 
 def persona(**changes: object) -> dict[str, object]:
@@ -65,7 +66,7 @@ def test_a_whole_script_is_read() -> None:
     [
         ({"personas": [persona(rules=[rule(code=250)])]}, "$.personas[0].rules[0].code"),
         ({"personas": [persona(rules=[rule(code=600)])]}, "$.personas[0].rules[0].code"),
-        ({"personas": [persona(rules=[rule(stage="ehlo")])]}, "$.personas[0].rules[0].stage"),
+        ({"personas": [persona(rules=[rule(stage="vrfy")])]}, "$.personas[0].rules[0].stage"),
         ({"personas": [persona(rules=[rule(share=1.1)])]}, "$.personas[0].rules[0].share"),
         ({"personas": [persona(rules=[rule(first_attempts=0)])]}, "$.personas[0].rules[0].first_attempts"),
         ({"personas": [persona(rules=[rule(enhanced="4.7")])]}, "the form 4.7.1"),
@@ -77,11 +78,11 @@ def test_a_whole_script_is_read() -> None:
         ({"personas": [persona(latency_ms=-1)]}, "$.personas[0].latency_ms"),
         ({"personas": [persona(greylist_s="60")]}, "$.personas[0].greylist_s"),
         ({"personas": [persona(speed=9)]}, "unknown field `speed` - at `$.personas[0]`"),
-        ({"personas": [{"rules": []}]}, "missing required field `domains` - at `$.personas[0]`"),
-        ({"personas": [persona(domains=[])]}, "$.personas[0].domains"),
+        ({"personas": [{"rules": []}]}, "a persona needs domains or hosts - at `$.personas[0]`"),
+        ({"personas": [persona(domains=[])]}, "$.personas[0]"),
         ({"personas": [persona(domains=["X.test"])]}, "lower case"),
         ({"personas": [persona(domains=["a@x.test"])]}, "without @"),
-        ({"personas": [persona(rules=[rule(stage="connect")])]}, 'only a persona with "domains": ["*"]'),
+        ({"personas": [persona(rules=[rule(stage="connect")])]}, 'with "domains": ["*"], can have it'),
         ({"personas": [persona(rules=[rule(), rule(stage="mail")])]}, "rules[1] is at stage mail"),
         ({"personas": [persona(domains=["*"]), persona()]}, "personas[1] is never reached"),
         ({"connection_cap": 0}, "$.connection_cap"),

@@ -8,15 +8,17 @@ import re
 
 from mailwarren.sink import reply as replies
 from mailwarren.sink.address import parse_mail, parse_rcpt
-from mailwarren.sink.intake import TOO_LONG, Intake, MailData
+from mailwarren.sink.intake import TOO_LONG, MailData
 from mailwarren.sink.message import find_message_id, wire_faults
-from mailwarren.sink.outbox import Outbox, Wire
+from mailwarren.sink.outbox import Wire
+from mailwarren.sink.persona import Stage
 from mailwarren.sink.policy import Recipient
 from mailwarren.sink.receiver import Receiver
-from mailwarren.sink.sasl import Exchange
-from mailwarren.sink.script import Stage
+from mailwarren.sink.role import Verdict
+from mailwarren.sink.session import Session
 from mailwarren.sink.store import Delivery
 from mailwarren.sink.transaction import Transaction
+from mailwarren.sink.visit import Visit
 
 _COMMAND_LIMIT = 2048  # RFC 5321 §4.5.3.1.4 asks for 512 and more for each extension
 _AUTH_LIMIT = 12_288  # RFC 4954 §4
@@ -25,47 +27,17 @@ _GROUP = re.compile(rb"MAIL ([^\r\n]*)\r\nRCPT ([^\r\n]*)\r\nDATA\r\n")
 _GROUP_TAKEN = replies.SENDER_OK + replies.RECIPIENT_OK + replies.GO_AHEAD
 
 
-class Dialogue:
-    """Speaks for ``receiver`` on one connection, numbered ``connection``, whose client has TCP port ``port``."""
+class Dialogue(Session):
+    """Speaks for ``receiver`` on one connection: that of ``visit``."""
 
-    def __init__(self, receiver: Receiver, wire: Wire, *, connection: int, port: int) -> None:
-        self._receiver = receiver
-        self._store = receiver.store
-        self._wire = wire
-        self._connection = connection
-        self._port = port
-        self._intake = Intake()
-        self._outbox = Outbox(wire, receiver.store)
-        self._transaction: Transaction | None = None
+    def __init__(self, receiver: Receiver, wire: Wire, visit: Visit) -> None:
+        super().__init__(receiver, wire, visit)
         self._receiving: Transaction | None = None  # between DATA and the final dot
-        self._exchange: Exchange | None = None
-        self._greeted = False
-        self._extended = False  # greeted with EHLO
-        self._refused = False  # 5yz at the greeting: nothing but QUIT (RFC 5321 §3.1)
-        self._secure = False
-        self._may_send = receiver.credentials is None
-        self._mail_refused = False  # the rest of a pipelined group fails through no fault of the client
 
     @property
     def backlog(self) -> int:
         """Octets that have arrived and wait for a held reply."""
         return len(self._intake) if self._outbox.holds else 0
-
-    def greet(self) -> None:
-        """The connection is open."""
-        verdict = self._receiver.policy.connect(self._connection)
-        if verdict.reply is None:
-            self._outbox.say(replies.greeting(self._receiver.hostname), verdict.delay)
-        else:
-            self._refused = True
-            self._store.refuse(Stage.CONNECT, verdict.code)
-            self._outbox.say(verdict.reply, verdict.delay, close=verdict.close)
-        self._outbox.flush()
-
-    def turn_away(self, reply: bytes) -> None:
-        """The connection is open, but one too many."""
-        self._store.refuse(Stage.CONNECT, replies.code_of(reply))
-        self._outbox.say(reply, close=True)
 
     def feed(self, data: bytes) -> None:
         """Octets have arrived."""
@@ -76,13 +48,8 @@ class Dialogue:
     def resume(self) -> None:
         """The time that ``Wire.hold`` was asked for is over."""
         self._outbox.release()
+        self._upgrade_when_said()
         self._pump()
-
-    def secured(self) -> None:
-        """TLS is up: everything said before is forgotten (RFC 3207 §4.2)."""
-        self._secure = True
-        self._greeted = self._extended = False
-        self._transaction = None
 
     def shut_down(self) -> None:
         """The sink stops: say so where the protocol allows it, and close."""
@@ -97,6 +64,7 @@ class Dialogue:
         if self._receiving and not self._outbox.holds and not self._outbox.ended:
             self._store.lose_in_data()
         self._outbox.lost()
+        self._receiver.part(self._visit)
 
     # -- the flow of octets
 
@@ -190,9 +158,8 @@ class Dialogue:
     def _take_data(self, transaction: Transaction) -> bool:
         if not self._intake.has_data:
             return False
-        if transaction.cut:
-            self._store.drop_mid_data(transaction.recipients)
-            self._outbox.cut()
+        if not transaction.interruption.goes_on:
+            self._interrupt(transaction, transaction.interruption)
             return False
         data = self._intake.take_data(transaction.policy.script.size_limit)
         if data is None:
@@ -201,11 +168,24 @@ class Dialogue:
         self._dot(transaction, data)
         return True
 
+    def _interrupt(self, transaction: Transaction, verdict: Verdict) -> None:
+        if verdict.reply is None:
+            self._store.drop_mid_data(transaction.recipients)
+            if verdict.reset:
+                self._store.reset(Stage.MID_DATA)
+            self._outbox.cut(reset=verdict.reset)
+            return
+        self._receiving = None
+        self._count_refusal(Stage.MID_DATA, verdict.code, transaction.recipients)
+        self._outbox.say(verdict.reply, close=True, unread=True)
+
     def _dot(self, transaction: Transaction, data: MailData) -> None:
         message_id = find_message_id(data.content)
         verdict = transaction.policy.dot(message_id, transaction.recipients)
         if data.over:
-            verdict = verdict._replace(reply=replies.TOO_BIG, code=552, cut=False, close=False)
+            verdict = verdict._replace(reply=replies.TOO_BIG, code=552, cut=False, close=False, reset=False)
+        visit = self._visit
+        visit.mails += 1
         ticket = self._store.receive(
             Delivery(
                 sender=transaction.sender,
@@ -215,87 +195,19 @@ class Dialogue:
                 size=data.size,
                 received_at=self._receiver.clock(),
                 code=verdict.code or 250,
-                connection=self._connection,
-                port=self._port,
+                connection=visit.connection,
+                port=visit.port,
                 faults=wire_faults(data.content, eight_bit=transaction.eight_bit),
+                sites=(*visit.places, transaction.policy.site_of(transaction.recipients, visit)),
             )
         )
         if verdict.cut:
-            self._outbox.cut(verdict.delay, ticket=ticket)
+            if verdict.reset:
+                self._store.reset(Stage.DOT)
+            self._outbox.cut(verdict.delay, ticket=ticket, reset=verdict.reset)
         else:
             reply = verdict.reply or b"250 2.0.0 Ok: queued as %d\r\n" % ticket.mail
             self._outbox.say(reply, verdict.delay, ticket=ticket, close=verdict.close)
-
-    def _say(self, reply: bytes, *, close: bool = False) -> None:
-        self._outbox.say(reply, self._receiver.policy.latency, close=close)
-
-    def _misuse(self, reply: bytes) -> None:
-        self._store.misuse(replies.code_of(reply))
-        self._say(reply)
-
-    # -- commands of a session
-
-    def _hello(self, argument: bytes, *, extended: bool) -> None:
-        if not argument:
-            self._misuse(replies.SYNTAX)
-            return
-        self._greeted, self._extended = True, extended
-        self._transaction = None  # RFC 5321 §4.1.4: EHLO resets like RSET
-        self._mail_refused = False
-        receiver = self._receiver
-        lines = [receiver.hostname]
-        if extended:
-            lines += ["PIPELINING", f"SIZE {receiver.policy.script.size_limit}", "8BITMIME", "SMTPUTF8"]
-            lines.append("ENHANCEDSTATUSCODES")
-            if receiver.offers_tls and not self._secure:
-                lines.append("STARTTLS")
-            if receiver.credentials and self._auth_is_safe:
-                lines.append("AUTH PLAIN LOGIN")
-        self._say(replies.reply(250, "\n".join(lines)))
-
-    def _starttls(self, argument: bytes) -> None:
-        if not self._receiver.offers_tls:
-            self._misuse(replies.NOT_IMPLEMENTED)
-        elif argument:
-            self._misuse(replies.SYNTAX)
-        elif self._secure or not self._extended:
-            self._misuse(replies.NOT_NOW)
-        else:
-            # What the client (or someone between) pipelined behind STARTTLS in the clear must not count.
-            self._intake.clear()
-            self._outbox.say(replies.READY_FOR_TLS)
-            self._outbox.flush()
-            self._wire.start_tls()
-
-    @property
-    def _auth_is_safe(self) -> bool:
-        return self._secure or not self._receiver.offers_tls
-
-    def _auth(self, argument: bytes) -> None:
-        credentials = self._receiver.credentials
-        if credentials is None:
-            self._misuse(replies.NOT_IMPLEMENTED)
-        elif not self._extended:
-            self._misuse(replies.NO_GREETING)
-        elif self._may_send or self._transaction:
-            self._misuse(replies.NOT_NOW)
-        elif not self._auth_is_safe:
-            self._misuse(replies.TLS_FIRST)
-        else:
-            self._exchange = Exchange(*credentials)
-            self._authenticate(self._exchange, self._exchange.begin(argument))
-
-    def _authenticate(self, exchange: Exchange, reply: bytes) -> None:
-        if exchange.done:
-            self._may_send = exchange.succeeded
-            self._exchange = None
-        self._say(reply)
-
-    def _quit(self, argument: bytes) -> None:
-        if argument:
-            self._misuse(replies.SYNTAX)
-        else:
-            self._say(replies.BYE, close=True)
 
     # -- commands of a transaction
 
@@ -306,6 +218,8 @@ class Dialogue:
             self._misuse(replies.NESTED_MAIL)
         elif not self._may_send:
             self._refuse_mail(replies.AUTH_REQUIRED)
+        elif not self._secure and self._receiver.requires_tls(self._visit):
+            self._refuse_mail(replies.TLS_REQUIRED)
         else:
             self._begin_transaction(argument)
 
@@ -318,18 +232,17 @@ class Dialogue:
         if sender.size > policy.script.size_limit:
             self._refuse_mail(replies.TOO_BIG)
             return
-        verdict = policy.mail(sender.address)
-        self._mail_refused = verdict.reply is not None
-        if verdict.reply is None:
+        verdict = policy.mail(self._visit, sender.address, self._receiver.clock())
+        self._mail_refused = not verdict.goes_on
+        if verdict.goes_on:
             self._transaction = Transaction(sender, policy)
             self._outbox.say(replies.SENDER_OK, verdict.delay)
         else:
-            self._store.refuse(Stage.MAIL, verdict.code)
-            self._outbox.say(verdict.reply, verdict.delay, close=verdict.close)
+            self._refuse(Stage.MAIL, verdict)
 
     def _refuse_mail(self, reply: bytes) -> None:
         self._mail_refused = True
-        self._store.refuse(Stage.MAIL, replies.code_of(reply))
+        self._count_refusal(Stage.MAIL, replies.code_of(reply))
         self._say(reply)
 
     def _rcpt(self, argument: bytes) -> None:
@@ -342,16 +255,16 @@ class Dialogue:
             self._misuse(mailbox)
             return
         if transaction.is_full:
-            self._store.refuse(Stage.RCPT, replies.code_of(replies.TOO_MANY_RECIPIENTS), [mailbox.domain])
+            code = replies.code_of(replies.TOO_MANY_RECIPIENTS)
+            self._count_refusal(Stage.RCPT, code, [Recipient(mailbox.address, mailbox.domain)])
             self._say(replies.TOO_MANY_RECIPIENTS)
             return
-        verdict, recipient = transaction.policy.rcpt(*mailbox, self._receiver.clock())
-        if verdict.reply is None:
+        verdict, recipient = transaction.policy.rcpt(self._visit, transaction.sender, *mailbox, self._receiver.clock())
+        if verdict.goes_on:
             transaction.recipients.append(recipient)
             self._outbox.say(replies.RECIPIENT_OK, verdict.delay)
         else:
-            self._store.refuse(Stage.RCPT, verdict.code, [recipient.domain])
-            self._outbox.say(verdict.reply, verdict.delay, close=verdict.close)
+            self._refuse(Stage.RCPT, verdict, [recipient])
 
     def _data(self, argument: bytes) -> None:
         transaction = self._transaction
@@ -363,26 +276,17 @@ class Dialogue:
             self._say(replies.NO_RECIPIENTS)
         else:
             verdict = transaction.policy.data(transaction.recipients)
-            if verdict.reply is None:
-                transaction.cut = verdict.cut
+            if verdict.goes_on:
+                transaction.interruption = transaction.policy.mid_data(transaction.recipients)
                 self._receiving, self._transaction = transaction, None
                 self._intake.begin_data()
                 self._outbox.say(replies.GO_AHEAD, verdict.delay)
             else:
                 # The transaction stays open until RSET, as with the servers that take the RFC literally.
-                self._store.refuse(Stage.DATA, verdict.code, transaction.domains)
-                self._outbox.say(verdict.reply, verdict.delay, close=verdict.close)
+                self._refuse(Stage.DATA, verdict, transaction.recipients)
 
     def _need_mail(self) -> None:
         if self._mail_refused:
             self._say(replies.NO_MAIL)
         else:
             self._misuse(replies.NO_MAIL)
-
-    def _rset(self, argument: bytes) -> None:
-        if argument:
-            self._misuse(replies.SYNTAX)
-        else:
-            self._transaction = None
-            self._mail_refused = False
-            self._say(replies.FLUSHED)

@@ -10,13 +10,15 @@ import ssl
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 import structlog
 import uvloop
 
-from mailwarren.sink.script import Script, ScriptError, read_script
+from mailwarren.sink.script import Script, ScriptError, read_script, read_toml
 from mailwarren.sink.server import AddressError, Sink, parse_address
+from mailwarren.sink.store import Mode
 
 log = structlog.get_logger(__name__)
 
@@ -28,6 +30,7 @@ class Ready(msgspec.Struct, frozen=True):
     http: str
     pid: int
     smtp_extra: tuple[str, ...] = ()
+    mx: dict[str, str] = {}
 
 
 def _address(text: str) -> str:
@@ -36,6 +39,13 @@ def _address(text: str) -> str:
     except AddressError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
     return text
+
+
+def _named_address(text: str) -> tuple[str, str]:
+    name, equals, address = text.partition("=")
+    if not (name and equals):
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=HOST:PORT")
+    return name.lower(), _address(address)
 
 
 def _count(text: str) -> int:
@@ -53,7 +63,8 @@ def _credentials(text: str) -> tuple[str, str]:
 
 def _script(text: str) -> Script:
     try:
-        return read_script(Path(text).read_bytes())
+        read = read_toml if text.endswith(".toml") else read_script
+        return read(Path(text).read_bytes())
     except OSError as error:
         raise argparse.ArgumentTypeError(f"cannot read {text}: {error.strerror}") from error
     except ScriptError as error:
@@ -75,11 +86,22 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--smtp-extra", type=_address, default=[], action="append", metavar=where, help="one more server; repeatable"
     )
+    parser.add_argument(
+        "--mx", type=_named_address, default=[], action="append", metavar="NAME=HOST:PORT",
+        help="one more server, that goes by a name of its own; repeatable",
+    )  # fmt: skip
+    parser.add_argument("--tls", action="store_true", help="offers STARTTLS, with certificates of its own authority")
     parser.add_argument("--tls-cert", metavar="FILE", help="certificate chain (PEM): offers STARTTLS")
     parser.add_argument("--tls-key", metavar="FILE", help="its key (PEM)")
     parser.add_argument("--auth", type=_credentials, metavar="USER:PASS", help="offers AUTH, and requires it")
-    parser.add_argument("--script", type=_script, metavar="FILE.json", help="the personas (see the README)")
+    parser.add_argument(
+        "--script", type=_script, metavar="FILE", help="the personas: JSON, or TOML by its ending (see the README)"
+    )
     parser.add_argument("--keep", type=_count, default=20_000, metavar="N", help="raw mails kept (default 20000)")
+    parser.add_argument(
+        "--mode", type=Mode, choices=list(Mode), default=Mode.FULL,
+        help="full: mails, records, ledger; counting: the ledger by digests; bare: counts alone (default full)",
+    )  # fmt: skip
     parser.add_argument("--ready-file", type=Path, metavar="FILE", help="written once all addresses listen")
     return parser
 
@@ -104,14 +126,16 @@ def _write_ready(path: Path, ready: Ready) -> None:
     part.replace(path)
 
 
-async def _serve(options: argparse.Namespace, tls: ssl.SSLContext | None) -> None:
+async def _serve(options: argparse.Namespace, tls: ssl.SSLContext | Literal[True] | None) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for signum in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signum, stop.set)
-    sink = Sink(script=options.script, keep=options.keep, tls=tls, credentials=options.auth)
-    addresses = await sink.start(smtp=options.smtp, smtp_extra=options.smtp_extra, http=options.http)
-    ready = Ready(addresses.smtp, addresses.http, os.getpid(), addresses.smtp_extra)
+    sink = Sink(script=options.script, keep=options.keep, mode=options.mode, tls=tls, credentials=options.auth)
+    addresses = await sink.start(
+        smtp=options.smtp, smtp_extra=options.smtp_extra, mx=dict(options.mx), http=options.http
+    )
+    ready = Ready(addresses.smtp, addresses.http, os.getpid(), addresses.smtp_extra, addresses.mx)
     if options.ready_file:
         _write_ready(options.ready_file, ready)
     log.info("sink.ready", **msgspec.to_builtins(ready))
@@ -125,7 +149,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run until SIGTERM or SIGINT. Exit status 2 for wrong arguments or a bad script, 1 when an address is taken."""
     parser = _parser()
     options = parser.parse_args(arguments)
-    tls = _tls(parser, options.tls_cert, options.tls_key)
+    tls: ssl.SSLContext | Literal[True] | None = _tls(parser, options.tls_cert, options.tls_key)
+    if tls is None and options.tls:
+        tls = True
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,

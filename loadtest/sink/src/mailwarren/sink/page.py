@@ -63,8 +63,8 @@ def _reply(mail: Summary) -> str:
     return f'<span class="{"good" if mail.code < 400 else "bad"}">{mail.code}</span>'  # noqa: PLR2004
 
 
-def index(stats: Stats, mails: Sequence[Summary], *, to: str) -> str:
-    """The counts and the newest mails, those to one address when ``to`` is given."""
+def index(stats: Stats, mails: Sequence[Summary], *, to: str, scene: str = "") -> str:
+    """The counts, the newest mails (those to one address when ``to`` is given), and ``scene``: the script."""
     found = "".join(_row(mail) for mail in mails)
     empty = '<tr><td colspan="6" class="dim">No mail yet.</td></tr>'
     return _document(
@@ -72,13 +72,14 @@ def index(stats: Stats, mails: Sequence[Summary], *, to: str) -> str:
         '<h1>Mailwarren sink</h1><div class="dim">What really arrived over SMTP: '
         "nothing sent here leaves this machine. "
         '<a href="/stats">stats</a> · <a href="/pairs">pairs</a> · <a href="/records?limit=1000">records</a> · '
-        '<a href="/script">script</a></div>'
+        '<a href="/ledger?limit=1000">ledger</a> · <a href="/windows">windows</a> · '
+        '<a href="/script">script</a> · <a href="/personas">personas</a> · <a href="/metrics">metrics</a></div>'
         f"{_tiles(stats)}"
         '<form method="get" action="/"><input name="to" type="search" placeholder="recipient address" '
         f'aria-label="recipient address" value="{escape(to)}"><button>Find</button></form>'
         '<div class="card"><table><thead><tr><th class="n">#</th><th>Received</th><th>To</th><th>Subject</th>'
         '<th class="n">Size</th><th>Reply</th></tr></thead>'
-        f"<tbody>{found or empty}</tbody></table></div>{_domains(stats)}",
+        f"<tbody>{found or empty}</tbody></table></div>{scene}{_domains(stats)}",
         refresh=True,
     )
 
@@ -94,9 +95,14 @@ def _tiles(stats: Stats) -> str:
         ("connections", stats.connections_open, "open now"),
     )
     tiles = "".join(
-        f'<div class="tile" title="{hint}"><b>{count:,}</b><span>{name}</span></div>' for name, count, hint in counts
+        f'<div class="tile" title="{hint}"><b>{_count(count)}</b><span>{name}</span></div>'
+        for name, count, hint in counts
     )
     return f'<div class="tiles">{tiles}</div>'
+
+
+def _count(count: int | None) -> str:
+    return "?" if count is None else f"{count:,}"
 
 
 def _row(mail: Summary) -> str:

@@ -1,83 +1,22 @@
-"""What the script says to each step of a transaction: pure decisions, and the memory of earlier attempts they need.
+"""What the script says to each step of a transaction: decisions, and the memory of earlier attempts they need.
 
 Shares are not drawn from a random stream: they are a hash of (seed, rule, recipient, attempt), so that a run repeats
-itself however its connections interleave, and every new attempt is a new draw.
+itself however its connections interleave, and every new attempt is a new draw. Lengths of waits do come from a
+stream, for each persona its own.
 """
 
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
-from hashlib import blake2b
 from typing import NamedTuple
 
 from mailwarren.sink import reply as replies
-from mailwarren.sink.script import ANY_DOMAIN, Persona, Rule, Script, Stage
+from mailwarren.sink.persona import Persona, Stage
+from mailwarren.sink.role import GO_ON, Role, Verdict
+from mailwarren.sink.script import Script
+from mailwarren.sink.sites import Site, Sites
+from mailwarren.sink.visit import Host, Visit
 
 _ROLES_REMEMBERED = 100_000  # domains whose persona is cached; a run with more only matches globs again
-
-
-class Verdict(NamedTuple):
-    """What to do at one step, after ``delay`` seconds.
-
-    ``reply`` refuses (``None``: go on), and ends the connection with ``close``; ``cut`` drops it without a reply.
-    """
-
-    reply: bytes | None = None
-    code: int = 0
-    delay: float = 0.0
-    close: bool = False
-    cut: bool = False
-
-
-GO_ON = Verdict()
-
-
-def draw(seed: int, rule: str, key: bytes, attempt: int) -> float:
-    """A number in [0, 1) that depends on its arguments alone."""
-    digest = blake2b(b"%d\0%s\0%d\0%s" % (seed, rule.encode(), attempt, key), digest_size=8).digest()
-    return (int.from_bytes(digest, "big") >> 11) / (1 << 53)
-
-
-class _Role:
-    """A persona made ready to answer: replies encoded, rules by stage, times in seconds."""
-
-    __slots__ = ("_persona", "_rules", "_seed", "_where", "dot_delay", "greylist_s", "latency", "rcpt_delay",
-                 "remembers_dots", "remembers_recipients")  # fmt: skip
-
-    def __init__(self, persona: Persona, at: int, seed: int) -> None:
-        self._persona = persona
-        self._seed = seed
-        self._where = str(at)
-        self.latency = persona.latency_ms / 1000
-        self.dot_delay = (persona.latency_ms + persona.dot_latency_ms) / 1000
-        self.rcpt_delay = (persona.latency_ms + persona.tarpit_ms_per_rcpt) / 1000
-        self.greylist_s = persona.greylist_s
-        self._rules: dict[Stage, list[tuple[str, Rule, bytes]]] = {stage: [] for stage in Stage}
-        for number, rule in enumerate(persona.rules):
-            line = replies.reply(rule.code, rule.text, rule.enhanced)
-            self._rules[rule.stage].append((f"{at}.{number}", rule, line))
-        before_data = bool(self._rules[Stage.RCPT] or self._rules[Stage.DATA])
-        self.remembers_recipients = before_data or persona.drop_mid_data > 0
-        self.remembers_dots = bool(self._rules[Stage.DOT]) or persona.drop_after_dot > 0
-
-    def has_rules(self, stage: Stage) -> bool:
-        return bool(self._rules[stage])
-
-    def refusal(self, stage: Stage, key: bytes, attempt: int) -> tuple[Rule, bytes] | None:
-        """The first rule of this stage that applies to this attempt, with its reply."""
-        for where, rule, line in self._rules[stage]:
-            if rule.first_attempts is not None and attempt > rule.first_attempts:
-                continue
-            if rule.share >= 1 or draw(self._seed, where, key, attempt) < rule.share:
-                return rule, line
-        return None
-
-    def drops_mid_data(self, key: bytes, attempt: int) -> bool:
-        share = self._persona.drop_mid_data
-        return share > 0 and draw(self._seed, self._where + ".mid", key, attempt) < share
-
-    def drops_after_dot(self, key: bytes, attempt: int) -> bool:
-        share = self._persona.drop_after_dot
-        return share > 0 and draw(self._seed, self._where + ".dot", key, attempt) < share
 
 
 class Recipient(NamedTuple):
@@ -85,71 +24,130 @@ class Recipient(NamedTuple):
 
     address: bytes
     domain: bytes
-    role: _Role | None = None
+    role: Role | None = None
     attempt: int = 1
 
 
-def _refuse(found: tuple[Rule, bytes], delay: float) -> Verdict:
-    rule, line = found
-    # RFC 5321 §3.8: 421 says that the server is about to close the connection.
-    return Verdict(line, rule.code, delay, rule.close or rule.code == 421)  # noqa: PLR2004
-
-
-class Policy:
-    """A script being played. It remembers attempts and first tries, and starts without any.
+class Memory:
+    """What a script remembers of earlier attempts, and at its end forgets.
 
     Only recipients whose persona needs it are remembered: a sink that merely counts stays small.
     """
 
-    def __init__(self, script: Script) -> None:
-        self.script = script
-        self._roles = [_Role(persona, at, script.seed) for at, persona in enumerate(script.personas)]
-        everyone = [r for r, p in zip(self._roles, script.personas, strict=True) if p.domains == ANY_DOMAIN]
-        self._everyone = everyone[0] if everyone else None
-        self._role_of: dict[bytes, _Role | None] = {}
+    def __init__(self) -> None:
         self._attempts: dict[bytes, int] = {}
         self._first_tries: dict[bytes, float] = {}
+
+    def __len__(self) -> int:
+        return len(self._attempts)
+
+    def attempt(self, key: bytes) -> int:
+        """Count one more attempt; returns which one it is, from 1."""
+        attempt = self._attempts.get(key, 0) + 1
+        self._attempts[key] = attempt
+        return attempt
+
+    def first_try(self, key: bytes, now: float) -> float:
+        """When this was tried first."""
+        return self._first_tries.setdefault(key, now)
+
+
+class Policy:
+    """A script being played: its personas, behind those that its timeline has put in front for now.
+
+    Args:
+        script: what is played.
+        sites: where connections and recipients are counted, for the limits.
+        memory: of earlier attempts; without it the script starts without any.
+        in_front: personas of the timeline that are in force, each with what tells its draws from others'.
+    """
+
+    def __init__(
+        self,
+        script: Script,
+        *,
+        sites: Sites | None = None,
+        memory: Memory | None = None,
+        in_front: Sequence[tuple[str, Persona]] = (),
+    ) -> None:
+        self.script = script
+        self.memory = Memory() if memory is None else memory
+        self._sites = Sites() if sites is None else sites
+        personas = [*in_front, *((str(at), persona) for at, persona in enumerate(script.personas))]
+        self._roles = [Role(p, where, script.seed, self._sites.persona(p.label)) for where, p in personas]
+        self._role_of: dict[tuple[bytes, str], Role | None] = {}
+        self._role_at: dict[str, Role | None] = {}
         self.takes_all = not self._roles
         """There is no persona: every command and mail is taken at once."""
-        self.latency = self._everyone.latency if self._everyone else 0.0
-        """Seconds before a reply that no recipient's persona speaks: greeting, EHLO, MAIL, RSET and the like."""
 
-    def connect(self, ordinal: int) -> Verdict:
-        """For the ``ordinal``-th connection, counted from 1."""
-        return self._without_recipient(Stage.CONNECT, b"connection", ordinal)
+    # -- of the connection
 
-    def mail(self, sender: bytes) -> Verdict:
+    def connect(self, visit: Visit, now: float) -> Verdict:
+        """For a new connection."""
+        role = self.role_at(visit.host)
+        if role is None:
+            return GO_ON
+        over = self._enter(role, visit, now)
+        return self._with_delay(role, Stage.CONNECT, over or self._by_ordinal(role, Stage.CONNECT, visit))
+
+    def command(self, stage: Stage, visit: Visit) -> Verdict:
+        """For EHLO, STARTTLS, RSET and QUIT; attempts are counted as connections."""
+        role = self.role_at(visit.host)
+        return GO_ON if role is None else self._with_delay(role, stage, self._by_ordinal(role, stage, visit))
+
+    def wait(self, visit: Visit) -> float:
+        """Seconds before a reply that no rule speaks of: to NOOP, HELP, AUTH and mistakes."""
+        role = self.role_at(visit.host)
+        return 0.0 if role is None else role.wait(None)
+
+    def mail(self, visit: Visit, sender: bytes, now: float) -> Verdict:
         """For MAIL FROM; the attempts of one sender are counted together."""
-        if self._everyone is None or not self._everyone.has_rules(Stage.MAIL):
-            return Verdict(delay=self.latency) if self.latency else GO_ON
-        return self._without_recipient(Stage.MAIL, sender, self._attempt(b"mail\0" + sender))
+        role = self.role_at(visit.host)
+        if role is None:
+            return GO_ON
+        # The connection may be older than the script, so that its persona sees it here for the first time.
+        found = self._enter(role, visit, now) or self._over_mails(role, visit)
+        if found is None and role.has_say(Stage.MAIL):
+            found = role.refusal(Stage.MAIL, sender, self.memory.attempt(b"mail\0" + sender))
+        return self._with_delay(role, Stage.MAIL, found)
 
-    def rcpt(self, address: bytes, domain: bytes, now: float) -> tuple[Verdict, Recipient]:
+    # -- of recipients
+
+    def rcpt(self, visit: Visit, sender: bytes, address: bytes, domain: bytes, now: float) -> tuple[Verdict, Recipient]:
         """For RCPT TO at ``now`` (seconds); each call is one attempt of that recipient."""
-        role = self._role(domain) if self._roles else None
+        role = self._role(domain, visit.host) if self._roles else None
         if role is None:
             return GO_ON, Recipient(address, domain)
-        attempt = self._attempt(b"rcpt\0" + address) if role.remembers_recipients else 1
+        attempt = self.memory.attempt(b"rcpt\0" + address) if role.remembers_recipients else 1
         recipient = Recipient(address, domain, role, attempt)
-        first_try = self._first_tries.setdefault(address, now) if role.greylist_s else now
-        if found := role.refusal(Stage.RCPT, address, attempt):
-            return _refuse(found, role.rcpt_delay), recipient
-        if now - first_try < role.greylist_s:
-            return Verdict(replies.GREYLISTED, 450, role.rcpt_delay), recipient
-        return Verdict(delay=role.rcpt_delay), recipient
+        found = self._enter(role, visit, now) or self._over_mails(role, visit)
+        found = (
+            found or role.refusal(Stage.RCPT, address, attempt) or self._greylisted(role, visit, sender, address, now)
+        )
+        rate = role.persona.recipients_per_s
+        if found is None and rate is not None and not role.site.take(rate, now):
+            found = role.over_rate
+        return self._with_delay(role, Stage.RCPT, found), recipient
 
     def data(self, recipients: Sequence[Recipient]) -> Verdict:
-        """For DATA. ``cut`` without a reply: go on, and cut the connection when the first octets of data came."""
+        """For DATA."""
         if self.takes_all:
             return GO_ON
-        delay = max((r.role.latency for r in recipients if r.role), default=0.0)
+        delay = max((r.role.wait(Stage.DATA) for r in recipients if r.role), default=0.0)
+        for recipient in recipients:
+            if (role := recipient.role) and (found := role.refusal(Stage.DATA, recipient.address, recipient.attempt)):
+                return found._replace(delay=delay)
+        return Verdict(delay=delay) if delay else GO_ON
+
+    def mid_data(self, recipients: Sequence[Recipient]) -> Verdict:
+        """For what happens when the first octets of the data have come."""
         for recipient in recipients:
             if role := recipient.role:
-                if found := role.refusal(Stage.DATA, recipient.address, recipient.attempt):
-                    return _refuse(found, delay)
+                if found := role.refusal(Stage.MID_DATA, recipient.address, recipient.attempt):
+                    return found
                 if role.drops_mid_data(recipient.address, recipient.attempt):
-                    return Verdict(delay=delay, cut=True)
-        return Verdict(delay=delay) if delay else GO_ON
+                    return Verdict(cut=True)
+        return GO_ON
 
     def dot(self, message_id: bytes, recipients: Sequence[Recipient]) -> Verdict:
         """For the final dot; each call is one attempt of each (Message-ID, recipient).
@@ -164,41 +162,97 @@ class Policy:
             role = recipient.role
             if role is None:
                 continue
-            delay = max(delay, role.dot_delay)
+            delay = max(delay, role.wait(Stage.DOT))
             if not role.remembers_dots:
                 continue
-            attempt = self._attempt(b"dot\0" + message_id + b"\0" + recipient.address)
+            attempt = self.memory.attempt(b"dot\0" + message_id + b"\0" + recipient.address)
             if decided is None:
-                if found := role.refusal(Stage.DOT, recipient.address, attempt):
-                    decided = _refuse(found, 0.0)
-                elif role.drops_after_dot(recipient.address, attempt):
+                decided = role.refusal(Stage.DOT, recipient.address, attempt)
+                if decided is None and role.drops_after_dot(recipient.address, attempt):
                     decided = Verdict(cut=True)
         if decided is not None:
             return decided._replace(delay=delay)
         return Verdict(delay=delay) if delay else GO_ON
 
-    def _without_recipient(self, stage: Stage, key: bytes, attempt: int) -> Verdict:
-        if self._everyone and (found := self._everyone.refusal(stage, key, attempt)):
-            return _refuse(found, self.latency)
-        return Verdict(delay=self.latency) if self.latency else GO_ON
+    # -- who answers
 
-    def _attempt(self, key: bytes) -> int:
-        attempt = self._attempts.get(key, 0) + 1
-        self._attempts[key] = attempt
-        return attempt
+    def site_of(self, recipients: Sequence[Recipient], visit: Visit) -> Site:
+        """The persona's site that a mail counts in: of its first recipient that has one, or of the connection."""
+        for recipient in recipients:
+            if recipient.role:
+                return recipient.role.site
+        role = self.role_at(visit.host)
+        return role.site if role else self._sites.no_persona
 
-    def _role(self, domain: bytes) -> _Role | None:
+    def role_at(self, host: Host) -> Role | None:
+        """Who answers at this address before a recipient is known."""
+        if not self._roles:
+            return None
         try:
-            return self._role_of[domain]
+            return self._role_at[host.address]
+        except KeyError:
+            pass
+        role = next((r for r in self._roles if r.persona.meets_connections and _is_at(r.persona, host)), None)
+        self._role_at[host.address] = role
+        return role
+
+    def _role(self, domain: bytes, host: Host) -> Role | None:
+        key = (domain, host.address)
+        try:
+            return self._role_of[key]
         except KeyError:
             pass
         name = domain.decode("utf-8", "backslashreplace")
         role = next(
-            (r for r, p in zip(self._roles, self.script.personas, strict=True)
-             if any(fnmatchcase(name, glob) for glob in p.domains)),
+            (r for r in self._roles
+             if _is_at(r.persona, host) and any(fnmatchcase(name, glob) for glob in r.persona.globs)),
             None,
         )  # fmt: skip
         if len(self._role_of) >= _ROLES_REMEMBERED:
             self._role_of.clear()
-        self._role_of[domain] = role
+        self._role_of[key] = role
         return role
+
+    # -- limits
+
+    @staticmethod
+    def _enter(role: Role, visit: Visit, now: float) -> Verdict | None:
+        """The connection has to do with this persona: refuse it when that makes one too many."""
+        if not visit.join(role.site, now):
+            return None
+        persona, site = role.persona, role.site
+        visit.octets_per_s = persona.octets_per_s or visit.octets_per_s
+        most, most_of_one = persona.connections, persona.connections_per_client
+        if (most is not None and site.open > most) or (
+            most_of_one is not None and site.clients[visit.client] > most_of_one
+        ):
+            return role.over_limit
+        return None
+
+    @staticmethod
+    def _over_mails(role: Role, visit: Visit) -> Verdict | None:
+        most = role.persona.mails_per_connection
+        return role.over_mails if most is not None and visit.mails >= most else None
+
+    def _greylisted(self, role: Role, visit: Visit, sender: bytes, address: bytes, now: float) -> Verdict | None:
+        if not role.greylist_s:
+            return None
+        first = self.memory.first_try(b"\0".join((visit.client.encode(), sender, address)), now)
+        return Verdict(replies.GREYLISTED, 450) if now - first < role.greylist_s else None
+
+    @staticmethod
+    def _by_ordinal(role: Role, stage: Stage, visit: Visit) -> Verdict | None:
+        return role.refusal(stage, b"connection", visit.connection)
+
+    @staticmethod
+    def _with_delay(role: Role, stage: Stage, found: Verdict | None) -> Verdict:
+        delay = role.wait(stage)
+        if found is not None:
+            return found._replace(delay=delay)
+        return Verdict(delay=delay) if delay else GO_ON
+
+
+def _is_at(persona: Persona, host: Host) -> bool:
+    return not persona.hosts or any(
+        known == wanted or fnmatchcase(known, wanted) for wanted in persona.hosts for known in host.matched_by
+    )

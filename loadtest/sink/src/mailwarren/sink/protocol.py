@@ -1,30 +1,42 @@
 """The asyncio side of a connection: sockets, TLS, timers, back-pressure, and when exactly an answer counts as given."""
 
 import asyncio
+import socket
 import ssl
-from collections.abc import Sequence
+import struct
+from collections.abc import Callable, Sequence
 from typing import cast
 
 import structlog
 
 from mailwarren.sink import reply as replies
 from mailwarren.sink.dialogue import Dialogue
+from mailwarren.sink.persona import Tls
 from mailwarren.sink.receiver import Receiver
 from mailwarren.sink.store import Ticket
+from mailwarren.sink.visit import Host
 
 _BACKLOG = 65_536  # octets that may wait behind a held reply before reading stops
 _MOST_SAID = 4096  # octets of replies that may wait for the others: to whom does not read, no more is said
 _POLL_S = 0.005
+_UNREAD_S = 2.0  # that a client which still sends has to read its last reply and close
+_RESET = struct.pack("ii", 1, 0)  # SO_LINGER on, with no time: close sends RST
+_NO_TLS = b"\x15\x03\x01\x00\x02\x02\x28"  # a TLS alert, handshake_failure (RFC 8446 §6), to any ClientHello
 
 log = structlog.get_logger(__name__)
 
 
-class Listener:
-    """One listening address: its open connections, and the context for STARTTLS when it is offered."""
+Contexts = Callable[[Tls, Host], ssl.SSLContext]
+"""Finds the context for a kind of TLS that ends in one, on such a host."""
 
-    def __init__(self, receiver: Receiver, tls: ssl.SSLContext | None = None) -> None:
+
+class Listener:
+    """One listening address, called ``name`` if it has one: its open connections, and where TLS contexts are."""
+
+    def __init__(self, receiver: Receiver, contexts: Contexts, name: str = "") -> None:
         self.receiver = receiver
-        self.tls = tls
+        self.contexts = contexts
+        self.name = name
         self.open: set[SmtpProtocol] = set()
         self._speaking: list[SmtpProtocol] = []
 
@@ -45,8 +57,13 @@ class Listener:
 
     def is_full(self) -> bool:
         """Whether one more connection is too many for the script."""
-        cap = self.receiver.policy.script.connection_cap
+        cap = self.receiver.script.connection_cap
         return cap is not None and len(self.open) >= cap
+
+
+def shown_address(ip: str, port: int) -> str:
+    """``ip:port``, with an IPv6 address in brackets."""
+    return f"[{ip}]:{port}" if ":" in ip else f"{ip}:{port}"
 
 
 class SmtpProtocol(asyncio.Protocol):
@@ -63,6 +80,7 @@ class SmtpProtocol(asyncio.Protocol):
         self._closing = False  # from this side, after everything was sent
         self._blocked = False  # the client does not read its replies
         self._lost = False
+        self._deaf = False  # what still comes is not read
 
     # -- asyncio.Protocol
 
@@ -73,12 +91,13 @@ class SmtpProtocol(asyncio.Protocol):
         # No buffer: a write goes to the kernel at once or is seen to wait, and only what the kernel took counts
         # as answered. It also stops a client that never reads from filling the memory with replies.
         self._socket.set_write_buffer_limits(high=0)
-        listener, store = self._listener, self._listener.receiver.store
-        store.connections += 1
-        store.connections_open += 1
-        peer = transport.get_extra_info("peername")
-        port = peer[1] if peer else 0
-        self._dialogue = Dialogue(listener.receiver, self, connection=store.connections, port=port)
+        listener = self._listener
+        # A client that is gone already has no address any more.
+        client, port = (transport.get_extra_info("peername") or ("", 0))[:2]
+        ip, own_port = (transport.get_extra_info("sockname") or ("", 0))[:2]
+        self._host = Host(shown_address(ip, own_port), ip, own_port, listener.name)
+        visit = listener.receiver.welcome(self._host, client, port)
+        self._dialogue = Dialogue(listener.receiver, self, visit)
         full = listener.is_full()
         listener.open.add(self)
         if full:
@@ -88,6 +107,8 @@ class SmtpProtocol(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Hand the octets to the dialogue."""
+        if self._deaf:
+            return
         if self._upgrade:
             # A client may send its first command together with the end of the handshake. To answer it now would
             # be to answer in the clear.
@@ -120,11 +141,9 @@ class SmtpProtocol(asyncio.Protocol):
         self._lost = True
         self._said = b""
         self._cancel_timer()
-        store = self._listener.receiver.store
         # asyncio closes without an error only when all was written.
         self._settle_as(answered=exc is None and self._closing)
         self._dialogue.lost()
-        store.connections_open -= 1
         self._listener.open.discard(self)
 
     # -- Wire
@@ -143,21 +162,33 @@ class SmtpProtocol(asyncio.Protocol):
         """Let the dialogue go on later."""
         self._timer = self._loop.call_later(seconds, self._resume)
 
-    def start_tls(self) -> None:
-        """Upgrade; nothing is read in the clear from here on."""
+    def start_tls(self, kind: Tls) -> None:
+        """Upgrade, or fail to; nothing is read in the clear from here on."""
         self.flush()
-        self._transport.pause_reading()
-        self._upgrade = self._loop.create_task(self._secure())
+        if kind is Tls.STALLED:
+            self._deaf = True
+        elif kind is Tls.BROKEN:
+            self._transport.write(_NO_TLS)
+            self._hang_up()
+        else:
+            self._transport.pause_reading()
+            self._upgrade = self._loop.create_task(self._secure(kind))
 
-    def close(self) -> None:
-        """Close after what was written."""
+    def close(self, *, unread: bool) -> None:
+        """Close after what was written; to a client that is still sending, in a way that it gets to read it."""
         self.flush()
         self._closing = True
-        self._transport.close()
+        if unread:
+            self._hang_up()
+        else:
+            self._transport.close()
 
-    def cut(self) -> None:
+    def cut(self, *, reset: bool) -> None:
         """Close without more ado."""
         self.flush()
+        if reset:
+            bound = self._socket.get_extra_info("socket")
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         self._transport.abort()
 
     # -- the rest
@@ -176,6 +207,18 @@ class SmtpProtocol(asyncio.Protocol):
             self._socket.abort()
         else:
             self._dialogue.shut_down()
+
+    def _hang_up(self) -> None:
+        """End our side only: the kernel would answer what still comes to a closed socket with a reset.
+
+        And a client that is reset may never get to read what was said before.
+        """
+        self._deaf = True
+        if not self._transport.can_write_eof():  # TLS has an end of its own
+            self._transport.close()
+            return
+        self._transport.write_eof()
+        self._timer = self._loop.call_later(_UNREAD_S, self._transport.abort)
 
     def _resume(self) -> None:
         self._timer = None
@@ -208,10 +251,8 @@ class SmtpProtocol(asyncio.Protocol):
             self._timer.cancel()
             self._timer = None
 
-    async def _secure(self) -> None:
-        context = self._listener.tls
-        if context is None:
-            raise RuntimeError("STARTTLS was offered without a certificate")
+    async def _secure(self, kind: Tls) -> None:
+        context = self._listener.contexts(kind, self._host)
         try:
             transport = await self._loop.start_tls(self._socket, self, context, server_side=True)
         except (OSError, asyncio.CancelledError) as error:

@@ -1,7 +1,7 @@
 """The records: one for each recipient of each mail whose final dot was received, in columns, for runs of a million.
 
-A column costs 2 to 8 octets a record, and Message-ID and recipient are kept once, as the key of their pair; objects
-are made only for what is read.
+A column costs 2 to 8 octets a record, and Message-ID and recipient are kept once, in the ledger; objects are made only
+for what is read.
 """
 
 from array import array
@@ -10,7 +10,10 @@ from typing import NamedTuple
 
 import msgspec
 
+from mailwarren.sink.ledger import Ledger
 from mailwarren.sink.message import as_text
+
+_ACCEPTED = 250
 
 
 class Record(msgspec.Struct, frozen=True):
@@ -52,10 +55,11 @@ class Pair(NamedTuple):
 
 
 class Records:
-    """Append-only columns of records, and the count of copies of each pair."""
+    """Append-only columns of records over a ledger that keeps names."""
 
-    def __init__(self) -> None:
-        self._keys: list[bytes] = []
+    def __init__(self, ledger: Ledger | None = None) -> None:
+        self.ledger = Ledger(names=True) if ledger is None else ledger
+        self._entry = array("I")
         self._received = array("d")
         self._answered = array("d")  # 0.0: no answer
         self._code = array("H")
@@ -63,14 +67,14 @@ class Records:
         self._mail = array("I")
         self._connection = array("I")
         self._port = array("H")
-        # Two counts of each pair, for in the end a million pairs have one of them at nought: those need no place.
-        self._accepted: dict[bytes, int] = {}
-        self._unanswered: dict[bytes, int] = {}
-        self.unique = 0
-        """Pairs with at least one accepted copy."""
 
     def __len__(self) -> int:
-        return len(self._keys)
+        return len(self._entry)
+
+    @property
+    def unique(self) -> int:
+        """Pairs with at least one accepted copy."""
+        return self.ledger.unique
 
     def append(
         self,
@@ -85,9 +89,7 @@ class Records:
         port: int,
     ) -> int:
         """Add a record without an answer; returns its number."""
-        # RCPT TO can't contain a NUL, so the last one separates, whatever the Message-ID contains.
-        key = message_id + b"\0" + rcpt
-        self._keys.append(key)
+        self._entry.append(self.ledger.see(message_id, rcpt, received_at, taken=code == _ACCEPTED))
         self._received.append(received_at)
         self._answered.append(0.0)
         self._code.append(code)
@@ -95,22 +97,14 @@ class Records:
         self._mail.append(mail)
         self._connection.append(connection)
         self._port.append(port)
-        if code == 250:  # noqa: PLR2004
-            self._accepted.setdefault(key, 0)
-            self._unanswered[key] = self._unanswered.get(key, 0) + 1
-        return len(self._keys) - 1
+        return len(self._entry) - 1
 
     def answered(self, n: int, at: float) -> int:
         """Record ``n`` was answered at ``at``; returns its code."""
         self._answered[n] = at
         code = self._code[n]
-        if code == 250:  # noqa: PLR2004
-            key = self._keys[n]
-            accepted = self._accepted[key]
-            self.unique += accepted == 0
-            self._accepted[key] = accepted + 1
-            if left := self._unanswered.pop(key) - 1:
-                self._unanswered[key] = left
+        if code == _ACCEPTED:
+            self.ledger.accept(self._entry[n])
         return code
 
     def answered_at(self, n: int) -> float | None:
@@ -121,27 +115,26 @@ class Records:
         """The records ``start <= n < stop`` that match, in their order."""
         prefix = message_id_prefix.encode()
         ending = b"@" + domain.lower().encode() if domain else b""
-        for n in range(max(start, 0), min(stop, len(self._keys))):
-            key = self._keys[n]
+        for n in range(max(start, 0), min(stop, len(self._entry))):
+            key = self.ledger.key(self._entry[n])
             if key.startswith(prefix) and key.lower().endswith(ending):
                 yield self._record(n)
 
-    def pair_keys(self) -> list[bytes]:
-        """A snapshot of all pairs that have a copy, for ``pair``."""
-        return list(self._accepted)
-
-    def pair(self, key: bytes) -> Pair:
-        """The copies of one pair, by its key."""
-        message_id, _, rcpt = key.rpartition(b"\0")
-        return Pair(as_text(message_id), as_text(rcpt), self._accepted.get(key, 0), self._unanswered.get(key, 0))
+    def pairs(self, start: int, stop: int) -> Iterator[Pair]:
+        """The pairs that have a copy, of the ledger's entries ``start <= n < stop``."""
+        ledger = self.ledger
+        for number in range(max(start, 0), min(stop, len(ledger))):
+            if ledger.taken_copies(number):
+                entry = ledger.entry(number)
+                yield Pair(entry.message_id or "", entry.rcpt or "", entry.accepted, entry.unanswered)
 
     def _record(self, n: int) -> Record:
-        message_id, _, rcpt = self._keys[n].rpartition(b"\0")
+        message_id, rcpt = self.ledger.name(self._entry[n])
         return Record(
             n=n,
             mail=self._mail[n],
-            message_id=as_text(message_id),
-            rcpt=as_text(rcpt),
+            message_id=as_text(message_id or b""),
+            rcpt=as_text(rcpt or b""),
             received_at=self._received[n],
             answered_at=self._answered[n] or None,
             code=self._code[n],

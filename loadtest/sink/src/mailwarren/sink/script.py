@@ -1,99 +1,35 @@
-"""The script: what the personas answer, as data that is checked before it is played."""
+"""The script: what the personas answer and when, as data that is checked before it is played."""
 
-import re
-from collections.abc import Mapping
-from enum import StrEnum
+import tomllib
+from collections.abc import Iterator, Mapping
+from functools import cache
+from importlib.resources import files
 from typing import Annotated, Any
 
 import msgspec
 
-ANY_DOMAIN = ("*",)
-"""The ``domains`` of the persona that also answers what knows no recipient yet: the connection, EHLO and MAIL."""
+from mailwarren.sink.persona import OF_RECIPIENTS, Limit, Persona, Stage
 
-_ENHANCED = re.compile(r"[245]\.\d{1,3}\.\d{1,3}")
-_LONGEST_TEXT = 480  # a reply line has 512 octets (RFC 5321 §4.5.3.1.5), code, enhanced code and CRLF included
-
-Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
-Milliseconds = Annotated[float, msgspec.Meta(ge=0, le=3_600_000)]
-Seconds = Annotated[float, msgspec.Meta(ge=0)]
+_DAY = 86_400
+_OF_CONNECTIONS = frozenset(stage.value for stage in set(Stage) - OF_RECIPIENTS)
 
 
 class ScriptError(ValueError):
     """The script can't be played; the message says what is wrong and where (``$.personas[0].rules[1]``)."""
 
 
-class Stage(StrEnum):
-    """What a rule refuses: the connection, a command, or the end of mail data (``dot``)."""
-
-    CONNECT = "connect"
-    MAIL = "mail"
-    RCPT = "rcpt"
-    DATA = "data"
-    DOT = "dot"
-
-
-class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
-    """One refusal: ``code enhanced text``, for a ``share`` of the tries, optionally only the first of each.
-
-    A newline in ``text`` makes a reply of several lines. The connection is closed after the reply when ``close`` is
-    set, and always after 421.
-    """
-
-    stage: Stage
-    code: Annotated[int, msgspec.Meta(ge=400, le=599)]
-    enhanced: str | None = None
-    text: str = "Refused by script"
-    share: Share = 1.0
-    first_attempts: Annotated[int, msgspec.Meta(ge=1)] | None = None
-    close: bool = False
-
-    def __post_init__(self) -> None:
-        if self.enhanced is not None:
-            if not _ENHANCED.fullmatch(self.enhanced):
-                raise ValueError(f"enhanced is {self.enhanced!r}, expected the form 4.7.1 (RFC 3463)")
-            if self.enhanced[0] != str(self.code)[0]:
-                raise ValueError(f"enhanced {self.enhanced} contradicts code {self.code}")
-        for line in self.text.split("\n"):
-            if not (line.isascii() and (line.isprintable() or not line) and len(line) <= _LONGEST_TEXT):
-                raise ValueError(f"text must be printable ASCII, at most {_LONGEST_TEXT} characters a line")
-
-
-class Persona(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
-    """How the servers of some recipient domains behave; the first persona whose glob matches a domain answers for it.
+class Event(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
+    """Something that happens for a time: its persona stands in front of all others, those of earlier events too.
 
     Args:
-        domains: globs over the recipient's domain in lower case: ``*``, ``gmail.com``, ``*.example.test``.
-        name: what people call it; has no effect.
-        rules: tried in their order at each stage.
-        latency_ms: wait before every reply.
-        dot_latency_ms: wait before the reply to the final dot, on top of ``latency_ms``.
-        tarpit_ms_per_rcpt: wait before every reply to RCPT, on top of ``latency_ms``.
-        greylist_s: 450 4.7.1 for a recipient until so many seconds after its first RCPT.
-        drop_mid_data: share of mails whose connection is cut after the first octets of data, before the final dot.
-        drop_after_dot: share of mails that are taken and recorded, and whose connection is cut instead of the answer.
+        at_s: seconds from the start of the script (of an event that is added later: from then).
+        for_s: how long; until the script ends when left out.
+        persona: who answers meanwhile, for its domains or hosts.
     """
 
-    domains: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
-    name: str = ""
-    rules: tuple[Rule, ...] = ()
-    latency_ms: Milliseconds = 0
-    dot_latency_ms: Milliseconds = 0
-    tarpit_ms_per_rcpt: Milliseconds = 0
-    greylist_s: Seconds = 0
-    drop_mid_data: Share = 0
-    drop_after_dot: Share = 0
-
-    def __post_init__(self) -> None:
-        for glob in self.domains:
-            if not glob or glob != glob.lower() or "@" in glob or any(c.isspace() for c in glob):
-                raise ValueError(f"domains has {glob!r}, expected a glob over a domain in lower case, without @")
-        if self.domains != ANY_DOMAIN:
-            for at, rule in enumerate(self.rules):
-                if rule.stage in {Stage.CONNECT, Stage.MAIL}:
-                    raise ValueError(
-                        f"rules[{at}] is at stage {rule.stage.value}, where no recipient is known yet: "
-                        'only a persona with "domains": ["*"] can have it'
-                    )
+    at_s: Annotated[float, msgspec.Meta(ge=0, le=30 * _DAY)] = 0
+    for_s: Annotated[float, msgspec.Meta(gt=0, le=30 * _DAY)] | None = None
+    persona: Persona
 
 
 class Script(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
@@ -102,20 +38,25 @@ class Script(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
     Args:
         seed: equal seeds decide equally, whatever the order in which the mails arrive.
         personas: the first that matches a recipient's domain wins; without a match the recipient is taken.
+        timeline: what changes as the script goes on.
         connection_cap: connections open at once on one listening address; 421 above it.
         size_limit: octets of one mail (SIZE, RFC 1870); 552 above it.
         recipient_limit: recipients of one mail; 452 above it (RFC 5321 §4.5.3.1.8 wants 100 at least).
+        now: what is in force and what comes, in the answers of ``GET /script``; of no effect in a script, so that an
+            answer can be played again.
     """
 
     seed: int = 0
     personas: tuple[Persona, ...] = ()
-    connection_cap: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    timeline: tuple[Event, ...] = ()
+    connection_cap: Limit | None = None
     size_limit: Annotated[int, msgspec.Meta(ge=1, le=1 << 30)] = 26_214_400
     recipient_limit: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 1000
+    now: dict[str, Any] | None = None
 
     def __post_init__(self) -> None:
         for at, persona in enumerate(self.personas[:-1]):
-            if "*" in persona.domains:
+            if "*" in persona.globs and not persona.hosts:
                 raise ValueError(f"personas[{at}] takes every domain, so personas[{at + 1}] is never reached")
 
 
@@ -129,10 +70,102 @@ def read_script(source: ScriptSource) -> Script:
         ScriptError: not JSON, an unknown or missing field, a wrong type, a value out of range, or a contradiction.
     """
     try:
-        if isinstance(source, bytes | str):
-            return msgspec.json.decode(source, type=Script)
         # A Script built in Python was never type-checked: msgspec does that on conversion only.
-        plain = msgspec.to_builtins(source)
-        return msgspec.convert(plain, type=Script)
+        plain = msgspec.json.decode(source) if isinstance(source, bytes | str) else msgspec.to_builtins(source)
+        script = msgspec.convert(_expanded(plain), type=Script)
     except (msgspec.MsgspecError, UnicodeDecodeError, TypeError) as error:
         raise ScriptError(str(error)) from error
+    return msgspec.structs.replace(script, now=None)
+
+
+def read_toml(text: bytes) -> Script:
+    """Check a script given as TOML.
+
+    Raises:
+        ScriptError: as ``read_script``.
+    """
+    try:
+        plain = tomllib.loads(text.decode())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ScriptError(str(error)) from error
+    return read_script(plain)
+
+
+def read_event(source: bytes, script: Script) -> Event:
+    """Check an event given as JSON text, whose persona may be ``like`` one of ``script``.
+
+    Raises:
+        ScriptError: as ``read_script``.
+    """
+    try:
+        plain = msgspec.json.decode(source)
+        if isinstance(plain, dict) and "persona" in plain:
+            own = {persona.name: msgspec.to_builtins(persona) for persona in script.personas if persona.name}
+            plain = plain | {"persona": _like(plain["persona"], own, "$.persona")}
+        return msgspec.convert(plain, type=Event)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise ScriptError(str(error)) from error
+
+
+@cache
+def built_in_personas() -> dict[str, dict[str, Any]]:
+    """The personas that come with the sink, by name; for ``like``."""
+    text = files("mailwarren.sink").joinpath("personas.toml").read_text(encoding="utf-8")
+    return {name: {"name": name} | persona for name, persona in tomllib.loads(text).items()}
+
+
+def _expanded(plain: Any) -> Any:
+    """The script with every ``like`` replaced by what it means."""
+    if not isinstance(plain, dict):
+        return plain
+    known: dict[str, Any] = {}
+    out = dict(plain)
+    if isinstance(plain.get("personas"), list):
+        out["personas"] = personas = []
+        for at, persona in enumerate(plain["personas"]):
+            personas.append(_like(persona, known, f"$.personas[{at}]"))
+            known |= dict(_named(personas[-1]))
+    if isinstance(plain.get("timeline"), list):
+        out["timeline"] = [
+            event | {"persona": _like(event["persona"], known, f"$.timeline[{at}].persona")}
+            if isinstance(event, dict) and "persona" in event
+            else event
+            for at, event in enumerate(plain["timeline"])
+        ]
+    return out
+
+
+def _named(persona: Any) -> Iterator[tuple[str, Any]]:
+    if isinstance(persona, dict) and isinstance(persona.get("name"), str):
+        yield persona["name"], persona
+
+
+def _like(persona: Any, known: Mapping[str, Any], place: str) -> Any:
+    """A persona laid over the one that it is like: one of the script before it, or a built-in one."""
+    if not isinstance(persona, dict) or "like" not in persona:
+        return persona
+    name = persona["like"]
+    base = (known.get(name) or built_in_personas().get(name)) if isinstance(name, str) else None
+    if base is None:
+        names = ", ".join(sorted({*known, *built_in_personas()}))
+        raise ScriptError(f"like is {name!r}, expected one of {names} - at `{place}`")
+    own = {key: value for key, value in persona.items() if key != "like"}
+    inherited = {key: value for key, value in base.items() if key not in own}
+    if "domains" in own or "hosts" in own:
+        inherited = {key: value for key, value in inherited.items() if key not in {"domains", "hosts"}}
+    merged = inherited | own
+    if merged.get("domains", ["*"]) not in (["*"], []):
+        _leave_out_connections(merged, inherited)
+    return merged
+
+
+def _leave_out_connections(merged: dict[str, Any], inherited: Mapping[str, Any]) -> None:
+    """A persona chosen by domain inherits nothing that is said before a recipient is known."""
+    for key in ("tls", "requires_tls"):
+        if key in inherited:
+            del merged[key]
+    for key in ("rules", "mix"):
+        if key in inherited:
+            merged[key] = [one for one in inherited[key] if one["stage"] not in _OF_CONNECTIONS]
+    if waits := inherited.get("latency_by_stage_ms"):
+        merged["latency_by_stage_ms"] = {s: wait for s, wait in waits.items() if s not in _OF_CONNECTIONS}

@@ -4,17 +4,20 @@ import asyncio
 import contextlib
 import socket
 import ssl
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from functools import partial
+from typing import Literal
 
 import msgspec
 
+from mailwarren.sink.certificates import Certificates
 from mailwarren.sink.http_server import HttpServer
-from mailwarren.sink.policy import Policy
-from mailwarren.sink.protocol import Listener, SmtpProtocol
+from mailwarren.sink.persona import Tls
+from mailwarren.sink.protocol import Listener, SmtpProtocol, shown_address
 from mailwarren.sink.receiver import Receiver
-from mailwarren.sink.script import Script, ScriptSource, read_script
-from mailwarren.sink.store import Stats, Store
+from mailwarren.sink.script import Script, ScriptSource
+from mailwarren.sink.store import Mode, Stats, Store
+from mailwarren.sink.visit import Host
 from mailwarren.sink.web import build_app
 
 _BACKLOG = 4096  # connections that may wait to be accepted: load tests open thousands at once
@@ -22,11 +25,12 @@ _FAREWELL_S = 1.0  # for open connections to take their 421
 
 
 class Addresses(msgspec.Struct, frozen=True):
-    """Where a running sink listens: ``host:port`` of SMTP, URL of HTTP (empty without it)."""
+    """Where a running sink listens: ``host:port`` of SMTP, URL of HTTP (empty without it), ``mx`` by name."""
 
     smtp: str
     http: str
     smtp_extra: tuple[str, ...] = ()
+    mx: dict[str, str] = {}
 
 
 class AddressError(ValueError):
@@ -67,8 +71,7 @@ def listen(text: str) -> socket.socket:
 
 
 def _shown(bound: socket.socket) -> str:
-    host, port = bound.getsockname()[:2]
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return shown_address(*bound.getsockname()[:2])
 
 
 class Sink:
@@ -77,7 +80,8 @@ class Sink:
     Args:
         script: what its personas answer; the empty script takes every mail.
         keep: raw mails kept for reading.
-        tls: context that STARTTLS is offered with.
+        mode: how much is kept of what arrives.
+        tls: context that STARTTLS is offered with; or True: with certificates of the sink's own authority.
         credentials: (user, password) that AUTH is offered with, and required.
         hostname: said in the greeting.
 
@@ -90,7 +94,8 @@ class Sink:
         *,
         script: ScriptSource | None = None,
         keep: int = 20_000,
-        tls: ssl.SSLContext | None = None,
+        mode: Mode = Mode.FULL,
+        tls: ssl.SSLContext | Literal[True] | None = None,
         credentials: tuple[str, str] | None = None,
         hostname: str = "sink.mailwarren.test",
     ) -> None:
@@ -98,13 +103,15 @@ class Sink:
         if credentials:
             user_password = (credentials[0].encode(), credentials[1].encode())
         self._receiver = Receiver(
-            store=Store(keep),
-            policy=Policy(read_script(script if script is not None else Script())),
+            store=Store(keep, mode),
+            script=script,
             hostname=hostname,
             offers_tls=tls is not None,
             credentials=user_password,
         )
-        self._tls = tls
+        self._hostname = hostname
+        self._tls = None if tls is True else tls
+        self._certificates: Certificates | None = None
         self._listeners: list[Listener] = []
         self._servers: list[asyncio.Server] = []
         self._http: HttpServer | None = None
@@ -118,7 +125,14 @@ class Sink:
     @property
     def script(self) -> Script:
         """What is played now."""
-        return self._receiver.policy.script
+        return self._receiver.script
+
+    @property
+    def certificates(self) -> Certificates:
+        """The sink's own authority, made when first asked for."""
+        if self._certificates is None:
+            self._certificates = Certificates(self._hostname)
+        return self._certificates
 
     @property
     def smtp_host(self) -> str:
@@ -143,31 +157,50 @@ class Sink:
         return self._receiver.forget()
 
     async def start(
-        self, *, smtp: str = "127.0.0.1:0", smtp_extra: Sequence[str] = (), http: str | None = "127.0.0.1:0"
+        self,
+        *,
+        smtp: str = "127.0.0.1:0",
+        smtp_extra: Sequence[str] = (),
+        mx: Mapping[str, str] | None = None,
+        http: str | None = "127.0.0.1:0",
     ) -> Addresses:
-        """Listen. Each SMTP address is a server of its own for ``connection_cap``; ``http`` may be left out.
+        """Listen. Each SMTP address is a server of its own for ``connection_cap``.
+
+        Args:
+            smtp: the first address.
+            smtp_extra: more of them.
+            mx: more of them that have a name of their own, by name.
+            http: where counts are read; may be left out.
 
         Raises:
             AddressError: not an address.
             OSError: an address can't be bound; nothing listens then.
         """
         loop = asyncio.get_running_loop()
+        unnamed, named = [smtp, *smtp_extra], dict(mx or {})
         with contextlib.ExitStack() as sockets:
-            bound = [sockets.enter_context(listen(text)) for text in (smtp, *smtp_extra)]
+            bound = [sockets.enter_context(listen(text)) for text in (*unnamed, *named.values())]
             bound_http = sockets.enter_context(listen(http)) if http is not None else None
             sockets.pop_all()
-        for one in bound:
-            listener = Listener(self._receiver, self._tls)
+        for one, name in zip(bound, [*[""] * len(unnamed), *named], strict=True):
+            listener = Listener(self._receiver, self._context, name)
             self._listeners.append(listener)
             server = await loop.create_server(partial(SmtpProtocol, listener), sock=one, backlog=_BACKLOG)
             self._servers.append(server)
         url = ""
         if bound_http is not None:
             url = f"http://{_shown(bound_http)}"
-            self._http = HttpServer(build_app(self._receiver))
+            self._http = HttpServer(build_app(self._receiver, lambda: self.certificates.pem))
             await self._http.start(bound_http)
-        self.addresses = Addresses(_shown(bound[0]), url, tuple(_shown(one) for one in bound[1:]))
+        shown = [_shown(one) for one in bound]
+        extra, of_names = shown[1 : len(unnamed)], shown[len(unnamed) :]
+        self.addresses = Addresses(shown[0], url, tuple(extra), dict(zip(named, of_names, strict=True)))
         return self.addresses
+
+    def _context(self, kind: Tls, host: Host) -> ssl.SSLContext:
+        if self._tls is not None and kind in {Tls.DEFAULT, Tls.VALID}:
+            return self._tls
+        return self.certificates.context(kind, host)
 
     async def stop(self) -> None:
         """Say 421 to who is connected, and close. The store stays readable."""
@@ -181,7 +214,7 @@ class Sink:
             await asyncio.sleep(0.005)
         for listener in self._listeners:
             for connection in list(listener.open):
-                connection.cut()
+                connection.cut(reset=False)
         if self._http:
             await self._http.stop()
         self._http = None
@@ -209,14 +242,16 @@ async def running_sink(
     script: ScriptSource | None = None,
     smtp: str = "127.0.0.1:0",
     smtp_extra: Sequence[str] = (),
+    mx: Mapping[str, str] | None = None,
     http: str | None = "127.0.0.1:0",
-    tls: ssl.SSLContext | None = None,
+    tls: ssl.SSLContext | Literal[True] | None = None,
     credentials: tuple[str, str] | None = None,
     keep: int = 20_000,
+    mode: Mode = Mode.FULL,
 ) -> AsyncIterator[Sink]:
     """A sink in the running loop, stopped at the end; arguments as for ``Sink`` and ``Sink.start``."""
-    sink = Sink(script=script, keep=keep, tls=tls, credentials=credentials)
-    await sink.start(smtp=smtp, smtp_extra=smtp_extra, http=http)
+    sink = Sink(script=script, keep=keep, mode=mode, tls=tls, credentials=credentials)
+    await sink.start(smtp=smtp, smtp_extra=smtp_extra, mx=mx, http=http)
     try:
         yield sink
     finally:

@@ -2,12 +2,13 @@
 
 from mailwarren.sink.address import Sender
 from mailwarren.sink.policy import Policy, Recipient
+from mailwarren.sink.role import GO_ON
 
 
 class Transaction:
     """The envelope as far as it is given, and the script that it began with."""
 
-    __slots__ = ("cut", "eight_bit", "policy", "recipients", "sender", "utf8")
+    __slots__ = ("eight_bit", "interruption", "policy", "recipients", "sender", "utf8")
 
     def __init__(self, sender: Sender, policy: Policy, recipients: list[Recipient] | None = None) -> None:
         self.sender = sender.address
@@ -15,8 +16,8 @@ class Transaction:
         self.utf8 = sender.utf8
         self.eight_bit = sender.eight_bit or sender.utf8
         self.recipients = recipients or []
-        self.cut = False
-        """The script cuts the connection as soon as data comes."""
+        self.interruption = GO_ON
+        """What the script does as soon as data comes."""
 
     @property
     def is_full(self) -> bool:

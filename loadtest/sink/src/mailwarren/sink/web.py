@@ -1,12 +1,11 @@
-"""The HTTP side: counts, records and mails as JSON, the script, and the pages for people.
+"""The HTTP side: counts, records and mails as JSON, and the pages for people.
 
 Streams are made in slices, with the loop free in between: reading a million records does not stop the SMTP side.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from itertools import islice
-from typing import Any
 
 import msgspec
 from starlette.applications import Starlette
@@ -16,15 +15,16 @@ from starlette.responses import HTMLResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from mailwarren.sink import page
+from mailwarren.sink.answers import NDJSON, NO_LIMIT, SLICE, answer, encoder, number, refused
 from mailwarren.sink.mailbox import Mail, Summary, summarize
 from mailwarren.sink.message import view
+from mailwarren.sink.metrics import exposition
+from mailwarren.sink.page_script import script_cards
 from mailwarren.sink.receiver import Receiver
-from mailwarren.sink.script import ScriptError
+from mailwarren.sink.store import Mode
+from mailwarren.sink.web_ledger import LedgerSide
+from mailwarren.sink.web_script import ScriptSide
 
-_SLICE = 2000
-_NO_LIMIT = 1 << 62
-_LARGEST_SCRIPT = 4 * 1024 * 1024
-_NDJSON = "application/x-ndjson"
 # A mail's html is shown, never run: no script, no form, nothing fetched from anywhere.
 _MAIL_POLICY = "sandbox; default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 _PAGE_POLICY = (
@@ -32,102 +32,104 @@ _PAGE_POLICY = (
     "form-action 'self'; base-uri 'none'"
 )
 
-_json = msgspec.json.Encoder()
 
-
-def build_app(receiver: Receiver) -> Starlette:
-    """The application over one receiver."""
-    side = _Side(receiver)
+def build_app(receiver: Receiver, authority: Callable[[], bytes]) -> Starlette:
+    """The application over one receiver; ``authority`` gives the certificate of its CA in PEM."""
+    side, script, ledger = _Side(receiver, authority), ScriptSide(receiver), LedgerSide(receiver)
     return Starlette(
         routes=[
             Route("/", side.index),
             Route("/view/{n:int}", side.show),
             Route("/healthz", side.healthz),
+            Route("/metrics", side.metrics),
+            Route("/ca.pem", side.authority),
             Route("/stats", side.stats),
             Route("/records", side.records),
             Route("/pairs", side.pairs),
+            Route("/ledger", ledger.ledger),
+            Route("/windows", ledger.windows),
             Route("/messages", side.messages),
             Route("/messages", side.forget, methods=["DELETE"]),
             Route("/messages/{n:int}", side.message),
             Route("/messages/{n:int}/raw", side.raw),
             Route("/messages/{n:int}/html", side.html),
-            Route("/script", side.script),
-            Route("/script", side.play, methods=["POST"]),
+            Route("/personas", script.personas),
+            Route("/script", script.script),
+            Route("/script", script.play, methods=["POST"]),
+            Route("/script/timeline", script.timeline),
+            Route("/script/timeline", script.add, methods=["POST"]),
+            Route("/script/timeline/{n:int}", script.cancel, methods=["DELETE"]),
         ],
-        exception_handlers={HTTPException: _refused},
+        exception_handlers={HTTPException: refused},
     )
-
-
-async def _refused(_request: Request, error: Exception) -> Response:
-    # Starlette's type is wider than what it is registered for.
-    status = error.status_code if isinstance(error, HTTPException) else 500
-    detail = error.detail if isinstance(error, HTTPException) else "internal error"
-    return _answer({"error": detail}, status)
-
-
-def _answer(value: Any, status: int = 200) -> Response:
-    return Response(_json.encode(value), status, media_type="application/json")
-
-
-def _number(request: Request, name: str, default: int) -> int:
-    text = request.query_params.get(name)
-    if text is None:
-        return default
-    if not (text.isascii() and text.isdecimal()):
-        raise HTTPException(422, f"{name} must be a whole number, not {text!r}")
-    return int(text)
 
 
 class _Side:
     """The endpoints."""
 
-    def __init__(self, receiver: Receiver) -> None:
+    def __init__(self, receiver: Receiver, authority: Callable[[], bytes]) -> None:
         self._receiver = receiver
         self._store = receiver.store
+        self._authority = authority
 
     async def healthz(self, _request: Request) -> Response:
-        return _answer({"status": "ok"})
+        return answer({"status": "ok"})
+
+    async def metrics(self, _request: Request) -> Response:
+        return Response(exposition(self._store), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    async def authority(self, _request: Request) -> Response:
+        return Response(self._authority(), media_type="application/x-pem-file")
 
     async def stats(self, _request: Request) -> Response:
-        return _answer(self._store.stats())
+        return answer(self._store.stats())
 
     async def records(self, request: Request) -> Response:
-        since, limit = _number(request, "since", 0), _number(request, "limit", _NO_LIMIT)
+        self._need_records()
+        since, limit = number(request, "since", 0), number(request, "limit", NO_LIMIT)
         prefix = request.query_params.get("message_id_prefix", "")
         domain = request.query_params.get("domain", "")
 
         async def stream() -> AsyncIterator[bytes]:
-            records, left = self._store.records, min(limit, _NO_LIMIT)
-            for start in range(since, len(records), _SLICE):
-                found = records.select(start, start + _SLICE, message_id_prefix=prefix, domain=domain)
+            records, left = self._store.records, min(limit, NO_LIMIT)
+            for start in range(since, len(records), SLICE):
+                found = records.select(start, start + SLICE, message_id_prefix=prefix, domain=domain)
                 lines = list(islice(found, left))
                 left -= len(lines)
                 if lines:
-                    yield _json.encode_lines(lines)
+                    yield encoder.encode_lines(lines)
                 if not left:
                     return
                 await asyncio.sleep(0)
 
-        return StreamingResponse(stream(), media_type=_NDJSON)
+        return StreamingResponse(stream(), media_type=NDJSON)
 
     async def pairs(self, _request: Request) -> Response:
+        self._need_records()
+
         async def stream() -> AsyncIterator[bytes]:
             records = self._store.records
-            keys = records.pair_keys()
-            for start in range(0, len(keys), _SLICE):
-                yield _json.encode_lines([records.pair(key) for key in keys[start : start + _SLICE]])
+            for start in range(0, len(records.ledger), SLICE):
+                pairs = list(records.pairs(start, start + SLICE))
+                if pairs:
+                    yield encoder.encode_lines(pairs)
                 await asyncio.sleep(0)
 
-        return StreamingResponse(stream(), media_type=_NDJSON)
+        return StreamingResponse(stream(), media_type=NDJSON)
+
+    def _need_records(self) -> None:
+        mode = self._store.mode
+        if mode is not Mode.FULL:
+            raise HTTPException(409, f"a sink in mode {mode.value} keeps no records: it has GET /stats and GET /ledger")
 
     async def messages(self, request: Request) -> Response:
-        to, limit = request.query_params.get("to", ""), _number(request, "limit", 100)
-        return _answer([self._summary(mail) for mail in self._store.mailbox.newest(to=to, limit=limit)])
+        to, limit = request.query_params.get("to", ""), number(request, "limit", 100)
+        return answer([self._summary(mail) for mail in self._store.mailbox.newest(to=to, limit=limit)])
 
     async def message(self, request: Request) -> Response:
         mail = self._mail(request)
         summary = msgspec.to_builtins(self._summary(mail))
-        return _answer(summary | msgspec.to_builtins(view(mail.raw)))
+        return answer(summary | msgspec.to_builtins(view(mail.raw)))
 
     async def raw(self, request: Request) -> Response:
         return Response(self._mail(request).raw, media_type="message/rfc822")
@@ -139,26 +141,19 @@ class _Side:
         return HTMLResponse(body, headers={"Content-Security-Policy": _MAIL_POLICY})
 
     async def forget(self, _request: Request) -> Response:
-        return _answer({"deleted": self._receiver.forget()})
-
-    async def script(self, _request: Request) -> Response:
-        return _answer(self._receiver.policy.script)
-
-    async def play(self, request: Request) -> Response:
-        body = bytearray()
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > _LARGEST_SCRIPT:
-                raise HTTPException(413, f"a script has at most {_LARGEST_SCRIPT} octets")
-        try:
-            return _answer(self._receiver.play(bytes(body)))
-        except ScriptError as error:
-            raise HTTPException(422, str(error)) from error
+        return answer({"deleted": self._receiver.forget()})
 
     async def index(self, request: Request) -> Response:
         to = request.query_params.get("to", "")
         mails = [self._summary(mail) for mail in self._store.mailbox.newest(to=to, limit=100)]
-        return _page(page.index(self._store.stats(), mails, to=to))
+        now = self._receiver.clock()
+        shown = page.index(
+            self._store.stats(),
+            mails,
+            to=to,
+            scene=script_cards(self._receiver.script, self._receiver.scheduled(), self._store.sites, now),
+        )
+        return _page(shown)
 
     async def show(self, request: Request) -> Response:
         mail = self._mail(request)

@@ -1,0 +1,186 @@
+"""Counts by place and by second: what a test of rates and connection limits reads.
+
+A site is a listening address, a persona, or all of the sink. It outlives scripts, as connections do.
+"""
+
+from array import array
+from collections import Counter
+from collections.abc import Iterator
+
+import msgspec
+
+ALL = "all"
+"""The site that is the whole sink."""
+
+NO_PERSONA = "none"
+"""The site of the mails that no persona answered for."""
+
+_KEPT = 90_000  # seconds: a day and an hour
+_DROPPED = 3600  # at once, when more are there
+
+
+class Window(msgspec.Struct, frozen=True):
+    """Some seconds of one site.
+
+    Args:
+        start: Unix time of its first second.
+        received: mails whose final dot arrived.
+        accepted: mails whose final dot was answered with 250.
+        refused: mails whose final dot was answered otherwise, and refusals before it.
+        opened: connections that began (of a persona chosen by domain: that had their first recipient there).
+        connections_peak: the most that were open at one moment, turned away ones too.
+    """
+
+    start: int
+    received: int
+    accepted: int
+    refused: int
+    opened: int
+    connections_peak: int
+
+
+class Site:
+    """One place: its open connections now, its counts, and its seconds."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.open = 0
+        self.clients: Counter[str] = Counter()
+        self._tokens = 0.0
+        self._filled_at = 0.0
+        self.forget()
+
+    def forget(self) -> None:
+        """Begin all counts anew; open connections stay open."""
+        self.mails = 0
+        self.bytes = 0
+        self.replies: Counter[int] = Counter()
+        self._first = 0
+        self._received = array("I")
+        self._accepted = array("I")
+        self._refused = array("I")
+        self._opened = array("I")
+        self._peak = array("I")
+
+    def join(self, client: str, now: float) -> None:
+        """A connection of ``client`` is here from now on."""
+        at = self._second(now)
+        self.open += 1
+        self.clients[client] += 1
+        self._opened[at] += 1
+        self._peak[at] = max(self._peak[at], self.open)
+
+    def leave(self, client: str, now: float) -> None:
+        """It is gone."""
+        self._second(now)
+        self.open -= 1
+        self.clients[client] -= 1
+        if not self.clients[client]:
+            del self.clients[client]
+
+    def receive(self, size: int, now: float) -> None:
+        """A final dot arrived, after ``size`` octets."""
+        self.mails += 1
+        self.bytes += size
+        at = self._second(now)  # first: it may make new columns
+        self._received[at] += 1
+
+    def answer(self, code: int, now: float) -> None:
+        """A final dot was answered, or something refused before it."""
+        self.replies[code] += 1
+        at = self._second(now)
+        if code == 250:  # noqa: PLR2004
+            self._accepted[at] += 1
+        else:
+            self._refused[at] += 1
+
+    def take(self, rate: float, now: float) -> bool:
+        """Whether one more fits into ``rate`` a second, with no more than a second's worth at once."""
+        most = max(rate, 1.0)
+        self._tokens = min(most, self._tokens + (now - self._filled_at) * rate) if self._filled_at else most
+        self._filled_at = now
+        if self._tokens < 1:
+            return False
+        self._tokens -= 1
+        return True
+
+    def windows(self, now: float, *, seconds: int, step: int, since: int = 0) -> Iterator[Window]:
+        """Windows of so many seconds, one every ``step`` of Unix time, as far as they are over.
+
+        The first begins at the first second that there are counts of, or at ``since`` where that is later.
+        """
+        if not self._peak:
+            return
+        self._second(now)
+        start = max(self._first, since)
+        start += -start % step
+        while start + seconds <= int(now):
+            part = slice(start - self._first, start - self._first + seconds)
+            yield Window(
+                start,
+                sum(self._received[part]),
+                sum(self._accepted[part]),
+                sum(self._refused[part]),
+                sum(self._opened[part]),
+                max(self._peak[part], default=0),
+            )
+            start += step
+
+    def _second(self, now: float) -> int:
+        """The place of this second in the columns, which grow up to it."""
+        at = int(now) - self._first
+        there = len(self._peak)
+        if at < there:
+            # A clock that was set back: what happens counts where time stood still.
+            return max(at, 0)
+        if not there or at - there > _KEPT:
+            self.forget_seconds(int(now))
+            return 0
+        nothing = array("I", bytes(4 * (at - there + 1)))
+        for column in (self._received, self._accepted, self._refused, self._opened):
+            column.extend(nothing)
+        self._peak.extend(array("I", [self.open]) * len(nothing))
+        if at >= _KEPT + _DROPPED:
+            gone = at - _KEPT
+            for column in (self._received, self._accepted, self._refused, self._opened, self._peak):
+                del column[:gone]
+            self._first += gone
+            at -= gone
+        return at
+
+    def forget_seconds(self, first: int) -> None:
+        """Begin the columns anew with this second."""
+        self._first = first
+        self._received, self._accepted, self._refused, self._opened = (array("I", [0]) for _ in range(4))
+        self._peak = array("I", [self.open])
+
+
+class Sites:
+    """All sites by kind and name."""
+
+    def __init__(self) -> None:
+        self.everything = Site(ALL)
+        self.personas: dict[str, Site] = {}
+        self.addresses: dict[str, Site] = {}
+        self.no_persona = self.persona(NO_PERSONA)
+
+    def persona(self, name: str) -> Site:
+        """The site of all personas of this name."""
+        return self.personas.setdefault(name, Site(name))
+
+    def address(self, name: str) -> Site:
+        """The site of a listening address."""
+        return self.addresses.setdefault(name, Site(name))
+
+    def find(self, name: str) -> Site | None:
+        """``all``, a persona by its name, or a listening address."""
+        return self.everything if name == ALL else self.personas.get(name) or self.addresses.get(name)
+
+    def names(self) -> list[str]:
+        """What ``find`` knows."""
+        return [ALL, *self.personas, *self.addresses]
+
+    def forget(self) -> None:
+        """Begin all counts anew."""
+        for site in (self.everything, *self.personas.values(), *self.addresses.values()):
+            site.forget()
