@@ -3,7 +3,6 @@
 import json
 
 import pytest
-import structlog
 
 from mailwarren.contracts.codec import decode_parcel, encode_parcel, parcel_headers
 from mailwarren.contracts.lanes import Lane
@@ -27,8 +26,7 @@ def run(place, monkeypatch, capsys):
         printed = capsys.readouterr()
         return status, printed.out, printed.err
 
-    yield call
-    structlog.reset_defaults()
+    return call
 
 
 def lines(output):

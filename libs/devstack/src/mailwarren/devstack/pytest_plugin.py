@@ -8,17 +8,22 @@
   it lies on that one, named ``mailwarren_test_…``.
 - ``own_rabbitmq``, ``own_postgres`` (function): a private server that the test may stop, kill and start again.
 
+What a test does to the process's logging, by running a command of ours in it, ends with the test.
+
 A test that uses a broker has the mark ``broker``, whether it says so or not.
 
 Everything is removed at the end, also after ^C; what a killed run left is removed by the next one.
 """
 
+import logging
 import os
 import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
+import structlog
 
 from mailwarren.devstack.broker_names import delete_prefixed
 from mailwarren.devstack.databases import create_database, drop_database, with_database
@@ -50,6 +55,26 @@ class TestDatabase:
 
     __test__ = False
     database_url: str
+
+
+def pytest_configure() -> None:
+    """A logger that kept what it was configured with first would write into the closed output of another test."""
+    configure = structlog.configure
+
+    def without_keeping(**config: Any) -> None:
+        configure(**(config | {"cache_logger_on_first_use": False}))
+
+    structlog.configure = without_keeping  # type: ignore[assignment]  # the same, but for one argument
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown() -> None:
+    """Logging is as before the test. Not a fixture: Hypothesis takes one for a mistake."""
+    root = logging.getLogger()
+    # pytest's own handlers, of other types, come and go with each test.
+    root.handlers = [handler for handler in root.handlers if type(handler) is not logging.StreamHandler]
+    logging.captureWarnings(capture=False)
+    structlog.reset_defaults()
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -9,7 +9,6 @@ import sys
 import asyncpg
 import httpx
 import pytest
-import structlog
 
 from mailwarren.devstack.databases import create_database, drop_database, run_apart, with_database
 from mailwarren.devstack.harness.system import wait_for
@@ -176,7 +175,6 @@ def test_a_step_that_fails_is_named_with_its_reason(setup, monkeypatch, capsys, 
     for name, value in (setup.env | env).items():
         monkeypatch.setenv(name, value)
     assert main(["setup", "--owner-secret", "mw-owner", "--wait", "0"]) == 1
-    structlog.reset_defaults()
     printed = capsys.readouterr()
     last = json.loads(printed.out.splitlines()[-1])
     assert (last["step"], last["status"]) == (step, "failed")
