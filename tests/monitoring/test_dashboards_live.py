@@ -45,6 +45,7 @@ QUIET = {
     "lanes / Error budget burn, last hour": "a mail has to take more than 10 s",
     "lanes / Error budget burn, last six hours": "a mail has to take more than 10 s",
     "overview / Overdue deliveries, by lane": "no delivery waits for hours in a test",
+    "overview / RabbitMQ's alarms": "an alarm of the broker would stop everything else that is shown here",
     "senders / Exposed": "lasts milliseconds, unless the broker stops at the right moment: not every run meets it",
     "senders / Exposed, by sender": "as above",
     "queues / Queues missing": "a topology without holes is how it should be",
@@ -52,6 +53,7 @@ QUIET = {
     "queues / Alarms": "an alarm of the broker would stop everything else that is shown here",
     "queues / Reports that wait for the broker / given up": "100,000 reports have to wait first",
     "queues / Orders in hand": "an order takes milliseconds: not every run is scraped in one",
+    "loadtest / Copies beyond the first": "a sender has to die between a final dot and the broker's confirm",
     "tracker / Batches tried again, or left / left to the broker": "a channel has to break within one batch",
     "tracker / Reported again / events": "a tracker has to die between a commit and its ack",
     "tracker / Answers to senders / not published": "a channel has to break while an answer is published",
@@ -108,7 +110,9 @@ class Stage:
 
     def scrape(self) -> list[dict[str, Any]]:
         """Jobs for all that runs, with the labels that a cluster's discovery adds."""
+        assert self.system.sink
         services = {name: self.system.metrics_url(name) for name in self.system.services if name != "sink"}
+        services["sink"] = f"{self.system.sink.url}/metrics"
         jobs = broker_targets(f"127.0.0.1:{self.rabbitmq.broker.prometheus}", VHOST) + service_targets(services)
         for job in jobs:
             labels = {"namespace": "mailwarren", "pod": job["job_name"], "service": "some", "endpoint": "metrics"}
@@ -348,7 +352,7 @@ def test_the_choices_themselves_have_values(stage: Stage) -> None:
         for one in board["templating"]["list"]
         if one["type"] == "query"
     }
-    assert len(asked) == 3
+    assert len(asked) == 4
     for query in asked:
         metric, label = re.fullmatch(r"label_values\((\w+), (\w+)\)", query).groups()  # type: ignore[union-attr]
         assert stage.ask(f"/label/{label}/values", **{"match[]": metric})

@@ -68,13 +68,14 @@ class Periodic:
         if not self._registered:
             await self._jobs.register(self._every)
             self._registered = True
+        # Before anything is released: of a run that is under way nobody knows how the one before it ended.
+        await self._show()
         async with self._jobs.due(list(self._every)) as due:
             for one in due:
                 await self._publish(one.order)
         for one in due:
             metrics.record_released(one.order.work, one.late)
             log.info("scheduler.released", work=one.order.work, order=str(one.order.id), late=round(one.late, 3))
-        await self._show()
         return len(due) == AT_ONCE
 
     async def _show(self) -> None:

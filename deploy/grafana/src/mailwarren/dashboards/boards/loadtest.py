@@ -2,7 +2,7 @@
 
 from mailwarren.dashboards.board import Board, Row
 from mailwarren.dashboards.palette import BLUE, GREEN, OUTCOMES, SERVICES, STATUS
-from mailwarren.dashboards.panels import Bars, Graph, Limits, Number
+from mailwarren.dashboards.panels import ANY_IS_BAD, Bars, Graph, Limits, Number
 from mailwarren.dashboards.queries import (
     BROKER,
     LANE,
@@ -19,6 +19,7 @@ from mailwarren.dashboards.queries import (
     rate,
     select,
     share,
+    total,
 )
 
 _ACCEPTED = "mailwarren_ingest_accepted_deliveries_total"
@@ -221,12 +222,77 @@ _COST = Row(
     ),
 )
 
+_SINK = Row(
+    "The receiving side",
+    (
+        Graph(
+            "Mails at the sink, by persona",
+            (
+                Query(rate("mailwarren_sink_mails_total", by="persona"), "{{persona}}"),
+                Query(_DELIVERED, "delivered, by the ledger"),
+            ),
+            shows="Mails a second whose final dot reached the sink, and deliveries that the tracker recorded.",
+            bad="The sink has more than the ledger for minutes: the tracker is behind. Fewer: mail goes elsewhere.",
+            unit="mps",
+        ),
+        Graph(
+            "Replies of the sink, by code",
+            (Query(rate("mailwarren_sink_replies_total", by="code"), "{{code}}"),),
+            shows="What the personas answered to mails, each second.",
+            bad="Codes that no persona was told to give: the sink is at its limit, or its script is another.",
+            unit="ops",
+            stacked=True,
+        ),
+        Graph(
+            "Replies other than 250, by persona",
+            (Query(rate("mailwarren_sink_replies_total", 'code!~"2.."', by="persona, code"), "{{persona}} {{code}}"),),
+            shows="Refusals and deferrals that the personas gave.",
+            bad="Compare with *Outcomes* above: what the sink refused and we did not record is a defect.",
+            unit="ops",
+            stacked=True,
+        ),
+        Graph(
+            "Connections to the sink",
+            (
+                Query(total("mailwarren_sink_connections"), "open at the sink"),
+                Query(total("mailwarren_sender_smtp_connections"), "open at the senders"),
+            ),
+            shows="SMTP connections as either side counts them.",
+            bad="The sink has far more: senders died and left them, or other clients send too.",
+            unit="short",
+        ),
+        Graph(
+            "Connections opened",
+            (Query(rate("mailwarren_sink_connections_opened_total"), "opened"),),
+            shows="New SMTP connections a second at the sink.",
+            bad="Near the mails a second: every mail pays for a connection, and the test measures that.",
+            unit="ops",
+        ),
+        Graph(
+            "Octets into the sink",
+            (Query(rate("mailwarren_sink_bytes_total"), "mail data"),),
+            shows="Mail data a second.",
+            bad="At the network's speed: the test measures the network. Send smaller mails.",
+            unit="Bps",
+        ),
+        Number(
+            "Copies beyond the first",
+            (Query(f"max ({select('mailwarren_sink_duplicates')})"),),
+            shows="Mails that the sink took more than once, by Message-ID and recipient.",
+            bad="After a kill some are allowed (see *Exposed*). Without one: a defect, report it with the logs.",
+            unit="short",
+            limits=ANY_IS_BAD,
+            width=24,
+        ),
+    ),
+)
+
 BOARD = Board(
     name="loadtest",
     title="Load test",
     about="How much goes through, what it costs, and what gives way first. Choose the time of the test as the range.",
     variables=("namespace", "broker", "lane", "shard"),
-    rows=(_RESULT, _THROUGHPUT, _COST),
+    rows=(_RESULT, _THROUGHPUT, _SINK, _COST),
     since="now-30m",
     refresh="5s",
 )

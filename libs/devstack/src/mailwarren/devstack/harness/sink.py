@@ -24,6 +24,7 @@ class SinkWitness:
     """Reads what arrived, and sets the personas."""
 
     def __init__(self, url: str) -> None:
+        self.url = url
         # The server closes what rests for five seconds; a connection as old might close as it is used.
         self._client = httpx.Client(base_url=url, timeout=30, limits=httpx.Limits(keepalive_expiry=2.0))
 
