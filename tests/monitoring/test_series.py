@@ -98,10 +98,11 @@ def test_scraping_costs_less_than_a_hundredth_of_a_core(system: System) -> None:
             times = of.cpu_times()
             return float(times.user + times.system)
 
-        begin = spent()
-        for _ in range(SCRAPES):
-            scraped(system, name)
-        shares[name] = (spent() - begin) / SCRAPES / EVERY
+        with httpx.Client(timeout=10) as client:
+            begin = spent()
+            for _ in range(SCRAPES):
+                client.get(system.metrics_url(name)).raise_for_status()
+            shares[name] = (spent() - begin) / SCRAPES / EVERY
     told = {name: f"{share:.3%}" for name, share in shares.items()}
     print(f"CPU of a scrape every {EVERY} s, as a share of a core: {told}")
     assert max(shares.values()) < MOST_OF_A_CORE
