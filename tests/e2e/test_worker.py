@@ -105,6 +105,23 @@ def test_what_was_missed_for_days_runs_once(working: System) -> None:
     assert after["later"]
 
 
+def test_the_scheduler_tells_of_work_that_nobody_carries_out(working: System) -> None:
+    overdue = 'mailwarren_ops_overdue_seconds{work="ops.heartbeat"}'
+    done_at = 'mailwarren_ops_done_timestamp_seconds{work="ops.heartbeat"}'
+    wait_for(lambda: done_at in httpx.get(working.metrics_url("scheduler")).text, SECONDS, "the jobs' states")
+    wait_for(lambda: counted(working, overdue, "scheduler") < 2, SECONDS, "heartbeats in time")
+    working.services["worker"].signal(signal.SIGSTOP)
+    try:
+        # Further than the next run, which replaces the one that was not carried out.
+        wait_for(lambda: counted(working, overdue, "scheduler") > 4, SECONDS, "an overdue heartbeat")
+    finally:
+        working.services["worker"].signal(signal.SIGCONT)
+    wait_for(lambda: counted(working, overdue, "scheduler") < 2, SECONDS, "heartbeats in time again")
+    assert counted(working, done_at, "scheduler") > time.time() - 10
+    assert counted(working, "mailwarren_ops_round_timestamp_seconds", "scheduler") > time.time() - 5
+    assert counted(working, "mailwarren_ops_consuming") == 1
+
+
 PICKLE = {"content_type": "application/x-python-serialize", "content_encoding": "binary"}
 POISON: dict[str, tuple[bytes, dict[str, Any], dict[str, str]]] = {
     "no headers": (b"[[], {}, {}]", {}, {}),

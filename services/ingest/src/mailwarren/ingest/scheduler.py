@@ -62,6 +62,7 @@ class Periodic:
         self._every = every
         self._registered = False
         self._look_at = 0.0
+        self._done: dict[str, float] = {}
 
     async def release(self) -> bool:
         """See :class:`Source`."""
@@ -84,7 +85,10 @@ class Periodic:
             return
         self._look_at = time.monotonic() + SHOW_EVERY
         for job in await self._jobs.states(list(self._every)):
-            metrics.record_job(job.work, job.every, job.overdue, job.done_at)
+            if job.done_at is not None:
+                self._done[job.work] = job.done_at
+            since_done = job.at - self._done.get(job.work, job.at) - job.every
+            metrics.record_job(job.work, job.every, max(job.overdue, since_done), job.done_at)
 
     async def _publish(self, order: Order) -> None:
         await self._publisher.publish(self._exchange, OPS_KEY, encode_order(order), order_headers(order))

@@ -37,7 +37,7 @@ WHERE name = $1
 _CURRENT = "SELECT run_id, ended_at FROM periodic_jobs WHERE name = $1 FOR UPDATE"
 _STARTED = "UPDATE periodic_jobs SET started_at = now(), attempt = $2 WHERE name = $1"
 _STATES = """
-SELECT name, every,
+SELECT name, every, extract(epoch FROM now())::float8 AS at,
   greatest(0, extract(epoch FROM now() - least(next_run_at, CASE WHEN ended_at IS NULL THEN due_at END)))::float8
     AS overdue,
   CASE WHEN trouble IS NULL THEN extract(epoch FROM ended_at)::float8 END AS done_at
@@ -66,12 +66,15 @@ class JobState:
 
     Attributes:
         every: seconds between two runs.
-        overdue: seconds since its run was due that has not been carried out; 0 when none is due.
+        at: when this was so (Unix seconds).
+        overdue: seconds since the run was due that is to be carried out now; 0 when none is. A run that was released
+            and not carried out is replaced by the next one, which was due later.
         done_at: when the last run ended well (Unix seconds); None when that is not known, or one is under way.
     """
 
     work: str
     every: float
+    at: float
     overdue: float
     done_at: float | None
 
