@@ -85,10 +85,9 @@ class Periodic:
             return
         self._look_at = time.monotonic() + SHOW_EVERY
         for job in await self._jobs.states(list(self._every)):
-            if job.done_at is not None:
-                self._done[job.work] = job.done_at
-            since_done = job.at - self._done.get(job.work, job.at) - job.every
-            metrics.record_job(job.work, job.every, max(job.overdue, since_done), job.done_at)
+            # A scheduler that has just started counts from its start.
+            done = self._done[job.work] = job.done_at or self._done.get(job.work, job.at)
+            metrics.record_job(job.work, job.every, max(job.overdue, job.at - done - job.every), job.done_at)
 
     async def _publish(self, order: Order) -> None:
         await self._publisher.publish(self._exchange, OPS_KEY, encode_order(order), order_headers(order))
