@@ -86,7 +86,9 @@ def test_runbooks_name_log_lines_and_commands_that_there_are() -> None:
     wrong = []
     for page in RUNBOOKS.glob("*.md"):
         text = page.read_text()
-        lines = re.findall(r"`((?:ingest|sender|tracker)\.[a-z_]+\.[a-z_]+)`", text)
+        lines = re.findall(
+            r"`((?:ingest|sender|tracker)\.[a-z_]+\.[a-z_]+|(?:worker|scheduler)\.[a-z_]+(?:\.[a-z_]+)?)`", text
+        )
         wrong += [f"{page.name}: no log line {line}" for line in lines if f'"{line}"' not in sources]
         settings = re.findall(r"`(MAILWARREN_[A-Z_]+)`", text)
         operations = (ROOT / "docs" / "operations.md").read_text()
