@@ -34,7 +34,10 @@ def test_every_custom_resource_is_what_its_definition_says(render, profile) -> N
 
 def test_the_profiles_have_every_kind(render, all_profiles) -> None:
     kinds = {one["kind"] for profile in all_profiles for one in render(profile) if is_custom(one)}
-    assert kinds >= {"RabbitmqCluster", "Cluster", "ScaledObject", "TriggerAuthentication", "HTTPRoute", "PodMonitor"}
+    assert kinds >= {
+        *("RabbitmqCluster", "Cluster", "ScaledObject", "TriggerAuthentication"),
+        *("HTTPRoute", "PodMonitor", "PrometheusRule"),
+    }
 
 
 def test_the_broker_of_the_operator_has_three_nodes_and_our_setting(render) -> None:
@@ -127,11 +130,6 @@ def test_a_route_leads_to_the_api(render) -> None:
         for backend in rule["backendRefs"]:
             assert backend["name"] == "mw-ingest"
             assert backend["port"] in ports
-
-
-def test_a_monitor_reads_the_metrics_port_of_our_pods(render) -> None:
-    monitor = only(render(monitoring__podMonitor__enabled=True), "PodMonitor")
-    assert {end["port"] for end in monitor["spec"]["podMetricsEndpoints"]} >= {"metrics"}
 
 
 def test_an_unknown_field_is_found_where_definitions_are(render) -> None:

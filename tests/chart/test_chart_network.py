@@ -43,6 +43,7 @@ NEEDED = [
     ("prometheus", "sender", 9464),
     ("prometheus", "tracker", 9464),
     ("prometheus", "rabbitmq", 15692),
+    ("prometheus", "sink", 8025),
     ("keda", "rabbitmq", 15672),
 ]
 FORBIDDEN = [
@@ -84,6 +85,8 @@ FORBIDDEN = [
     ("outside", "postgres", 5432),
     ("outside", "rabbitmq", 5672),
     ("outside", "sink", 2525),
+    ("outside", "sink", 8025),
+    ("prometheus", "sink", 2525),
 ]
 
 

@@ -15,8 +15,8 @@ from mailwarren.devstack.ports import free_ports
 from mailwarren.devstack.private_server import PrivateServer
 from mailwarren.devstack.process import ProcessSpec
 
-BROKER_FAMILIES = ("queue_coarse_metrics", "queue_consumer_count", "queue_metrics")
-"""What our rules need of RabbitMQ's ``/metrics/detailed``: one series for each queue, no channel and no connection."""
+BROKER_FAMILIES = ("queue_coarse_metrics", "queue_consumer_count")
+"""What rules and dashboards need of RabbitMQ's ``/metrics/detailed``: of each queue, and of no channel or connection."""
 
 
 def service_targets(metrics_urls: Mapping[str, str]) -> list[dict[str, Any]]:
