@@ -4,6 +4,7 @@ import re
 import shutil
 import stat
 import subprocess
+from pathlib import Path
 
 import pytest
 import yaml
@@ -12,6 +13,7 @@ from mailwarren.contracts.access import Service
 from mailwarren.contracts.lanes import Lane
 from mailwarren.contracts.topology import send_queue_names
 from mailwarren.devstack import rabbitmq_docker
+from mailwarren.devstack.prometheus import BROKER_FAMILIES
 from mailwarren.devstack.rabbitmq import DEAD_LETTER_CONFIRM_MS
 from mailwarren.flower.settings import FlowerSettings
 from mailwarren.ingest import cli
@@ -273,11 +275,28 @@ def test_prometheus_looks_at_every_service(root, services, ours) -> None:
     jobs = yaml.safe_load((root / "deploy/compose/prometheus.yml").read_text())["scrape_configs"]
     by_name = {job["job_name"]: job for job in jobs}
     (dns,) = by_name["mailwarren"]["dns_sd_configs"]
-    always = {name for name, service in ours.items() if "profiles" not in service}
-    assert set(dns["names"]) == always - {"setup", "sink"}
+    assert set(dns["names"]) == set(ours) - {"setup", "sink"}
     assert dns["port"] == METRICS_PORT == SenderSettings().metrics_port
-    targets = [target for job in jobs for one in job.get("static_configs", []) for target in one["targets"]]
-    assert set(targets) == {f"rabbitmq:{RABBITMQ_METRICS_PORT}"}
+    targets = {name: job["static_configs"][0]["targets"] for name, job in by_name.items() if "static_configs" in job}
+    broker = [f"rabbitmq:{RABBITMQ_METRICS_PORT}"]
+    assert targets == {"sink": ["sink:8025"], "rabbitmq": broker, "rabbitmq-queues": broker}
+    assert by_name["rabbitmq-queues"]["params"] == {"vhost": ["mailwarren"], "family": list(BROKER_FAMILIES)}
+
+
+def test_prometheus_has_every_rule_and_alert(root, services, tmp_path) -> None:
+    """In a folder that is laid out as the container sees it."""
+    for mount in services["prometheus"]["volumes"][1:]:
+        source, target, _ = mount.split(":")
+        place = tmp_path / Path(target).relative_to("/etc/prometheus")
+        place.symlink_to(root / source)
+    done = subprocess.run(
+        ["promtool", "check", "config", "prometheus.yml"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    read = {Path(line.split()[-1]).name for line in done.stdout.splitlines() if line.startswith("Checking rules/")}
+    read |= {Path(line.split()[-1]).name for line in done.stdout.splitlines() if line.startswith("Checking alerts/")}
+    wanted = {path.name for folder in ("rules", "alerts") for path in (root / "deploy/grafana" / folder).glob("*.yaml")}
+    assert read == {name for name in wanted if not name.endswith(".test.yaml")}
 
 
 def test_grafana_finds_prometheus_and_the_dashboards(root, services) -> None:

@@ -1,16 +1,21 @@
 """A real Prometheus with every rule scrapes a real system: rules find their metrics, and healthy it alerts nobody."""
 
+import json
 import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
 import yaml
 
 from mailwarren.contracts.lanes import Lane
+from mailwarren.devstack.cluster.chart import NAMESPACE, Render
+from mailwarren.devstack.cluster.scraping import scrape_jobs
+from mailwarren.devstack.cluster.tools import HELM4, find
 from mailwarren.devstack.harness.spread import send_to_domains
 from mailwarren.devstack.harness.system import System, wait_for
 from mailwarren.devstack.prometheus import Prometheus, broker_targets, service_targets
@@ -22,7 +27,7 @@ ALERTS = [path for path in sorted(GRAFANA.glob("alerts/*.yaml")) if not path.nam
 RULES = [*sorted(GRAFANA.glob("rules/*.yaml")), *ALERTS]
 GLOBS = [f"{GRAFANA}/rules/*.yaml", f"{GRAFANA}/alerts/*[^.]????.yaml"]
 """As docs/operations.md gives them."""
-SERVICES = ("ingest", "sender", "tracker")
+SERVICES = ("ingest", "sender", "tracker", "worker", "scheduler")
 KUBE_STATE_METRICS = {
     "kube_pod_container_info",
     "kube_pod_container_status_restarts_total",
@@ -48,7 +53,9 @@ def running(
         system.start_ingest(wait=False)
         system.start_tracker(wait=False)
         system.start_sender(wait=False)
+        system.start_worker(wait=False)
         system.wait_ready()
+        system.start_scheduler()
         scrape = service_targets({name: system.metrics_url(name) for name in SERVICES})
         scrape += broker_targets(rabbitmq.metrics, "mailwarren")
         prometheus = Prometheus(root / "prometheus", scrape=scrape, rules=GLOBS, interval=0.5)
@@ -58,6 +65,37 @@ def running(
         if prometheus is not None:
             prometheus.stop()
         system.close()
+
+
+@pytest.fixture(scope="module")
+def in_a_cluster(running: tuple[System, Prometheus], rabbitmq: Any) -> Iterator[Prometheus]:
+    """A second Prometheus, which the chart's own objects tell what to scrape and what to evaluate."""
+    system, plain = running
+    on = dict.fromkeys(("monitoring.prometheusRule", "flower", "sink"), '{"enabled": true}')
+    on["monitoring.podMonitor"] = '{"enabled": true, "interval": "500ms"}'
+    # One sender has all queues here.
+    on["senders"] = '[{"name": "sender", "lanes": ["high", "normal", "bulk"]}]'
+    manifests = Render(find(HELM4), settings=on).manifests()
+    (rules,) = [one for one in manifests if one["kind"] == "PrometheusRule"]
+    server = Prometheus(
+        plain.home.parent / "in-a-cluster",
+        scrape=scrape_jobs(
+            manifests,
+            {
+                ("rabbitmq", "metrics"): rabbitmq.metrics,
+                **{(name, "metrics"): urlsplit(system.metrics_url(name)).netloc for name in SERVICES},
+            },
+        ),
+        rules=["rules.yaml"],
+        interval=0.5,
+    )
+    server.home.mkdir()
+    (server.home / "rules.yaml").write_text(json.dumps(rules["spec"]))
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()
 
 
 def rules_of(kind: str) -> list[dict[str, Any]]:
@@ -84,6 +122,16 @@ def exported(text: str) -> set[str]:
 
 def scraped(system: System, name: str) -> str:
     return httpx.get(system.metrics_url(name), timeout=10).raise_for_status().text
+
+
+def send_until_recorded(system: System, prometheus: Prometheus) -> None:
+    """Sends until every recording rule has a sample: a ratio needs two of a counter that grows in between."""
+    recorded = {rule["record"] for rule in rules_of("record")}
+    end = time.monotonic() + 30
+    while (missing := {name for name in recorded if not prometheus.query(name)}) and time.monotonic() < end:
+        send_to_domains(system, 60, 100_000, 20)
+        time.sleep(1)
+    assert missing == set()
 
 
 def test_names_are_read_from_expressions() -> None:
@@ -116,20 +164,8 @@ def test_every_recording_rule_has_samples_and_a_healthy_system_alerts_nobody(
     running: tuple[System, Prometheus],
 ) -> None:
     system, prometheus = running
-    recorded = {rule["record"] for rule in rules_of("record")}
-
-    def silent() -> set[str]:
-        return {name for name in recorded if not prometheus.query(name)}
-
     wait_for(lambda: len(prometheus.query("up == 1")) == len(SERVICES) + 2, 20, "the first scrape", every=0.2)
-    end = time.monotonic() + 30
-    round_ = 0
-    # A ratio needs two samples of a counter that grows in between.
-    while (missing := silent()) and time.monotonic() < end:
-        round_ += 1
-        send_to_domains(system, 60, 100_000, 20)
-        time.sleep(1)
-    assert missing == set()
+    send_until_recorded(system, prometheus)
     groups = prometheus.get("/rules")["groups"]
     assert [rule["name"] for group in groups for rule in group["rules"] if rule["health"] != "ok"] == []
     assert len([rule for group in groups for rule in group["rules"]]) == len(rules_of("record")) + len(ALERTS)
@@ -137,3 +173,35 @@ def test_every_recording_rule_has_samples_and_a_healthy_system_alerts_nobody(
     for lane in Lane:
         (p95,) = prometheus.query(f'lane:mailwarren_accept_to_250_seconds:p95_5m{{lane="{lane}"}}')
         assert 0 < float(p95["value"][1]) < 10
+
+
+def test_what_an_operator_makes_of_the_chart_fits_every_rule(
+    running: tuple[System, Prometheus], in_a_cluster: Prometheus
+) -> None:
+    system, _ = running
+    found = in_a_cluster
+    wait_for(lambda: len(found.query("up == 1")) == len(SERVICES) + 2, 20, "the first scrape", every=0.2)
+    send_until_recorded(system, found)
+    groups = found.get("/rules")["groups"]
+    assert [rule["name"] for group in groups for rule in group["rules"] if rule["health"] != "ok"] == []
+    assert len([rule for group in groups for rule in group["rules"]]) == len(rules_of("record")) + len(ALERTS)
+    assert found.query('ALERTS{alertstate="firing"}') == []
+    for rule in rules_of("record"):
+        expected = NAMESPACE if "namespace" in rule["expr"] else None
+        assert {one["metric"].get("namespace") for one in found.query(rule["record"])} == {expected}, rule
+    components = {one["metric"]["app_kubernetes_io_component"] for one in found.query("mailwarren_service_info")}
+    assert components == set(SERVICES)
+    # Ours, which a target's own label of this name must not hide.
+    assert found.query('mailwarren_ingest_request_seconds_count{endpoint="send_bulk"}')
+    # What MailwarrenTargetDown joins, and what the dashboards' variables list.
+    joined = found.query("up == 1 and on (namespace, job, instance) max_over_time(mailwarren_service_info[1h])")
+    assert len(joined) == len(SERVICES)
+    assert {one["metric"]["job"] for one in found.query("up")} == {
+        f"{NAMESPACE}/{name}" for name in ("mw", "mw-rabbitmq", "mw-rabbitmq-queues")
+    }
+    for path in GRAFANA.glob("dashboards/*.json"):
+        for variable in json.loads(path.read_text())["templating"]["list"]:
+            if variable["type"] == "query":
+                listed = re.fullmatch(r"label_values\((\w+), (\w+)\)", variable["query"]["query"])
+                assert listed is not None
+                assert found.query(f"count by ({listed[2]}) ({listed[1]}{{{listed[2]}!=''}})"), (path.stem, listed)

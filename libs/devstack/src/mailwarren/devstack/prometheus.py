@@ -16,7 +16,7 @@ from mailwarren.devstack.private_server import PrivateServer
 from mailwarren.devstack.process import ProcessSpec
 
 BROKER_FAMILIES = ("queue_coarse_metrics", "queue_consumer_count")
-"""What rules and dashboards need of RabbitMQ's ``/metrics/detailed``: of each queue, and of no channel or connection."""
+"""What rules and dashboards need of RabbitMQ's ``/metrics/detailed``: of each queue, of no channel or connection."""
 
 
 def service_targets(metrics_urls: Mapping[str, str]) -> list[dict[str, Any]]:

@@ -76,7 +76,11 @@ def _relabeling(monitor: Manifest, endpoint: Job) -> list[Job]:
         {"source_labels": [f"__meta_kubernetes_{source}"], "target_label": target} for source, target in copied.items()
     ]
     steps += [
-        {"source_labels": [f"__meta_kubernetes_pod_label_{_label(name)}"], "target_label": _label(name), "regex": "(.+)"}
+        {
+            "source_labels": [f"__meta_kubernetes_pod_label_{_label(name)}"],
+            "target_label": _label(name),
+            "regex": "(.+)",
+        }
         for name in monitor["spec"].get("podTargetLabels") or []
     ]
     steps += [
