@@ -1,5 +1,6 @@
 """Each alert is a rule, a promtool test and a runbook; promtool itself checks and runs them."""
 
+import ast
 import re
 import shutil
 import subprocess
@@ -100,6 +101,31 @@ def test_runbooks_name_log_lines_and_commands_that_there_are() -> None:
         makefile = (ROOT / "Makefile").read_text()
         wrong += [f"{page.name}: no target {name}" for name in targets if f"\n{name}:" not in makefile]
     assert wrong == []
+
+
+def declared_labels() -> dict[str, set[str]]:
+    """The labels of each metric of ours, by the names of its samples."""
+    found: dict[str, set[str]] = {}
+    for path in (*ROOT.glob("services/*/src/**/*.py"), *ROOT.glob("libs/runtime/src/**/*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") in {"Counter", "Gauge", "Histogram"}:
+                name = str(node.args[0].value) if node.args and isinstance(node.args[0], ast.Constant) else ""
+                lists = [one.elts for one in node.args if isinstance(one, ast.List | ast.Tuple)]
+                labels = {str(one.value) for elements in lists for one in elements if isinstance(one, ast.Constant)}
+                if name.startswith("mailwarren_"):
+                    found[name] = labels
+                    found |= {f"{name}_{end}": {*labels, "le"} for end in ("bucket", "count", "sum")}
+    return found
+
+
+def test_a_rule_asks_only_for_labels_that_its_metric_has() -> None:
+    known = declared_labels()
+    asked = []
+    for path in (*RULES.glob("*.yaml"), *(ALERTS / f"{name}.yaml" for name in NAMES)):
+        for name, inside in re.findall(r"(?<![\w:])(mailwarren_\w+)\{([^}]*)\}", path.read_text()):
+            asked += [(path.name, name, label) for label in re.findall(r"(\w+)\s*[!=]=?~?\"", inside)]
+    assert len(asked) > 20
+    assert [one for one in asked if one[2] not in known[one[1]]] == []
 
 
 def test_promtool_accepts_every_rule() -> None:

@@ -74,7 +74,7 @@ def in_a_cluster(running: tuple[System, Prometheus], rabbitmq: Any) -> Iterator[
     on = dict.fromkeys(("monitoring.prometheusRule", "flower", "sink"), '{"enabled": true}')
     on["monitoring.podMonitor"] = '{"enabled": true, "interval": "500ms"}'
     # One sender has all queues here.
-    on["senders"] = '[{"name": "sender", "lanes": ["high", "normal", "bulk"]}]'
+    on["senders"] = '[{"name": "sender-all", "lanes": ["high", "normal", "bulk"]}]'
     manifests = Render(find(HELM4), settings=on).manifests()
     (rules,) = [one for one in manifests if one["kind"] == "PrometheusRule"]
     server = Prometheus(
@@ -83,6 +83,7 @@ def in_a_cluster(running: tuple[System, Prometheus], rabbitmq: Any) -> Iterator[
             manifests,
             {
                 ("rabbitmq", "metrics"): rabbitmq.metrics,
+                ("sink", "http"): urlsplit(json.loads((system.root / "sink.json").read_text())["http"]).netloc,
                 **{(name, "metrics"): urlsplit(system.metrics_url(name)).netloc for name in SERVICES},
             },
         ),
@@ -180,7 +181,7 @@ def test_what_an_operator_makes_of_the_chart_fits_every_rule(
 ) -> None:
     system, _ = running
     found = in_a_cluster
-    wait_for(lambda: len(found.query("up == 1")) == len(SERVICES) + 2, 20, "the first scrape", every=0.2)
+    wait_for(lambda: len(found.query("up == 1")) == len(SERVICES) + 3, 20, "the first scrape", every=0.2)
     send_until_recorded(system, found)
     groups = found.get("/rules")["groups"]
     assert [rule["name"] for group in groups for rule in group["rules"] if rule["health"] != "ok"] == []
@@ -193,11 +194,12 @@ def test_what_an_operator_makes_of_the_chart_fits_every_rule(
     assert components == set(SERVICES)
     # Ours, which a target's own label of this name must not hide.
     assert found.query('mailwarren_ingest_request_seconds_count{endpoint="send_bulk"}')
+    assert found.query("mailwarren_sink_mails_total")
     # What MailwarrenTargetDown joins, and what the dashboards' variables list.
     joined = found.query("up == 1 and on (namespace, job, instance) max_over_time(mailwarren_service_info[1h])")
     assert len(joined) == len(SERVICES)
     assert {one["metric"]["job"] for one in found.query("up")} == {
-        f"{NAMESPACE}/{name}" for name in ("mw", "mw-rabbitmq", "mw-rabbitmq-queues")
+        f"{NAMESPACE}/{name}" for name in ("mw", "mw-sink", "mw-rabbitmq", "mw-rabbitmq-queues")
     }
     for path in GRAFANA.glob("dashboards/*.json"):
         for variable in json.loads(path.read_text())["templating"]["list"]:
