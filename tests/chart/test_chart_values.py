@@ -61,6 +61,7 @@ WRONG: list[tuple[dict[str, Any], tuple[str, ...]]] = [
     ({"networkPolicy__smtp__ports": "25"}, ("networkPolicy", "ports")),
     ({"rabbitmq__operator__replicas": 2, "rabbitmq__mode": "operator"}, ("rabbitmq", "replicas")),
     ({"monitoring__podMonitor__rabbitmqTargets": ["rabbit.example"]}, ("monitoring", "rabbitmqTargets")),
+    ({"monitoring__podMonitor__rabbitmqTargets": ["rabbit.example:15692"]}, ("monitoring", "rabbitmqTargets", "trial")),
     ({"monitoring__alerts__labels": {"severity": "info"}}, ("monitoring", "alerts", "labels")),
     ({"monitoring__alerts__labels": {"the-team": "mail"}}, ("monitoring", "alerts", "labels")),
     ({"monitoring__alerts__runbooks": ""}, ("monitoring", "alerts", "runbooks")),

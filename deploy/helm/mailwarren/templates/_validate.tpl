@@ -75,6 +75,9 @@
     {{- fail "flower.existingSecret: needed with flower.enabled and accounts.existingSecret; the chart makes no passwords then." -}}
   {{- end -}}
 {{- end -}}
+{{- if and .Values.monitoring.podMonitor.rabbitmqTargets (ne .Values.rabbitmq.mode "external") -}}
+  {{- fail (printf "monitoring.podMonitor.rabbitmqTargets: given, but rabbitmq.mode is %s; PodMonitors find that broker." .Values.rabbitmq.mode) -}}
+{{- end -}}
 {{- if and .Values.bootstrap.enabled (not .Values.setup.enabled) -}}
   {{- fail "bootstrap.enabled: the first API key is made by setup; set setup.enabled, or bootstrap.enabled=false." -}}
 {{- end -}}
