@@ -9,7 +9,8 @@ import aio_pika
 import pytest
 from pamqp.commands import Connection
 
-from mailwarren.runtime.amqp import Nacked, NotConnected, Unknown, Unroutable
+from mailwarren.runtime import amqp
+from mailwarren.runtime.amqp import Nacked, NotConnected, Publisher, Unknown, Unroutable
 
 pytestmark = pytest.mark.broker
 
@@ -60,6 +61,32 @@ async def test_a_full_queue_nacks_and_another_may_hold_its_copy(broker, publishe
     assert [type(result) for result in (results[0], results[-1])] == [type(None), Nacked]
     assert {type(result) for result in results} == {type(None), Nacked}
     assert len(await broker.messages(roomy)) == 10
+
+
+async def publish_for_ever(publisher: Publisher, queue: str) -> None:
+    while True:
+        await publisher.publish("", queue, b"{}", {})
+
+
+async def test_after_a_refusal_the_next_publish_takes_a_new_channel(broker, link, publisher, monkeypatch) -> None:
+    """One that met a queue between two leaders is refused for as long as the node that died is away."""
+    monkeypatch.setattr(amqp, "REFUSED_RENEW", 0.0)
+    monkeypatch.setattr(amqp, "REFUSED_GRACE", 0.1)
+    full = await broker.queue(x_max_length=1, x_overflow="reject-publish")
+    queue = await broker.queue()
+    first = publisher._channel
+    await publisher.publish("", queue, b"{}", {})
+    assert publisher._channel is first
+    with pytest.raises(Nacked):
+        await publish_for_ever(publisher, full)
+    await asyncio.gather(*(publisher.publish("", queue, b"{}", {}) for _ in range(20)))
+    assert publisher._channel is not first
+    async with asyncio.timeout(5):
+        while not first.is_closed:
+            await asyncio.sleep(0.02)
+    await publisher.publish("", queue, b"{}", {})
+    assert len(await broker.messages(queue)) == 22
+    assert link.epoch == 1
 
 
 async def test_a_missing_exchange_costs_that_publish_and_not_the_next(broker, link, publisher) -> None:

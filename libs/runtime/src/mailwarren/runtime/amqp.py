@@ -7,6 +7,7 @@ again by the ``on_up`` callbacks after every connect, because a delivery from be
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Self, cast
 
@@ -25,6 +26,10 @@ LAST_RETRY = 5.0
 HEARTBEAT = 15
 BLOCK_LOOK = 0.5
 CONFIRM_TIMEOUT = 5.0
+REFUSED_RENEW = 1.0
+"""Seconds from one new channel to the next while a queue refuses what is published."""
+REFUSED_GRACE = CONFIRM_TIMEOUT + 1
+"""Seconds in which what was published over the old one may still be confirmed."""
 
 
 class PublishError(Exception):
@@ -176,6 +181,11 @@ class Link:
             await asyncio.gather(connection.close(), return_exceptions=True)
 
 
+async def _close(channel: aio_pika.abc.AbstractChannel) -> None:
+    with contextlib.suppress(*_LOST):
+        await channel.close()
+
+
 def _with_heartbeat(url: str) -> str:
     return url if "heartbeat=" in url else f"{url}{'&' if '?' in url else '?'}heartbeat={HEARTBEAT}"
 
@@ -190,14 +200,19 @@ class Publisher:
     def __init__(self, link: Link) -> None:
         self._link = link
         self._connection: aio_pika.abc.AbstractConnection | None = None
+        self._channel: aio_pika.abc.AbstractChannel | None = None
         self._bursts: Bursts | None = None
+        self._opened_at = 0.0
+        self._closing: set[asyncio.Task[None]] = set()
         self._opening = asyncio.Lock()
         link.on_up(self._open)
 
     async def _open(self, connection: aio_pika.abc.AbstractConnection) -> None:
         channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
         self._connection = connection
+        self._channel = channel
         self._bursts = Bursts(cast("RawChannel", await channel.get_underlay_channel()))
+        self._opened_at = time.monotonic()
 
     @property
     def _usable(self) -> Bursts | None:
@@ -215,6 +230,23 @@ class Publisher:
         if (bursts := self._usable) is None:
             raise NotConnected("no connection to the broker, or it blocks publishers")
         return bursts
+
+    def _renew(self, refused: Bursts) -> None:
+        """Publish over a new channel from now on.
+
+        A channel that first meets a quorum queue while its leader is being elected asks the node that died, and has all
+        refused for as long as that node is away; a new channel asks the new leader.
+        """
+        channel = self._channel
+        if refused is not self._bursts or channel is None or time.monotonic() < self._opened_at + REFUSED_RENEW:
+            return
+        self._bursts = None
+        asyncio.get_running_loop().call_later(REFUSED_GRACE, self._retire, channel)
+
+    def _retire(self, channel: aio_pika.abc.AbstractChannel) -> None:
+        task = asyncio.ensure_future(_close(channel))
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
 
     @property
     def ready(self) -> bool:
@@ -249,6 +281,7 @@ class Publisher:
         except aiormq.exceptions.PublishError as error:
             raise Unroutable(f"{exchange} has no queue for {routing_key}") from error
         except aiormq.exceptions.DeliveryError as error:
+            self._renew(bursts)
             raise Nacked(f"the broker refused {routing_key}") from error
         except (ChannelEnded, TimeoutError) as error:
             raise Unknown(f"no confirm for {routing_key}: {type(error).__name__} {error}") from error
