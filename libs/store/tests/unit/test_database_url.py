@@ -1,6 +1,6 @@
 import pytest
 
-from mailwarren.store.engine import dsn, make_engine
+from mailwarren.store.engine import dsn, dsns, make_engine
 
 
 @pytest.mark.parametrize("scheme", ["postgresql", "postgres", "postgresql+asyncpg"])
@@ -17,3 +17,18 @@ def test_another_url_is_refused_without_being_repeated(url):
 
 def test_an_engine_does_not_show_its_password():
     assert "secret" not in repr(make_engine("postgresql://u:secret@127.0.0.1:1/d"))
+
+
+@pytest.mark.parametrize(
+    ("url", "each"),
+    [
+        ("postgresql://u:p@h:1/d?sslmode=require", ["postgresql://u:p@h:1/d?sslmode=require"]),
+        ("postgresql:///d?host=/tmp", ["postgresql:///d?host=/tmp"]),
+        (
+            "postgresql+asyncpg://u:p%2C@a:1,b,[::1]:3/d?target_session_attrs=read-write",
+            [f"postgresql://u:p%2C@{host}/d?target_session_attrs=read-write" for host in ("a:1", "b", "[::1]:3")],
+        ),
+    ],
+)
+def test_each_host_of_a_url_becomes_one_of_its_own(url, each):
+    assert dsns(url) == each

@@ -1,7 +1,8 @@
 """Connections: a SQLAlchemy engine over asyncpg, and the asyncpg connection below it for the hot paths."""
 
+import re
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, cast
 
 import asyncpg
@@ -63,6 +64,25 @@ def dsn(url: str) -> str:
     return f"postgresql://{rest}"
 
 
+_NOT_THIS_HOST = (OSError, TimeoutError, asyncpg.CannotConnectNowError, asyncpg.TargetServerAttributeNotMatched)
+"""What says that another host may be the one: nobody there, it starts or stops, or it only takes reads."""
+
+
+def dsns(url: str) -> list[str]:
+    """``url`` as asyncpg reads it, once for each of its hosts.
+
+    asyncpg knows several hosts too, but one timeout for all of them: a first host that is silent takes it up.
+
+    Raises:
+        ValueError: not a Postgres URL.
+    """
+    scheme, separator, rest = dsn(url).partition("://")
+    authority = re.split("[/?#]", rest, maxsplit=1)[0]
+    login, at, hosts = authority.rpartition("@")
+    tail = rest[len(authority) :]
+    return [f"{scheme}{separator}{login}{at}{host}{tail}" for host in hosts.split(",")]
+
+
 def make_engine(
     url: str,
     *,
@@ -78,9 +98,11 @@ def make_engine(
 
     Args:
         url: ``postgresql://user:password@host:port/database?sslmode=…`` or the same with ``postgresql+asyncpg``.
+            Of several hosts (``host:port,host:port``) the first that answers; with ``target_session_attrs=read-write``
+            the first that takes writes.
         pool_size: connections that are kept.
         max_overflow: connections beyond those, closed after use.
-        connect_timeout: seconds for a new connection, and to wait for one of the pool.
+        connect_timeout: seconds for a new connection, over all hosts, and to wait for one of the pool.
         statement_timeout: seconds after which the server ends a statement; a server that does not answer at all is
             given up 5 s later. A transaction that sits idle for as long is ended too, so that the locks of a
             vanished client are freed.
@@ -89,13 +111,14 @@ def make_engine(
     Raises:
         ValueError: not a Postgres URL.
     """
-    address = dsn(url)
+    addresses = dsns(url)
     milliseconds = str(int(statement_timeout * 1000))
 
-    async def connect() -> Any:
+    async def connect_to(address: str) -> Any:
         return await asyncpg.connect(
             address,
-            timeout=connect_timeout,
+            # A host that is silent, as one without power is, leaves the others their share of the time.
+            timeout=connect_timeout / len(addresses),
             command_timeout=statement_timeout + ANSWER_SLACK,
             server_settings={
                 "application_name": application_name,
@@ -104,6 +127,12 @@ def make_engine(
                 "timezone": "UTC",
             },
         )
+
+    async def connect() -> Any:
+        for address in addresses[:-1]:
+            with suppress(*_NOT_THIS_HOST):
+                return await connect_to(address)
+        return await connect_to(addresses[-1])
 
     return create_async_engine(
         "postgresql+asyncpg://",
