@@ -5,9 +5,11 @@ import shutil
 import signal
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
+import psutil
 
 from mailwarren.devstack.databases import can_query, create_database, with_database
 from mailwarren.devstack.errors import DevstackError
@@ -134,6 +136,15 @@ class Postgres(PrivateServer):
         """Stops it as a crash would ("immediate"): the next start recovers from the write-ahead log."""
         for process in self._processes.values():
             process.kill(signal.SIGQUIT)
+
+    def crash(self) -> None:
+        """SIGKILL to the server and to all that it started, as a power cut would."""
+        children = psutil.Process(self.pid).children(recursive=True) if self.pid else []
+        for process in self._processes.values():
+            process.kill(signal.SIGKILL)
+        for child in children:  # each has a session of its own
+            with suppress(psutil.NoSuchProcess):
+                child.kill()
 
     def remove(self) -> None:
         """Kills it and deletes the data."""

@@ -4,11 +4,13 @@ It bypasses Debian's wrapper (which insists on the user ``rabbitmq``) and Rabbit
 folder with spaces) and starts the Erlang VM itself, so the process that is started is the broker.
 """
 
+import os
 import re
 import secrets
 import shutil
 import signal
 import socket
+import subprocess
 from contextlib import suppress
 from pathlib import Path
 
@@ -132,7 +134,17 @@ class RabbitMQ(PrivateServer):
         write_private(self.home / "rabbitmq.conf", _CONF.format(vhost=VHOST, **values).encode())
         (self.home / "enabled_plugins").write_text(f"[{','.join(PLUGINS)}].\n")
 
-    def specs(self) -> tuple[ProcessSpec, ProcessSpec]:
+    @property
+    def node_name(self) -> str:
+        """As Erlang knows it."""
+        return _NODE
+
+    @property
+    def data(self) -> Path:
+        """What the node keeps: queues, users, definitions."""
+        return self.home / "mnesia" / self.node_name
+
+    def specs(self) -> tuple[ProcessSpec, ...]:
         """The port mapper and the node, to be started in this order. Call ``prepare`` first."""
         epmd = ProcessSpec(
             name="epmd",
@@ -161,6 +173,33 @@ class RabbitMQ(PrivateServer):
         """Stops the node in an orderly way, and its port mapper. Its data stays."""
         super().stop()
         self._kill_stray_epmd()
+
+    def erlang(self, call: str) -> str:
+        """What a call inside the node returns, such as ``rabbit_nodes, all_running, []``; for what no API does.
+
+        Raises:
+            DevstackError: the node cannot be reached, or the call failed there.
+        """
+        code = f"R = rpc:call('{self.node_name}', {call}), io:format(\"~p\", [R]), halt()."
+        name = (
+            "-sname",
+            f"caller{secrets.token_hex(4)}@localhost",
+            "-kernel",
+            "inet_dist_use_interface",
+            "{127,0,0,1}",
+        )
+        done = subprocess.run(
+            self.installation.argv("erl", "-noinput", "-hidden", *name, "-eval", code),
+            env={**os.environ, **self._environment()},
+            cwd=self.home,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=30,
+        )
+        if done.returncode or "badrpc" in done.stdout:
+            raise DevstackError(f"{self.node_name} did not do {call}: {(done.stdout + done.stderr).strip()}")
+        return done.stdout
 
     def kill(self) -> None:
         """SIGKILL to the node, as a power cut would. Its port mapper stays.
@@ -203,7 +242,7 @@ class RabbitMQ(PrivateServer):
             "ERL_CRASH_DUMP": str(home / "erl_crash.dump"),
             "RABBITMQ_HOME": str(self.installation.inner_home),
             "RABBITMQ_PLUGINS_DIR": plugins,
-            "RABBITMQ_NODENAME": _NODE,
+            "RABBITMQ_NODENAME": self.node_name,
             "RABBITMQ_BASE": str(home),
             "RABBITMQ_MNESIA_BASE": f"{_plain_path(home)}/mnesia",
             "RABBITMQ_LOG_BASE": str(home / "log"),

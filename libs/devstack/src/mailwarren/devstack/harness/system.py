@@ -100,8 +100,8 @@ class System:
         client = httpx.Client(
             base_url=f"http://127.0.0.1:{port}/v1", headers={"Authorization": f"Bearer {self.token}"}, timeout=60
         )
-        self.api = client
         self._expect(name, port, wait=wait)
+        self.api = client  # a second API takes the calls over once it is ready
         return client
 
     def start_tracker(self, name: str = "tracker", *, wait: bool = True, env: dict[str, str] | None = None) -> Service:
@@ -168,11 +168,11 @@ class System:
             self.start_sender(f"sender{number}", env=sender_env, wait=False)
         self.wait_ready()
 
-    def wait_ready(self, timeout: float = 45.0) -> None:
-        """Return when every living service is ready."""
+    def wait_ready(self, timeout: float = 45.0, *, names: Sequence[str] | None = None) -> None:
+        """Return when every living service is ready, or every one of ``names``."""
         for name, url in self._ready.items():
             service = self.services[name]
-            if service.alive:
+            if service.alive and (names is None or name in names):
                 wait_for(lambda at=url: _ok(at), timeout, name, service.check)  # type: ignore[misc]
 
     def _own(self, kind: str) -> dict[str, str]:
