@@ -7,7 +7,7 @@ SHELL := /bin/sh
 PYTHON := .venv/bin/python
 DEVSTACK := $(PYTHON) -m mailwarren.devstack
 
-.PHONY: help demo up down status logs send scale monitor test bench benchmarks profile lint fmt unit memory series bootstrap clean minbase-check test-rabbitmq4 chart-test check-schemas chart-run verify-cluster images images-test compose-env dashboards dashboard-types
+.PHONY: help demo up down status logs send scale monitor test bench benchmarks profile lint fmt unit memory series sizing broker-loss bootstrap clean minbase-check test-rabbitmq4 chart-test check-schemas chart-run verify-cluster images images-test compose-env dashboards dashboard-types
 
 help: ## show this list
 	@echo "Mailwarren. Usage: make TARGET"; echo
@@ -54,6 +54,14 @@ series: ## series of each service after 100,000 mails to 10,000 domains, and wha
 
 bench: bootstrap ## mails a second and CPU a mail, beside smtplib, a textbook mailer and Postfix; RUNS='high connections backlog'
 	@.venv/bin/mailwarren-bench $(RUNS)
+
+sizing: ## what a sender pod, a waiting mail and a recorded mail take, as docs/operations/sizing.md has it (seven minutes)
+	@bin/bootstrap --with-rabbitmq
+	@$(PYTHON) -m mailwarren.bench.sizing
+
+broker-loss: ## three RabbitMQ nodes under load, of which two are killed in turn: rates, and that nothing is lost (two minutes)
+	@bin/bootstrap --with-rabbitmq
+	@$(PYTHON) -m mailwarren.bench.broker_loss
 
 benchmarks: bootstrap ## the hot paths one by one: route, render, classify, codec, SMTP client, record a batch (K=name)
 	@$(PYTHON) -m pytest -q loadtest/bench/tests/benchmarks -o python_files='bench_*.py' -o python_functions='bench_*' \
