@@ -81,6 +81,7 @@ class SmtpProtocol(asyncio.Protocol):
         self._blocked = False  # the client does not read its replies
         self._lost = False
         self._deaf = False  # what still comes is not read
+        self._breaks_tls = False  # and the first of it answered by an alert
 
     # -- asyncio.Protocol
 
@@ -108,6 +109,10 @@ class SmtpProtocol(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Hand the octets to the dialogue."""
         if self._deaf:
+            if self._breaks_tls:
+                self._breaks_tls = False
+                self._transport.write(_NO_TLS)
+                self._hang_up()
             return
         if self._upgrade:
             # A client may send its first command together with the end of the handshake. To answer it now would
@@ -165,11 +170,9 @@ class SmtpProtocol(asyncio.Protocol):
     def start_tls(self, kind: Tls) -> None:
         """Upgrade, or fail to; nothing is read in the clear from here on."""
         self.flush()
-        if kind is Tls.STALLED:
+        if kind in {Tls.STALLED, Tls.BROKEN}:
             self._deaf = True
-        elif kind is Tls.BROKEN:
-            self._transport.write(_NO_TLS)
-            self._hang_up()
+            self._breaks_tls = kind is Tls.BROKEN
         else:
             self._transport.pause_reading()
             self._upgrade = self._loop.create_task(self._secure(kind))

@@ -6,11 +6,10 @@ import socket
 import ssl
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from functools import partial
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
-from mailwarren.sink.certificates import Certificates
 from mailwarren.sink.http_server import HttpServer
 from mailwarren.sink.persona import Tls
 from mailwarren.sink.protocol import Listener, SmtpProtocol, shown_address
@@ -19,6 +18,9 @@ from mailwarren.sink.script import Script, ScriptSource
 from mailwarren.sink.store import Mode, Stats, Store
 from mailwarren.sink.visit import Host
 from mailwarren.sink.web import build_app
+
+if TYPE_CHECKING:
+    from mailwarren.sink.certificates import Certificates
 
 _BACKLOG = 4096  # connections that may wait to be accepted: load tests open thousands at once
 _FAREWELL_S = 1.0  # for open connections to take their 421
@@ -128,9 +130,12 @@ class Sink:
         return self._receiver.script
 
     @property
-    def certificates(self) -> Certificates:
+    def certificates(self) -> "Certificates":
         """The sink's own authority, made when first asked for."""
         if self._certificates is None:
+            # Most sinks need none, and to load cryptography takes longer than all else that a start does.
+            from mailwarren.sink.certificates import Certificates
+
             self._certificates = Certificates(self._hostname)
         return self._certificates
 

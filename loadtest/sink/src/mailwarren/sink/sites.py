@@ -107,15 +107,14 @@ class Site:
     def windows(self, now: float, *, seconds: int, step: int, since: int = 0) -> Iterator[Window]:
         """Windows of so many seconds, one every ``step`` of Unix time, as far as they are over.
 
-        The first begins at the first second that there are counts of, or at ``since`` where that is later.
+        The first has the first second that there are counts of in it, or begins at ``since`` or soon after.
         """
         if not self._peak:
             return
         self._second(now)
-        start = max(self._first, since)
-        start += -start % step
+        start = max(self._first - self._first % step, since + -since % step)
         while start + seconds <= int(now):
-            part = slice(start - self._first, start - self._first + seconds)
+            part = slice(max(0, start - self._first), max(0, start - self._first + seconds))
             yield Window(
                 start,
                 sum(self._received[part]),
