@@ -125,6 +125,19 @@ def test_tls_and_auth_from_the_command_line(tmp_path: Path) -> None:
         assert b"STARTTLS" in seen and b"AUTH" not in seen.replace(b"Authentication", b"")
 
 
+def test_hosts_modes_and_toml_from_the_command_line(tmp_path: Path) -> None:
+    script = tmp_path / "script.toml"
+    script.write_text('[[personas]]\nlike = "suspended"\nhosts = ["mx.big.test"]\n')
+    mx = ["--mx", "MX.big.test=127.0.0.2:0", "--mx", "mx.small.test=127.0.0.3:0"]
+    with running(tmp_path, "--script", str(script), "--mode", "counting", "--tls", *mx) as (_, ready):
+        assert set(ready["mx"]) == {"mx.big.test", "mx.small.test"}
+        with connect(ready["mx"]["mx.big.test"]) as refused, connect(ready["mx"]["mx.small.test"]) as greeted:
+            assert refused.recv(200)[:10] == b"421 4.7.0 "
+            assert greeted.recv(200) == b"220 mx.small.test ESMTP Mailwarren sink\r\n"
+        assert httpx.get(ready["http"] + "/records", trust_env=False).status_code == 409
+        assert httpx.get(ready["http"] + "/ca.pem", trust_env=False).text.startswith("-----BEGIN CERTIFICATE-----")
+
+
 def test_a_foreign_address_is_explained() -> None:
     run = subprocess.run([PROGRAM, "--smtp", "192.0.2.1:0"], capture_output=True, text=True, timeout=30, check=False)
     assert run.returncode == 1

@@ -14,6 +14,10 @@ from mailwarren.sink.server import AddressError, parse_address
         (["--smtp", "127.0.0.1"], "'127.0.0.1' is not HOST:PORT"),
         (["--smtp-extra", ":25"], "':25' is not HOST:PORT"),
         (["--http", "127.0.0.1:70000"], "is not HOST:PORT"),
+        (["--mx", "127.0.0.1:25"], "is not NAME=HOST:PORT"),
+        (["--mx", "mx.test=25"], "'25' is not HOST:PORT"),
+        (["--mode", "none"], "invalid Mode value: 'none'"),
+        (["--script", "bad.toml"], "bad.toml: like is 'nobody', expected one of apple"),
         (["--auth", "joe"], "expected USER:PASS"),
         (["--keep", "-1"], "not a whole number"),
         (["--tls-cert", "x.pem"], "belong together"),
@@ -31,6 +35,7 @@ def test_wrong_arguments_are_explained(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("bad.json").write_text('{"personas": [{"domains": ["*"], "greylist": 5}]}')
+    Path("bad.toml").write_text('[[personas]]\nlike = "nobody"\n')
     with pytest.raises(SystemExit) as ended:
         main(arguments)
     assert ended.value.code == 2

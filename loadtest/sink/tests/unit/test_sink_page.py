@@ -5,8 +5,12 @@ import re
 from mailwarren.sink import page
 from mailwarren.sink.mailbox import Summary
 from mailwarren.sink.message import Part, View
+from mailwarren.sink.page_script import script_cards
 from mailwarren.sink.policy import Recipient
+from mailwarren.sink.script import read_script
+from mailwarren.sink.sites import Sites
 from mailwarren.sink.store import Delivery, Store
+from mailwarren.sink.timeline import Timeline
 
 EVIL = "<script>alert('x')</script>\"'&"
 
@@ -40,6 +44,31 @@ def test_the_list_shows_the_mails_and_the_counts() -> None:
     assert '<a href="/view/3">Hello</a>' in html
     assert "b@y.test" in html and "+1" in html
     assert re.search(r"<b>1</b><span>unanswered</span>", html)
+
+
+def test_the_script_is_shown_in_words_and_as_text() -> None:
+    script = read_script(
+        {
+            "personas": [
+                {"name": EVIL, "domains": ["*.x.test"], "rules": [{"stage": "rcpt", "code": 550}], "greylist_s": 9},
+                {"hosts": ["127.0.0.2"], "tls": "expired", "connections": 5, "recipients_per_s": 2.5},
+                {"domains": ["*"]},
+            ],
+            "timeline": [{"at_s": 60, "persona": {"like": "suspended", "domains": ["y.test"]}}],
+        }
+    )
+    sites = Sites()
+    sites.persona("big").answer(250, 1.0)
+    events = Timeline(script.timeline, 1000.0).scheduled(1000.0)
+    cards = script_cards(script, events, sites, 1000.0)
+    html = page.index(Store().stats(), [], to="", scene=cards)
+    assert "<script" not in html and "*.x.test" in html
+    assert "rcpt 550, greylists 9 s" in html
+    assert "at 127.0.0.2" in html and "TLS expired, 5 connections, 2.5 recipients/s" in html
+    assert "takes everything" in html
+    assert "in 60 s" in html and "never" in html and ">coming<" in html
+    assert "<h2>Places</h2>" in html and "big" in html
+    assert script_cards(read_script({}), [], Sites(), 0.0) == ""
 
 
 def test_an_empty_sink_says_so() -> None:

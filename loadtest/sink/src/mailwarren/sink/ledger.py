@@ -1,7 +1,8 @@
 """The ledger: what came of each (Message-ID, RCPT TO), in about 50 octets each, for runs of many millions.
 
-A pair is known by a 16-octet digest, and found through small hash tables of numbers: a dictionary would take three
-times the memory, and one large table would stop the sink for a second whenever it grows.
+Without names a pair is known by a 16-octet digest, and found through small hash tables of numbers: a dictionary would
+take three times the memory, and one large table would stop the sink for a second whenever it grows. With names, the
+memory is theirs anyhow, and a dictionary is quicker.
 """
 
 from array import array
@@ -54,6 +55,7 @@ class Ledger:
         self.accepted = 0
         """Final dots answered with 250, for each recipient."""
         self._names: list[bytes] | None = [] if names else None
+        self._numbers: dict[bytes, int] = {}  # of the names
         self._digests = bytearray()
         self._dots = array("I")
         self._taken = array("I")
@@ -74,15 +76,27 @@ class Ledger:
     def see(self, message_id: bytes, rcpt: bytes, at: float, *, taken: bool) -> int:
         """A final dot arrived for this pair, and ``taken``: is to be answered with 250. Returns the entry's number."""
         key = message_id + b"\0" + rcpt
-        digest = blake2b(key, digest_size=DIGEST_OCTETS).digest()
-        slot, number = self._look_up(digest)
-        if number < 0:
-            number = self._add(digest, slot, at)
-            if self._names is not None:
+        new = len(self._dots)
+        if self._names is not None:
+            number = self._numbers.setdefault(key, new)
+            if number == new:
                 self._names.append(key)
-        self._dots[number] += 1
-        self._taken[number] += taken
-        self._last[number] = at
+        else:
+            digest = blake2b(key, digest_size=DIGEST_OCTETS).digest()
+            slot, number = self._look_up(digest)
+            if number < 0:
+                number = new
+                self._add(digest, slot, new)
+        if number == new:
+            self._dots.append(1)
+            self._taken.append(taken)
+            self._accepted.append(0)
+            self._first.append(at)
+            self._last.append(at)
+        else:
+            self._dots[number] += 1
+            self._taken[number] += taken
+            self._last[number] = at
         return number
 
     def accept(self, number: int) -> None:
@@ -95,9 +109,8 @@ class Ledger:
     def entry(self, number: int) -> Entry:
         """One entry by its number."""
         message_id, rcpt = self.name(number)
-        start = number * DIGEST_OCTETS
         return Entry(
-            digest=self._digests[start : start + DIGEST_OCTETS].hex(),
+            digest=self._digest(number).hex(),
             message_id=None if message_id is None else as_text(message_id),
             rcpt=None if rcpt is None else as_text(rcpt),
             dots=self._dots[number],
@@ -123,10 +136,18 @@ class Ledger:
         """Final dots of one entry that were answered with 250 or would have been."""
         return self._taken[number]
 
-    def find(self, digest: bytes) -> int | None:
-        """The number of the pair with this digest."""
-        _, number = self._look_up(digest)
+    def find(self, message_id: bytes, rcpt: bytes) -> int | None:
+        """The number of this pair's entry."""
+        if self._names is not None:
+            return self._numbers.get(message_id + b"\0" + rcpt)
+        _, number = self._look_up(digest_of(message_id, rcpt))
         return number if number >= 0 else None
+
+    def _digest(self, number: int) -> bytes:
+        if self._names is not None:
+            return blake2b(self._names[number], digest_size=DIGEST_OCTETS).digest()
+        start = number * DIGEST_OCTETS
+        return bytes(self._digests[start : start + DIGEST_OCTETS])
 
     def _look_up(self, digest: bytes) -> tuple[int, int]:
         """The slot of a digest in its table, and the entry's number, or -1 where the slot is free."""
@@ -141,20 +162,13 @@ class Ledger:
             slot = (slot + 1) & mask
         return slot, -1
 
-    def _add(self, digest: bytes, slot: int, at: float) -> int:
+    def _add(self, digest: bytes, slot: int, number: int) -> None:
         shard = digest[0]
-        number = len(self._dots)
         self._tables[shard][slot] = number + 1
         self._digests += digest
-        self._dots.append(0)
-        self._taken.append(0)
-        self._accepted.append(0)
-        self._first.append(at)
-        self._last.append(at)
         self._filled[shard] += 1
         if self._filled[shard] * 3 > len(self._tables[shard]) * 2:
             self._grow(shard)
-        return number
 
     def _grow(self, shard: int) -> None:
         old = self._tables[shard]

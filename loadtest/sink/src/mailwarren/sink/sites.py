@@ -42,6 +42,9 @@ class Window(msgspec.Struct, frozen=True):
 class Site:
     """One place: its open connections now, its counts, and its seconds."""
 
+    __slots__ = ("_accepted", "_columns", "_ends", "_filled_at", "_first", "_opened", "_peak", "_received", "_refused",
+                 "_tokens", "bytes", "clients", "mails", "name", "open", "replies")  # fmt: skip
+
     def __init__(self, name: str) -> None:
         self.name = name
         self.open = 0
@@ -55,24 +58,26 @@ class Site:
         self.mails = 0
         self.bytes = 0
         self.replies: Counter[int] = Counter()
+        # The second that goes on is in plain numbers, which cost a mail least; those before it are in the columns.
+        self._ends = 0
+        self._received = self._accepted = self._refused = self._opened = 0
+        self._peak = self.open
         self._first = 0
-        self._received = array("I")
-        self._accepted = array("I")
-        self._refused = array("I")
-        self._opened = array("I")
-        self._peak = array("I")
+        self._columns = [array("I") for _ in range(5)]
 
     def join(self, client: str, now: float) -> None:
         """A connection of ``client`` is here from now on."""
-        at = self._second(now)
+        if now >= self._ends:
+            self._turn(int(now))
         self.open += 1
         self.clients[client] += 1
-        self._opened[at] += 1
-        self._peak[at] = max(self._peak[at], self.open)
+        self._opened += 1
+        self._peak = max(self._peak, self.open)
 
     def leave(self, client: str, now: float) -> None:
         """It is gone."""
-        self._second(now)
+        if now >= self._ends:
+            self._turn(int(now))
         self.open -= 1
         self.clients[client] -= 1
         if not self.clients[client]:
@@ -80,19 +85,21 @@ class Site:
 
     def receive(self, size: int, now: float) -> None:
         """A final dot arrived, after ``size`` octets."""
+        if now >= self._ends:
+            self._turn(int(now))
         self.mails += 1
         self.bytes += size
-        at = self._second(now)  # first: it may make new columns
-        self._received[at] += 1
+        self._received += 1
 
     def answer(self, code: int, now: float) -> None:
         """A final dot was answered, or something refused before it."""
+        if now >= self._ends:
+            self._turn(int(now))
         self.replies[code] += 1
-        at = self._second(now)
         if code == 250:  # noqa: PLR2004
-            self._accepted[at] += 1
+            self._accepted += 1
         else:
-            self._refused[at] += 1
+            self._refused += 1
 
     def take(self, rate: float, now: float) -> bool:
         """Whether one more fits into ``rate`` a second, with no more than a second's worth at once."""
@@ -109,49 +116,40 @@ class Site:
 
         The first has the first second that there are counts of in it, or begins at ``since`` or soon after.
         """
-        if not self._peak:
+        if not self._ends:
             return
-        self._second(now)
+        if now >= self._ends:
+            self._turn(int(now))
         start = max(self._first - self._first % step, since + -since % step)
         while start + seconds <= int(now):
             part = slice(max(0, start - self._first), max(0, start - self._first + seconds))
-            yield Window(
-                start,
-                sum(self._received[part]),
-                sum(self._accepted[part]),
-                sum(self._refused[part]),
-                sum(self._opened[part]),
-                max(self._peak[part], default=0),
-            )
+            received, accepted, refused, opened, peak = (column[part] for column in self._columns)
+            yield Window(start, sum(received), sum(accepted), sum(refused), sum(opened), max(peak, default=0))
             start += step
 
-    def _second(self, now: float) -> int:
-        """The place of this second in the columns, which grow up to it."""
-        at = int(now) - self._first
-        there = len(self._peak)
-        if at < there:
-            # A clock that was set back: what happens counts where time stood still.
-            return max(at, 0)
-        if not there or at - there > _KEPT:
-            self.forget_seconds(int(now))
-            return 0
-        nothing = array("I", bytes(4 * (at - there + 1)))
-        for column in (self._received, self._accepted, self._refused, self._opened):
-            column.extend(nothing)
-        self._peak.extend(array("I", [self.open]) * len(nothing))
-        if at >= _KEPT + _DROPPED:
-            gone = at - _KEPT
-            for column in (self._received, self._accepted, self._refused, self._opened, self._peak):
-                del column[:gone]
+    def _turn(self, second: int) -> None:
+        """Put the second that is over into the columns, the quiet ones after it too, and begin ``second``."""
+        # A clock that was set back never gets here: what happens then counts in the second where time stood still.
+        if not self._ends:
+            self._first = second
+        else:
+            last = (self._received, self._accepted, self._refused, self._opened, self._peak)
+            quiet = second - self._ends
+            if quiet > _KEPT:
+                self._first = second
+                self._columns = [array("I") for _ in last]
+            else:
+                for column, count, meanwhile in zip(self._columns, last, (0, 0, 0, 0, self.open), strict=True):
+                    column.append(count)
+                    column.extend(array("I", [meanwhile]) * quiet)
+        self._received = self._accepted = self._refused = self._opened = 0
+        self._peak = self.open
+        self._ends = second + 1
+        if len(self._columns[0]) >= _KEPT + _DROPPED:
+            gone = len(self._columns[0]) - _KEPT
             self._first += gone
-            at -= gone
-        return at
-
-    def forget_seconds(self, first: int) -> None:
-        """Begin the columns anew with this second."""
-        self._first = first
-        self._received, self._accepted, self._refused, self._opened = (array("I", [0]) for _ in range(4))
-        self._peak = array("I", [self.open])
+            for column in self._columns:
+                del column[:gone]
 
 
 class Sites:

@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from mailwarren.sink.answers import NDJSON, NO_LIMIT, SLICE, answer, encoder, number
-from mailwarren.sink.ledger import Entry, digest_of
+from mailwarren.sink.ledger import Entry
 from mailwarren.sink.receiver import Receiver
 from mailwarren.sink.sites import ALL
 from mailwarren.sink.store import Mode
@@ -73,7 +73,7 @@ class LedgerSide:
         return answer({"site": name, "seconds": seconds, "step": step, "open": site.open, "windows": found})
 
     def _one(self, message_id: bytes, rcpt: bytes) -> Response:
-        entry = self._store.ledger.find(digest_of(message_id, rcpt))
+        entry = self._store.ledger.find(message_id, rcpt)
         if entry is None:
             raise HTTPException(404, "no final dot arrived for this Message-ID and recipient")
         return answer(self._store.ledger.entry(entry))
