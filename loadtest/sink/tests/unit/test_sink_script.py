@@ -4,10 +4,11 @@ import json
 import re
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from mailwarren.sink.persona import Persona, Rule, Stage
-from mailwarren.sink.script import Script, ScriptError, read_script
+from mailwarren.sink.script import Script, ScriptError, built_in_personas, read_script, read_toml
 
 
 def persona(**changes: object) -> dict[str, object]:
@@ -119,3 +120,19 @@ def test_the_script_in_the_readme_can_be_played() -> None:
         "crash.test",
         "*",
     ]
+
+
+def test_the_toml_in_the_readme_can_be_played_and_every_persona_is_named_there() -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    shown = re.search(r"```toml\n(.*?)```", readme, re.DOTALL)
+    assert shown is not None
+    script = read_toml(shown[1].encode())
+    assert [persona.name for persona in script.personas] == ["google", "greylister"]
+    assert (script.timeline[0].at_s, script.timeline[0].for_s) == (60, 120)
+    listed = re.search(r"explains them: (.*?)\. By domain", readme, re.DOTALL)
+    assert listed is not None
+    assert sorted(built_in_personas()) == sorted(re.split(r",\s+", listed[1]))
+    fields = re.search(r"\| field of a persona.*?\n\n", readme, re.DOTALL)
+    assert fields is not None
+    told = set(re.findall(r"`(\w+)`", fields[0])) | {"name", "domains", "hosts", "rules"}
+    assert {field.name for field in msgspec.structs.fields(Persona)} <= told
