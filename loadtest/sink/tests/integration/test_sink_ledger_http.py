@@ -112,8 +112,9 @@ async def test_windows_are_of_a_site(serving: Serving, dial: Any) -> None:
             assert (answer["site"], answer["seconds"], answer["step"], answer["open"]) == (site, 5, 5, 0)
         assert counts == {"all": (2, 1), "big": (1, 1), "none": (1, 0), sink.addresses.smtp: (2, 1)}
         assert len((await web.get("/windows?seconds=5&step=1")).json()["windows"]) > 40
+        assert len((await web.get("/windows?limit=3")).json()["windows"]) == 3
         assert "all, none, big" in (await web.get("/windows?site=nobody")).json()["error"]
-        for wrong in ("seconds=0", "seconds=9999", "step=0", "since=x"):
+        for wrong in ("seconds=0", "seconds=9999", "step=0", "since=x", "limit=10001"):
             assert (await web.get(f"/windows?{wrong}")).status_code == 422
 
 

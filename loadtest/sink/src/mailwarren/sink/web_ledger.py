@@ -4,6 +4,7 @@ import asyncio
 import csv
 import io
 from collections.abc import AsyncIterator, Sequence
+from itertools import islice
 
 import msgspec
 from starlette.exceptions import HTTPException
@@ -17,6 +18,7 @@ from mailwarren.sink.sites import ALL
 from mailwarren.sink.store import Mode
 
 _LONGEST_WINDOW = 3600
+_MOST_WINDOWS = 10_000  # in one answer, which is made at once
 _FIELDS = tuple(field.name for field in msgspec.structs.fields(Entry))
 
 
@@ -69,7 +71,9 @@ class LedgerSide:
         seconds = number(request, "seconds", 1, least=1, most=_LONGEST_WINDOW)
         step = number(request, "step", seconds, least=1, most=_LONGEST_WINDOW)
         since = number(request, "since", 0)
-        found = list(site.windows(self._receiver.clock(), seconds=seconds, step=step, since=since))
+        limit = number(request, "limit", _MOST_WINDOWS, most=_MOST_WINDOWS)
+        every = site.windows(self._receiver.clock(), seconds=seconds, step=step, since=since)
+        found = list(islice(every, limit))
         return answer({"site": name, "seconds": seconds, "step": step, "open": site.open, "windows": found})
 
     def _one(self, message_id: bytes, rcpt: bytes) -> Response:
