@@ -2,7 +2,7 @@
 #
 #   docker build --build-arg SERVICE=sender --tag mailwarren-sender .
 #
-# SERVICE is ingest, sender, tracker, flower or sink. An image holds that service and what it imports, no more: the sender has
+# SERVICE is ingest, sender, tracker, flower, sink or load. An image holds that service and what it imports, no more: the sender has
 # no database driver and no web framework. The ingest image also has the command `mailwarren` (topology, migrate, dead).
 # Where a proxy signs TLS with a CA of its own: --secret id=ca,src=/etc/ssl/certs/ca-certificates.crt
 ARG SERVICE
@@ -36,6 +36,7 @@ COPY libs/contracts/pyproject.toml libs/contracts/
 COPY libs/devstack/pyproject.toml libs/devstack/
 COPY libs/runtime/pyproject.toml libs/runtime/
 COPY libs/store/pyproject.toml libs/store/
+COPY loadtest/load/pyproject.toml loadtest/load/
 COPY loadtest/sink/pyproject.toml loadtest/sink/
 COPY services/flower/pyproject.toml services/flower/
 COPY services/ingest/pyproject.toml services/ingest/
@@ -46,6 +47,7 @@ RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
     /opt/uv/bin/uv sync --frozen --no-dev --no-install-workspace --package "mailwarren-${SERVICE}"
 COPY libs libs
 COPY services services
+COPY loadtest/load loadtest/load
 COPY loadtest/sink loadtest/sink
 # Not editable: our packages are copied into the environment, which is all that the image keeps.
 RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
@@ -106,6 +108,14 @@ FROM runtime AS sink
 EXPOSE 2525 8025
 ENTRYPOINT ["/app/bin/mailwarren-sink"]
 CMD ["--smtp", "0.0.0.0:2525", "--http", "0.0.0.0:8025"]
+
+# Locust's users are no package: Locust alone imports them. Its page is on 8089, workers come to 5557 of the master.
+FROM runtime AS load
+COPY loadtest/locustfile.py /app/load/locustfile.py
+COPY loadtest/scenarios /app/load/scenarios
+EXPOSE 5557 8089
+ENTRYPOINT ["/app/bin/mailwarren-load", "--locustfile", "/app/load/locustfile.py"]
+CMD ["run"]
 
 # hadolint ignore=DL3006
 FROM ${SERVICE}

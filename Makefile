@@ -7,7 +7,7 @@ SHELL := /bin/sh
 PYTHON := .venv/bin/python
 DEVSTACK := $(PYTHON) -m mailwarren.devstack
 
-.PHONY: help demo up down status logs send scale monitor test bench benchmarks profile lint fmt unit memory series sizing broker-loss bootstrap clean minbase-check test-rabbitmq4 chart-test check-schemas chart-run verify-cluster images images-test compose-env dashboards dashboard-types
+.PHONY: help demo up down status logs send scale monitor test bench benchmarks profile lint fmt unit memory series sizing broker-loss bootstrap clean minbase-check test-rabbitmq4 chart-test check-schemas chart-run verify-cluster images images-test compose-env dashboards dashboard-types load
 
 help: ## show this list
 	@echo "Mailwarren. Usage: make TARGET"; echo
@@ -37,6 +37,11 @@ scale: bootstrap ## run SENDERS=n sender processes for each lane, WORKERS=n work
 monitor: ## a private Prometheus with all rules and alerts on the running system, until ^C
 	@bin/bootstrap --with-prometheus
 	@$(DEVSTACK) monitor
+
+load: bootstrap ## Locust on the running system: SCENARIO=mixed|single|batch|bulk|status|spike|day USERS RATE TIME WORKERS WEB=1 URL KEY
+	@MAILWARREN_API_KEY="$${KEY:-$${MAILWARREN_API_KEY:-}}" $(DEVSTACK) load $${WEB:+--serve} -- $${SCENARIO:+--scenario "$$SCENARIO"} \
+	    $${USERS:+--users "$$USERS"} $${RATE:+--rate "$$RATE"} $${TIME:+--time "$$TIME"} $${WORKERS:+--workers "$$WORKERS"} \
+	    $${MOST:+--most "$$MOST"} $${URL:+--url "$$URL" --sink "$${SINK:-}"}
 
 test: ## everything: lint, types, import rules, unit, integration, end to end
 	@bin/test

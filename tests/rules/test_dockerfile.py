@@ -10,7 +10,7 @@ from mailwarren.contracts.lanes import Lane
 from mailwarren.devstack.state import LocalDir
 from mailwarren.devstack.system import choose_addresses, services
 
-SERVICES = ("ingest", "sender", "tracker", "flower", "sink")
+SERVICES = ("ingest", "sender", "tracker", "flower", "sink", "load")
 
 
 def read_instructions(text: str) -> list[str]:
@@ -51,7 +51,7 @@ def command(instructions: list[str], stage: str) -> list[str]:
 
 def test_every_member_takes_part_in_the_build(root, instructions) -> None:
     found = [*root.glob("libs/*/pyproject.toml"), *root.glob("services/*/pyproject.toml")]
-    members = [str(path.parent.relative_to(root)) for path in (*found, root / "loadtest/sink/pyproject.toml")]
+    members = [str(path.parent.relative_to(root)) for path in (*found, *(root / f"loadtest/{name}/pyproject.toml" for name in ("sink", "load")))]
     assert len(members) >= 8
     assert outside(members, copied(instructions)) == []
 

@@ -57,6 +57,9 @@ def _parser() -> argparse.ArgumentParser:
     scale = add("scale", _scale, "run so many sender processes for each lane, and so many workers")
     scale.add_argument("senders", type=int, nargs="?")
     scale.add_argument("--workers", type=int)
+    load = add("load", _load, "load the running system with Locust, and account for every mail")
+    load.add_argument("--serve", action="store_true", help="Locust's web page")
+    load.add_argument("arguments", nargs=argparse.REMAINDER, metavar="-- ARGUMENTS", help="of mailwarren-load run")
     add("monitor", _monitor, "a private Prometheus on the running system, until ^C")
     add("clean", _clean, "stop it and delete what it keeps outside its folder")
     return parser
@@ -113,6 +116,12 @@ def _send(stack: Stack, options: argparse.Namespace) -> int:
 def _scale(stack: Stack, options: argparse.Namespace) -> int:
     stack.scale(options.senders, options.workers)
     return _status(stack, options)
+
+
+def _load(stack: Stack, options: argparse.Namespace) -> int:
+    from mailwarren.devstack.load import load
+
+    return load(stack, [one for one in options.arguments if one != "--"], web=options.serve)
 
 
 def _monitor(stack: Stack, _options: argparse.Namespace) -> int:

@@ -68,9 +68,11 @@ class Records:
 
     Args:
         database_url: of Postgres.
+        tag: the metadata entry that names a run.
     """
 
-    def __init__(self, database_url: str) -> None:
+    def __init__(self, database_url: str, *, tag: str = RUN) -> None:
+        self._tag = tag
         self._engine = make_engine(database_url, pool_size=2, max_overflow=0, application_name="mailwarren-demo")
 
     async def close(self) -> None:
@@ -101,12 +103,12 @@ class Records:
     async def entries(self, ids: Sequence[UUID], run: str, since: datetime) -> list[Entry]:
         """Every row of these emails, and any other row of the run."""
         rows = await self._fetch(_BY_ID, ids)
-        rows += await self._fetch(_NOT_ASKED_FOR, run, since, ids, RUN)
+        rows += await self._fetch(_NOT_ASKED_FOR, run, since, ids, self._tag)
         return [_entry(row) for row in rows]
 
     async def of_others(self, ids: Iterable[UUID], run: str) -> set[UUID]:
         """Which of these emails belong to another run, or to no demo at all."""
-        return {row["id"] for row in await self._fetch(_OF_OTHERS, list(ids), run, RUN)}
+        return {row["id"] for row in await self._fetch(_OF_OTHERS, list(ids), run, self._tag)}
 
     async def times(self, ids: Sequence[UUID]) -> dict[Lane, Times]:
         """How long it took, by lane."""
