@@ -6,7 +6,7 @@ from typing import Any
 
 from mailwarren.devstack.cluster.chart import Manifest
 
-SERVICES = ("ingest", "sender", "tracker", "flower", "sink")
+SERVICES = ("ingest", "sender", "tracker", "flower", "sink", "load")
 
 
 @dataclass(frozen=True)
