@@ -21,7 +21,7 @@ SETUP: tuple[tuple[str, ...], ...] = (
     ("setup", "--wait", "60"),
     ("keys", "bootstrap", "--name", "images-test", "--token-env", "FIRST_KEY"),
 )
-GRACE = {"sender": 90, "ingest": 40, "tracker": 40, "flower": 30, "sink": 10}
+GRACE = {"sender": 90, "ingest": 40, "tracker": 40, "flower": 30, "sink": 10, "load": 120}
 _READY_SECONDS = 60.0
 
 
