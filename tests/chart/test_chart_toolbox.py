@@ -38,7 +38,7 @@ def test_it_never_runs_by_itself(render, profile) -> None:
 def test_it_has_the_variables_of_setup_and_the_image_of_mailwarren(steady, profile) -> None:
     manifests = steady(profile)
     made = toolbox(manifests)
-    (setup,) = [one for one in workloads(manifests) if one.kind == "Job" and not one.is_hook]
+    (setup,) = [one for one in workloads(manifests) if one.kind == "Job" and not one.is_hook and "setup" in one.name]
     assert environment(made.containers[0]) == environment(setup.containers[0])
     assert made.containers[0]["image"] == setup.containers[0]["image"]
 
