@@ -2,7 +2,7 @@
 
 from locust import LoadTestShape
 
-from mailwarren.load.curves import spike_users
+from mailwarren.load.curves import SPIKE, spike_users
 from scenarios.session import session
 
 
@@ -23,6 +23,6 @@ class Spike(LoadTestShape):
         users = spike_users(session.plan.users, self.get_run_time(), session.plan.seconds)
         if users is None:
             return None
-        # All of a spike's users come within a second: that is what makes it one.
-        self.last = (users, float(users))
+        # All of a spike's users come, and go, within a second: that is what makes it one.
+        self.last = (users, float(session.plan.users * SPIKE))
         return self.last

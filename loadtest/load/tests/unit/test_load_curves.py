@@ -27,7 +27,7 @@ def test_a_day_fits_into_its_time() -> None:
 
 
 def test_campaigns_are_on_the_peak_and_in_the_afternoon() -> None:
-    assert [hour for hour in range(24) if is_campaign(hour)] == [10, 16]
+    assert [hour for hour in range(24) if is_campaign(hour)] == [10, 11, 16, 17]
 
 
 def test_a_spike_is_ten_times_as_many_for_a_while() -> None:

@@ -7,7 +7,7 @@ DAY: tuple[tuple[float, float], ...] = (
     (18, 0.65), (20, 0.50), (22, 0.30), (24, 0.10),
 )  # fmt: skip
 """Hours and the share of the users: a trough before dawn, a peak at ten, a dip at lunch, an evening that ebbs away."""
-CAMPAIGNS: tuple[tuple[float, float], ...] = ((10.0, 10.75), (16.0, 16.5))
+CAMPAIGNS: tuple[tuple[float, float], ...] = ((10.0, 12.0), (16.0, 17.5))
 """Hours in which bulk mail is posted: on top of the morning peak, and in the afternoon."""
 
 SPIKE = 10
