@@ -67,7 +67,7 @@ postlog unix-dgram n - n - 1 postlogd
 """
 
 
-def write(home: Path, defaults: Mapping[str, str], *, listen: str, relay: str) -> Path:
+def write(home: Path, defaults: Mapping[str, str], *, listen: str, relay: str, connections: int = CONCURRENCY) -> Path:
     """Write ``main.cf`` and ``master.cf``; returns their folder.
 
     Args:
@@ -75,11 +75,12 @@ def write(home: Path, defaults: Mapping[str, str], *, listen: str, relay: str) -
         defaults: of the installed Postfix: its directories, its user and its group.
         listen: ``host:port``.
         relay: ``host:port`` of the next hop.
+        connections: to it, at once.
     """
     folder = home / "etc"
     folder.mkdir(exist_ok=True)
     host, _, port = relay.rpartition(":")
-    values = {"home": home, "relay_host": host, "relay_port": port, "concurrency": CONCURRENCY, **defaults}
+    values = {"home": home, "relay_host": host, "relay_port": port, "concurrency": connections, **defaults}
     (folder / "main.cf").write_text(_MAIN.format_map(values))
     (folder / "master.cf").write_text(_SERVICES.format(listen=listen))
     return folder

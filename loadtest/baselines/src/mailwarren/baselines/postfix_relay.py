@@ -51,15 +51,17 @@ class PostfixRelay:
     Args:
         port: on 127.0.0.1, free.
         relay: ``host:port`` of the next hop.
+        connections: to it, at once.
 
     Raises:
         NotStarted: on entering; because of :func:`missing`, or the text has what Postfix said.
     """
 
-    def __init__(self, port: int, relay: str) -> None:
+    def __init__(self, port: int, relay: str, *, connections: int = postfix_files.CONCURRENCY) -> None:
         self.address = f"127.0.0.1:{port}"
         self._port = port
         self._relay = relay
+        self._connections = connections
         self._home: Path | None = None
         self._master: subprocess.Popen[bytes] | None = None
 
@@ -107,7 +109,7 @@ class PostfixRelay:
 
     def _start(self, home: Path) -> None:
         defaults = _defaults()
-        folder = postfix_files.write(home, defaults, listen=self.address, relay=self._relay)
+        folder = postfix_files.write(home, defaults, listen=self.address, relay=self._relay, connections=self._connections)
         (home / "spool").mkdir()
         (home / "data").mkdir()
         shutil.chown(home / "data", defaults["mail_owner"])

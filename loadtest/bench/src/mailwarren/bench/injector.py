@@ -33,6 +33,7 @@ class Injected(NamedTuple):
     """Unix seconds, when its MAIL was written."""
     seconds: float
     """Until the reply to its final dot."""
+    recipient: str = ""
 
 
 def dot_stuffed(message: bytes) -> bytes:
@@ -42,7 +43,7 @@ def dot_stuffed(message: bytes) -> bytes:
 
 
 async def inject(address: str, sender: str, mails: Sequence[Envelope], *, connections: int = 20) -> list[Injected]:
-    """Send each mail once; one :class:`Injected` for each, in the order in which they were taken.
+    """Send each mail once; one :class:`Injected` for each, in the order in which they were accepted.
 
     Args:
         address: ``host:port``.
@@ -81,7 +82,7 @@ async def _send_over_one(address: str, sender: str, waiting: Iterator[Envelope],
             await _expect(reader, _GO_AHEAD)
             writer.write(mail.content)
             await _expect(reader, _OK)
-            injected.append(Injected(at, time.perf_counter() - before))
+            injected.append(Injected(at, time.perf_counter() - before, mail.recipient))
         writer.write(b"QUIT\r\n")
         await _expect(reader, _OK)
     finally:

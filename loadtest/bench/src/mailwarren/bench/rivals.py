@@ -102,9 +102,9 @@ def run_smtplib(sink: Sink, work: Sequence[Recipient]) -> Result:
         NotMeasured: it ended badly, or not every mail arrived exactly once.
     """
     meter = CpuMeter({"sink": sink.pids})
-    with _templates() as folder:
+    with templates() as folder:
         messages = folder / "messages.jsonl"
-        messages.write_bytes(b"".join(_body(one) + b"\n" for one in work))
+        messages.write_bytes(b"".join(body(one) + b"\n" for one in work))
         module = ("-m", "mailwarren.baselines.smtplib_loop")
         files = ("--messages", str(messages), "--templates", str(folder))
         command = [sys.executable, *module, *files, "--smtp", sink.smtp_address, "--from", SENDER]
@@ -144,15 +144,15 @@ def run_textbook(
         NotMeasured: not every request was accepted, or not every mail arrived exactly once.
         TextbookDied: a process ended, or rows are missing.
     """
-    with _templates() as folder:
+    with templates() as folder:
         options: dict[str, Any] = {"smtp": sink.smtp_address, "templates": folder, "queue": queue}
         with Textbook(amqp_url=servers.amqp_url, database_url=servers.database_url, **options) as textbook:
-            _warm_up(textbook)
+            warm_up(textbook)
             groups = {"ingest": textbook.api_pids, "broker": servers.broker_pids, "sender": textbook.worker_pids}
             meter = CpuMeter(groups | {"postgres": servers.postgres_pids, "sink": sink.pids}, own="client")
             before = sink.accepted()
             meter.start()
-            posts = _post(textbook, work, single=single, rate=rate)
+            posts = post_to(textbook, work, single=single, rate=rate)
             ended = textbook.wait_rows(len(work), _timeout(work))  # each comes after its mail was sent
             cpu = meter.read(len(work))
             _check(sink, before + len(work))
@@ -178,9 +178,9 @@ def run_postfix(sink: Sink, work: Sequence[Recipient]) -> Result | Missing:
     """
     if why := missing():
         return Missing("Postfix relay", why)
-    with _templates() as folder:
-        mails = _prepared(Letter(folder, SENDER), work)
-        few = _prepared(Letter(folder, SENDER), make_work(_WARM_UP_RELAY, tag="warm"))
+    with templates() as folder:
+        mails = prepared(Letter(folder, SENDER), work)
+        few = prepared(Letter(folder, SENDER), make_work(_WARM_UP_RELAY, tag="warm"))
     with PostfixRelay(free_ports(1)[0], sink.smtp_address) as postfix:
         meter = CpuMeter({"sender": postfix.pids, "sink": sink.pids}, own="client")
         before = sink.accepted() + len(few)
@@ -208,20 +208,27 @@ def _check(sink: Sink, expected: int) -> None:
         raise NotMeasured(f"{got} mails at the sink, not {expected}")
 
 
-def _prepared(letter: Letter, work: Sequence[Recipient]) -> list[Envelope]:
+def prepared(letter: Letter, work: Sequence[Recipient]) -> list[Envelope]:
+    """The mails, rendered and ready for the wire."""
     messages = (letter.addressed_to(one.to, one.variables).as_bytes(policy=SMTP) for one in work)
     return [Envelope(one.to, dot_stuffed(message)) for one, message in zip(work, messages, strict=True)]
 
 
-def _warm_up(textbook: Textbook) -> None:
+def warm_up(textbook: Textbook) -> None:
+    """A few mails for each of its processes; the table is empty afterwards."""
     few = make_work(_WARM_UP * textbook.concurrency, tag="warm")
-    _post(textbook, few, single=True, rate=None)
+    post_to(textbook, few, single=True, rate=None)
     textbook.wait_rows(len(few), _timeout(few))
     textbook.forget_rows()
 
 
-def _post(textbook: Textbook, work: Sequence[Recipient], *, single: bool, rate: float | None) -> list[Posted]:
-    bodies = [_body(one) for one in work]
+def post_to(textbook: Textbook, work: Sequence[Recipient], *, single: bool, rate: float | None) -> list[Posted]:
+    """Post every mail to the textbook's API.
+
+    Raises:
+        NotMeasured: not every request was accepted.
+    """
+    bodies = [body(one) for one in work]
     path, connections = "/send", SINGLE_CONNECTIONS
     if not single:
         path, connections, rate = "/send-bulk", BULK_CONNECTIONS, None
@@ -233,7 +240,8 @@ def _post(textbook: Textbook, work: Sequence[Recipient], *, single: bool, rate: 
     return posts
 
 
-def _body(one: Recipient) -> bytes:
+def body(one: Recipient) -> bytes:
+    """One mail, as the textbook and the smtplib loop read it."""
     return msgspec.json.encode({"to": one.to, "variables": one.variables})
 
 
@@ -242,7 +250,8 @@ def _timeout(work: Sequence[Any]) -> float:
 
 
 @contextmanager
-def _templates() -> Iterator[Path]:
+def templates() -> Iterator[Path]:
+    """A folder with the templates of :mod:`.work`, for as long as it is entered."""
     with tempfile.TemporaryDirectory(prefix="mailwarren-rivals-") as name:
         folder = Path(name)
         for file, text in (("subject.txt", SUBJECT), ("text.txt", TEXT), ("html.html", HTML)):

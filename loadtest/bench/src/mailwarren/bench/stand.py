@@ -70,6 +70,8 @@ class Stand:
     Args:
         senders: the lanes of each sender process; one for each lane, as ``make up`` has it, unless given.
         env: more settings, by service name (``ingest``, ``tracker``, ``sender``).
+        services: False is a broker, a database and a sink alone.
+        retry_scale: 0.01 makes five minutes three seconds.
     """
 
     def __init__(
@@ -78,10 +80,12 @@ class Stand:
         senders: Mapping[str, Iterable[Lane]] | None = None,
         env: Mapping[str, Mapping[str, str]] | None = None,
         services: bool = True,
+        retry_scale: float = 1.0,
     ) -> None:
         self.lanes = senders if senders is not None else {f"sender-{lane}": (lane,) for lane in Lane}
         self._env = env or {}
         self._services = services
+        self._retry_scale = retry_scale
         base = LocalDir.of_clone().path / "bench"
         base.mkdir(parents=True, exist_ok=True)
         base.chmod(0o755)
@@ -99,7 +103,7 @@ class Stand:
                 self.root,
                 amqp_url=self.rabbitmq.amqp_url,
                 database_url=self.postgres.database_url,
-                retry_scale=1.0,
+                retry_scale=self._retry_scale,
             )
             self.sink = Sink(self.system)
             self.system.start_sink("--keep", "100")
@@ -121,6 +125,20 @@ class Stand:
         """The senders of every lane."""
         for name, lanes in self.lanes.items():
             self.system.start_sender(name, lanes, env=dict(self._env.get("sender", {})), wait=wait)
+
+    def start_alike(self, count: int, lanes: Iterable[Lane], shards: Iterable[str]) -> None:
+        """``count`` senders that consume these lanes and shards each; returns when they are ready."""
+        lanes, shards, env = tuple(lanes), tuple(shards), dict(self._env.get("sender", {}))
+        for number in range(count):
+            self.system.start_sender(f"sender{number}", lanes, shards=shards, env=env, wait=False)
+        self.system.wait_ready()
+
+    def end_senders(self) -> dict[str, int]:
+        """End all senders in order; what the queues hold then, by name: nothing, once all mail has an end."""
+        left = self.system.left_in_broker()
+        for name in [name for name in self.system.services if name.startswith("sender")]:
+            self.system.forget_service(name)
+        return left
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
@@ -153,21 +171,22 @@ class Stand:
         """The postmaster, whose children count with it."""
         return self.postgres.pids
 
-    def meter(self) -> CpuMeter:
-        """CPU of every part; the client is the calling process."""
+    def groups(self) -> dict[str, list[int]]:
+        """Process ids by part, without the client; a pid's children count with it."""
         services = self.system.services
         senders = [service.pid for name, service in services.items() if name.startswith("sender") and service.alive]
-        return CpuMeter(
-            {
-                "ingest": [services["ingest"].pid],
-                "broker": self.broker_pids,
-                "sender": senders,
-                "tracker": [services["tracker"].pid],
-                "postgres": self.postgres_pids,
-                "sink": self.sink.pids,
-            },
-            own="client",
-        )
+        return {
+            "ingest": [services["ingest"].pid],
+            "broker": self.broker_pids,
+            "sender": senders,
+            "tracker": [services["tracker"].pid],
+            "postgres": self.postgres_pids,
+            "sink": self.sink.pids,
+        }
+
+    def meter(self) -> CpuMeter:
+        """CPU of every part; the client is the calling process."""
+        return CpuMeter(self.groups(), own="client")
 
     def memory(self, name: str) -> float:
         """Resident megabytes of a service."""

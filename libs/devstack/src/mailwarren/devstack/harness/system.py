@@ -145,13 +145,15 @@ class System:
         name: str = "sender",
         lanes: Iterable[Lane] = tuple(Lane),
         *,
+        shards: Iterable[str] | None = None,
         app: str = SENDER,
         wait: bool = True,
         env: dict[str, str] | None = None,
     ) -> Service:
-        """A sender for all shards of some lanes."""
+        """A sender for some lanes and shards, all unless given."""
         (port,) = free_ports(1)
-        queues = ",".join(send_queue_names(list(lanes), prefix=self.prefix))
+        chosen = None if shards is None else list(shards)
+        queues = ",".join(send_queue_names(list(lanes), chosen, prefix=self.prefix))
         argv = [str(BIN / "celery"), "--quiet", "-A", app, "worker", "-P", "solo", "-c", "1", "-Q", queues]
         flags = ["--without-gossip", "--without-mingle", "--without-heartbeat", "-n", f"{self.prefix}{name}@%h"]
         own = {"MAILWARREN_SMTP_URL": self.smtp_url, "MAILWARREN_METRICS_PORT": str(port)}
@@ -174,6 +176,13 @@ class System:
             service = self.services[name]
             if service.alive and (names is None or name in names):
                 wait_for(lambda at=url: _ok(at), timeout, name, service.check)  # type: ignore[misc]
+
+    def forget_service(self, name: str) -> None:
+        """Leave out a service that has ended, so that nothing asks for it any more."""
+        if self.services[name].alive:
+            raise RuntimeError(f"{name} has not ended")
+        del self.services[name]
+        self._ready.pop(name, None)
 
     def _own(self, kind: str) -> dict[str, str]:
         return self.own_env.get(kind, {})
