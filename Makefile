@@ -7,7 +7,7 @@ SHELL := /bin/sh
 PYTHON := .venv/bin/python
 DEVSTACK := $(PYTHON) -m mailwarren.devstack
 
-.PHONY: help demo up down status logs send scale monitor test bench benchmarks profile lint fmt unit memory series sizing broker-loss bootstrap clean minbase-check test-rabbitmq4 chart-test check-schemas chart-run verify-cluster images images-test compose-env dashboards dashboard-types load
+.PHONY: help demo up down status logs send scale monitor test bench benchmarks profile lint fmt unit memory series sizing broker-loss bootstrap clean minbase-check test-rabbitmq4 chart-test check-schemas chart-run verify-cluster images images-test compose-env dashboards dashboard-types load stress
 
 help: ## show this list
 	@echo "Mailwarren. Usage: make TARGET"; echo
@@ -67,6 +67,8 @@ sizing: ## what a sender pod, a waiting mail and a recorded mail take, as docs/o
 broker-loss: ## three RabbitMQ nodes under load, of which two are killed in turn: rates, and that nothing is lost (two minutes)
 	@bin/bootstrap --with-rabbitmq
 	@$(PYTHON) -m mailwarren.bench.broker_loss
+stress: bootstrap ## completion time, rate, errors and bottleneck over the stress grid; QUICK=1 ONLY=glob FRESH=1 PUBLISH=1
+	@.venv/bin/mailwarren-stress $${QUICK:+--quick} $${ONLY:+--only "$$ONLY"} $${SCALE:+--scale "$$SCALE"} $${FRESH:+--fresh} $${PUBLISH:+--publish docs/stress}
 
 benchmarks: bootstrap ## the hot paths one by one: route, render, classify, codec, SMTP client, record a batch (K=name)
 	@$(PYTHON) -m pytest -q loadtest/bench/tests/benchmarks -o python_files='bench_*.py' -o python_functions='bench_*' \

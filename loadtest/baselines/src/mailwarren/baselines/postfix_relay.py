@@ -109,7 +109,9 @@ class PostfixRelay:
 
     def _start(self, home: Path) -> None:
         defaults = _defaults()
-        folder = postfix_files.write(home, defaults, listen=self.address, relay=self._relay, connections=self._connections)
+        folder = postfix_files.write(
+            home, defaults, listen=self.address, relay=self._relay, connections=self._connections
+        )
         (home / "spool").mkdir()
         (home / "data").mkdir()
         shutil.chown(home / "data", defaults["mail_owner"])

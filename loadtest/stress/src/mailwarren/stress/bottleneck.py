@@ -3,8 +3,8 @@
 The rule, in this order; the first that fits is the bottleneck:
 
 1. a steady cell that takes its posts as they come: the offered load;
-2. SMTP connections, when at least ``FULL`` of them wait for an answer at any time (Little's law: mails a second × the
-   answer's latency / connections);
+2. SMTP connections, when at least ``FULL`` of them wait for an answer at any time (Little's law: mails a second
+   times the answer's latency, by connections);
 3. the wait for the next try, when in ``FULL`` of the time no open mail had anything else to wait for, or in more of
    the time than any resource was in use;
 4. the machine's CPU, when ``FULL`` of all cores are in use, what the host keeps for others counted as used; the part
@@ -22,6 +22,8 @@ from mailwarren.stress.result import Outcome
 
 FULL = 0.85
 _SEVERAL_CORES = frozenset({"broker", "postgres"})
+DISTURBED = 0.2
+"""Cores that are used by processes that have nothing to do with the cell."""
 _KEEPS_UP = 0.93
 """Of the offered rate."""
 _ONE_MAIL_EACH = frozenset({Row.SMTPLIB, Row.TEXTBOOK})
@@ -81,11 +83,12 @@ def resources(outcome: Outcome) -> dict[str, Resource]:
     used = outcome.machine + outcome.stolen
     top = max(parts, key=lambda part: parts[part], default="")
     most = f", {top} most with {parts[top]:.2f}" if top else ""
-    stolen = f", {outcome.stolen:.2f} of them kept by the host" if outcome.stolen >= 0.1 else ""  # noqa: PLR2004 - worth saying
+    stolen = f", {outcome.stolen:.2f} of them kept by the host" if outcome.stolen >= DISTURBED else ""
+    others = f", {foreign(outcome):.2f} of them by strangers" if foreign(outcome) >= DISTURBED else ""
     found["machine"] = Resource(
         "the machine's CPU",
         used / outcome.cores,
-        f"{used:.2f} of {outcome.cores} cores in use{stolen}{most}",
+        f"{used:.2f} of {outcome.cores} cores in use{stolen}{others}{most}",
     )
     busiest = _busiest(outcome.busy)
     if busiest:
@@ -94,6 +97,19 @@ def resources(outcome: Outcome) -> dict[str, Resource]:
         name = f"one core of {part if part != 'sender' else 'each sender'}"
         found["process"] = Resource(name, share, f"{busiest} uses {share:.2f} of one core", grows=part == "sender")
     return found
+
+
+def foreign(outcome: Outcome) -> float:
+    """Cores that the machine used and nothing of the cell did; not known of Postfix, whose processes come and go."""
+    if not outcome.busy or outcome.cell.row is Row.POSTFIX or not outcome.seconds:
+        return 0.0
+    client = sum(outcome.cpu.get(part, 0.0) for part in ("client", "watch")) * outcome.cell.mails / 1e6
+    return max(0.0, outcome.machine - sum(outcome.busy.values()) - client / outcome.seconds)
+
+
+def disturbed(outcome: Outcome) -> bool:
+    """Strangers or the host took more than the cell can overlook."""
+    return foreign(outcome) >= DISTURBED or outcome.stolen >= DISTURBED
 
 
 def bottleneck(outcome: Outcome) -> Bottleneck:
@@ -114,8 +130,10 @@ def bottleneck(outcome: Outcome) -> Bottleneck:
         if key in known and known[key].share >= FULL:
             return _full(known[key])
     nearest = max([*known.values(), retry], key=lambda one: one.share)
-    held = f"; {outcome.in_flight:,.0f} of {cell.senders * IN_FLIGHT:,} mails in flight" if outcome.in_flight else ""
-    return Bottleneck(f"nothing; nearest {nearest.name}", full=False, grows=nearest.grows, evidence=nearest.evidence + held)
+    flying = f"; {outcome.in_flight:,.0f} of {cell.senders * IN_FLIGHT:,} mails in flight" if outcome.in_flight else ""
+    return Bottleneck(
+        f"nothing; nearest {nearest.name}", full=False, grows=nearest.grows, evidence=nearest.evidence + flying
+    )
 
 
 def _full(one: Resource) -> Bottleneck:

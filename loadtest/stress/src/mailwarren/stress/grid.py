@@ -104,7 +104,7 @@ class Cell(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def shards(self) -> tuple[str, ...]:
-        """So many that lanes × shards are :attr:`queues`: the hashed ones first, the big providers last."""
+        """So many that lanes times shards are :attr:`queues`: the hashed ones first, the big providers last."""
         hashed_first = sorted(SHARDS, key=lambda shard: not shard.startswith("h"))
         return tuple(hashed_first[: self.queues // len(self.lanes)])
 

@@ -55,7 +55,7 @@ def look(stand: Stand, *, command: str, quick: bool) -> Run:
 
 def _machine() -> dict[str, str]:
     return {
-        "CPU": f"{os.cpu_count()} × {_cpu_model()}",
+        "CPU": f"{os.cpu_count()} cores, {_cpu_model()}",
         "memory": f"{psutil.virtual_memory().total / 2**30:.1f} GiB",
         "system": platform.freedesktop_os_release().get("PRETTY_NAME", platform.system()),
         "kernel": platform.release(),

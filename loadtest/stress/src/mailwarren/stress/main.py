@@ -11,8 +11,14 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
+
+import msgspec
 
 from mailwarren.stress.grid import Cell, cells
+
+if TYPE_CHECKING:
+    from mailwarren.stress.store import Store
 
 _INTERRUPTED = 130
 
@@ -20,7 +26,7 @@ _INTERRUPTED = 130
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure, report, judge."""
     asked = _parser().parse_args(argv)
-    planned = [cell for cell in cells(quick=asked.quick) if _wanted(cell, asked.only)]
+    planned = [_scaled(cell, asked.scale) for cell in cells(quick=asked.quick) if _wanted(cell, asked.only)]
     if not planned:
         print(f"no cell is called {asked.only}; --list shows them", file=sys.stderr)
         return 2
@@ -32,11 +38,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     from mailwarren.stress import runner
     from mailwarren.stress.machine import commit
     from mailwarren.stress.progress import clock
-    from mailwarren.stress.report.publish import publish
     from mailwarren.stress.store import Store
-    from mailwarren.stress.verdicts import verdicts
 
-    folder = asked.folder or LocalDir.of_clone().path / "stress" / ("quick" if asked.quick else "full")
+    folder: Path = asked.folder or LocalDir.of_clone().path / "stress" / ("quick" if asked.quick else "full")
     if asked.fresh:
         shutil.rmtree(folder, ignore_errors=True)
     store = Store(folder)
@@ -54,11 +58,19 @@ def main(argv: Sequence[str] | None = None) -> int:
             runner.run(store, planned, command=_command(asked), quick=asked.quick)
     except KeyboardInterrupt:
         interrupted = True
+    return _report(store, planned, asked.publish, interrupted=interrupted)
+
+
+def _report(store: "Store", planned: Sequence[Cell], publish_to: Path | None, *, interrupted: bool) -> int:
+    """Write what there is, say what holds; returns the exit status."""
+    from mailwarren.stress.report.publish import publish
+    from mailwarren.stress.verdicts import verdicts
+
     run, outcomes = store.run(), store.outcomes(planned)
     if run is None or not outcomes:
         print("Nothing was measured.", file=sys.stderr)
         return _INTERRUPTED if interrupted else 1
-    report = asked.publish or folder / "report"
+    report = publish_to or store.folder / "report"
     publish(report, run, outcomes, planned=len(planned))
     found = verdicts(outcomes)
     for one in found:
@@ -75,6 +87,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="mailwarren-stress", description="Measures the stress grid, cell by cell.")
     parser.add_argument("--quick", action="store_true", help="fewer mails a cell: the same questions in half an hour")
     parser.add_argument("--only", metavar="GLOB", help="cells whose name fits, such as 'grid-s1-q9-*'")
+    parser.add_argument("--scale", type=float, default=1.0, help="more or fewer mails in every cell (default 1)")
     parser.add_argument("--list", action="store_true", help="name the cells, and measure nothing")
     parser.add_argument("--fresh", action="store_true", help="forget the cells that are done")
     parser.add_argument("--folder", type=Path, help="where the cells are kept (default .local/stress/full or quick)")
@@ -84,11 +97,17 @@ def _parser() -> argparse.ArgumentParser:
 
 def _command(asked: argparse.Namespace) -> str:
     """What to type to measure the same."""
-    return "make stress" + " QUICK=1" * asked.quick + (f" ONLY='{asked.only}'" if asked.only else "")
+    scale = f" SCALE={asked.scale:g}" if asked.scale != 1.0 else ""
+    only = f" ONLY='{asked.only}'" if asked.only else ""
+    return f"make stress{' QUICK=1' if asked.quick else ''}{only}{scale}"
 
 
 def _wanted(cell: Cell, only: str | None) -> bool:
     return only is None or fnmatch.fnmatch(cell.ident, only)
+
+
+def _scaled(cell: Cell, scale: float) -> Cell:
+    return msgspec.structs.replace(cell, mails=max(1, round(cell.mails * scale)))
 
 
 def _interrupt_once() -> None:

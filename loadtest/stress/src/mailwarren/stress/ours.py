@@ -4,6 +4,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from itertools import pairwise
 
 import msgspec
 import psutil
@@ -139,7 +140,7 @@ def waiting_only(entries: Sequence[Entry], waits: Sequence[tuple[float, float]])
 def _deferred(system: System, ids: Sequence[str]) -> list[tuple[float, float]]:
     """From each deferral to what happened next to its delivery."""
     rows = system.query(_DEFERRALS, ids)
-    pairs = zip(rows, rows[1:], strict=False)
+    pairs = pairwise(rows)
     return [(one["at"], then["at"]) for one, then in pairs if one["deferred"] and one["delivery"] == then["delivery"]]
 
 

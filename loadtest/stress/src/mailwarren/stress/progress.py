@@ -23,9 +23,9 @@ def clock(seconds: float) -> str:
 
 def title(cell: Cell) -> str:
     """A load in words."""
-    parts = [f"{cell.row.value} × {cell.senders}", f"{cell.latency_ms} ms", f"{cell.refused:.0%} refused"]
+    parts = [f"{cell.row.value} with {cell.senders}", f"{cell.latency_ms} ms", f"{cell.refused:.0%} refused"]
     parts[1:1] = [f"{cell.queues} queue{'s' * (cell.queues > 1)}"] * bool(cell.queues)
-    parts += [f"{cell.deferred:.0%} deferred, {cell.tries}×"] * bool(cell.tries)
+    parts += [f"{cell.deferred:.0%} deferred, {cell.tries} times"] * bool(cell.tries)
     if cell.rate:
         parts.append(f"{cell.rate:.0f} posts/s")
     return ", ".join(parts)
@@ -64,7 +64,8 @@ class Progress:
         if self._cell is None or now - self._said < (_LIVE_SECONDS if self._live else _QUIET_SECONDS):
             return
         self._said = now
-        text = f"{self._place(1)} {title(self._cell)}: {done:,} of {mails:,} mails, {now - self._began:.0f} s; {self._rest()}"
+        far = f"{done:,} of {mails:,} mails, {now - self._began:.0f} s"
+        text = f"{self._place(1)} {title(self._cell)}: {far}; {self._rest()}"
         print(f"\r{text}\x1b[K" if self._live else text, end="" if self._live else "\n", file=sys.stderr, flush=True)
 
     def end(self, outcome: Outcome) -> None:
@@ -73,8 +74,10 @@ class Progress:
         self._expected += self._left.pop(cell.ident, 0.0)
         self._took += time.monotonic() - self._began
         verdict = "; ".join(outcome.differences) or bottleneck(outcome).name
-        p95 = f"{outcome.completion.p95:.2f} s" if outcome.completion else "–"
-        line = f"{self._place(0)} {title(cell)}: {outcome.rate * 60:,.0f} a minute, p95 {p95}, {verdict}; {self._rest()}"
+        p95 = f"{outcome.completion.p95:.2f} s" if outcome.completion else "-"
+        line = (
+            f"{self._place(0)} {title(cell)}: {outcome.rate * 60:,.0f} a minute, p95 {p95}, {verdict}; {self._rest()}"
+        )
         self.say(line)
 
     def skip(self, cell: Cell, why: str) -> None:

@@ -67,7 +67,7 @@ def process_seconds(pid: int) -> float:
 
 
 def with_children(groups: Mapping[str, Iterable[int]]) -> dict[str, list[int]]:
-    """Each process of some groups under a name of its own, as its children are now: ``sender 1``, ``sender 2`` …"""
+    """Each process of some groups under a name of its own, as its children are now: ``sender 1``, ``sender 2``."""
     named: dict[str, list[int]] = {}
     for part, pids in groups.items():
         family = [one.pid for pid in pids for one in (psutil.Process(pid), *psutil.Process(pid).children(True))]

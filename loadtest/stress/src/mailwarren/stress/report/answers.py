@@ -34,7 +34,7 @@ def _how_long(outcomes: Sequence[Outcome]) -> Iterator[str]:
             tails = between(*_ends([one.p99 for one in spreads], seconds))
             posts = between(*_ends([one.cell.rate or 0 for one in some], whole))
             yield (
-                f"With a receiver that answers after {latency} ms and no queue in front ({posts} single posts a second): "
+                f"With answers after {latency} ms and no queue in front ({posts} single posts a second): "
                 f"{means} on average, p99 {tails}, from acceptance to the receiver's yes."
             )
     plain = [one for one in of_row(outcomes, Row.GRID) if not one.cell.refused]
@@ -43,11 +43,15 @@ def _how_long(outcomes: Sequence[Outcome]) -> Iterator[str]:
         if spreads:
             mails = between(*_ends([one.cell.mails for one in some], whole))
             means = between(*_ends([one.mean for one in spreads], seconds))
-            yield f"When {mails} mails come at once, answers after {latency} ms: {means} on average; most of it is waiting."
+            yield (
+                f"When {mails} mails come at once, answers after {latency} ms: {means} on average; "
+                f"most of it is waiting behind the others."
+            )
     for one in of_row(outcomes, Row.TEMPORARY)[-1:]:
         if one.completion:
             yield (
-                f"With {percent(DEFERRED)} of tries refused for the time being: {seconds(one.completion.mean)} on average, "
+                f"With {percent(DEFERRED)} of tries refused for the time being: "
+                f"{seconds(one.completion.mean)} on average, "
                 f"p50 {seconds(one.completion.p50)}, p99 {seconds(one.completion.p99)}; retries set the tail."
             )
 
@@ -80,12 +84,15 @@ def _what_fails(outcomes: Sequence[Outcome]) -> Iterator[str]:
     late, different = sum(one.open for one in ours), sum(bool(one.differences) for one in ours)
     if ours:
         lost = "the ledger agrees in all of them" if not different else f"the ledger differs in {different} of them"
-        rest = "none was open at the end of its time" if not late else f"{whole(late)} were open when their time was over"
+        rest = (
+            "none was open at the end of its time" if not late else f"{whole(late)} were open when their time was over"
+        )
         yield f"Of {whole(sum(one.cell.mails for one in ours))} mails in {len(ours)} cells {rest}; {lost}."
     retried = of_row(outcomes, Row.TEMPORARY)
     if retried:
         failed = sum(one.refused for one in retried)
-        yield f"Temporary refusals cost time and no mail: {whole(failed)} of {whole(sum(one.ended for one in retried))} failed."
+        ended = whole(sum(one.ended for one in retried))
+        yield f"Of {ended} mails that met temporary refusals {whole(failed)} failed: the others were tried again."
 
 
 def _where(outcomes: Sequence[Outcome]) -> Iterator[str]:

@@ -4,7 +4,7 @@ from mailwarren.stress.grid import Row
 
 OURS = "Mailwarren"
 NAMES = {Row.SMTPLIB: "smtplib loops", Row.TEXTBOOK: "textbook (FastAPI, Celery)", Row.POSTFIX: "Postfix as a relay"}
-NONE = "–"
+NONE = "-"
 _DIGITS = 3
 
 
@@ -28,8 +28,8 @@ def whole(value: float) -> str:
 
 
 def percent(share: float) -> str:
-    """``4.98 %``; no decimals for none at all."""
-    return f"{share:.2%}".replace("%", " %") if share else "0 %"
+    """``4.98 %``."""
+    return f"{share * 100:.3g} %"
 
 
 def times(ratio: float) -> str:
