@@ -1,17 +1,19 @@
 """The plots, as PNG: titles that say what is seen, units, lines named where they end, colours for every eye."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
-
-import matplotlib as mpl
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from typing import TYPE_CHECKING, Any
 
 from mailwarren.stress.grid import RIVALS, SENDERS, Row
 from mailwarren.stress.report.tables import PARTS, of_row
 from mailwarren.stress.report.words import OURS, name_of
 from mailwarren.stress.result import Outcome
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 # Okabe and Ito's palette, told apart by all kinds of colour vision; their yellow is too light for lines.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#999999", "#7A5195")
@@ -30,7 +32,9 @@ Panel = tuple[str, list[Outcome]]
 
 def draw(outcomes: Sequence[Outcome], folder: Path) -> dict[str, str]:
     """Write each plot that the cells at hand have points for; returns file name and what it shows."""
-    found = {}
+    import matplotlib as mpl
+
+    found: dict[str, str] = {}
     with mpl.rc_context(_STYLE):
         for name, title, make in (
             ("rate.png", "Mails a minute by senders, all mails at once", _rate),
@@ -117,7 +121,7 @@ def _cpu(outcomes: Sequence[Outcome]) -> Figure | None:
     bars = ours + [one for one in chosen if not one.cell.is_ours and one.cell.senders == min(SENDERS)]
     if not bars:
         return None
-    figure = Figure(figsize=(_WIDTH, 1.4 + 0.34 * len(bars)), layout="constrained")
+    figure = _figure(1.4 + 0.34 * len(bars))
     axes = figure.subplots()
     start = [0.0] * len(bars)
     for place, part in enumerate(part for part in PARTS if part != "watch"):
@@ -166,7 +170,7 @@ def _panels(
 ) -> Figure | None:
     if not panels:
         return None
-    figure = Figure(figsize=(_WIDTH, _HEIGHT), layout="constrained")
+    figure = _figure(_HEIGHT)
     for axes, (title, some) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
         axes.set_title(title, fontsize=10, loc="left")
         axes.set_xlabel(x)
@@ -175,6 +179,13 @@ def _panels(
         axes.yaxis.set_major_formatter(lambda value, _place: f"{value:,g}")
     figure.axes[0].set_ylabel(label)
     return figure
+
+
+def _figure(height: float) -> Figure:
+    # Here: numpy sets environment variables when it is imported, and importing us does nothing.
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(_WIDTH, height), layout="constrained")
 
 
 def _lines(
