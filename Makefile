@@ -68,6 +68,7 @@ broker-loss: ## three RabbitMQ nodes under load, of which two are killed in turn
 	@bin/bootstrap --with-rabbitmq
 	@$(PYTHON) -m mailwarren.bench.broker_loss
 stress: bootstrap ## completion time, rate, errors and bottleneck over the stress grid; QUICK=1 ONLY=glob FRESH=1 PUBLISH=1
+stress: bootstrap ## completion time, rate, errors and bottleneck over the stress grid; QUICK=1 ONLY='glob …' FRESH=1 PUBLISH=1
 	@.venv/bin/mailwarren-stress $${QUICK:+--quick} $${ONLY:+--only "$$ONLY"} $${SCALE:+--scale "$$SCALE"} $${FRESH:+--fresh} $${PUBLISH:+--publish docs/stress}
 
 benchmarks: bootstrap ## the hot paths one by one: route, render, classify, codec, SMTP client, record a batch (K=name)

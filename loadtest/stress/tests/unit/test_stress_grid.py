@@ -4,7 +4,7 @@ import pytest
 
 from mailwarren.contracts.routing import domain_of, route
 from mailwarren.stress.grid import CONNECTIONS, RIVALS, Cell, Row, ceiling, cells, stands
-from mailwarren.stress.work import calls, everyone, recipients
+from mailwarren.stress.work import ROWS, calls, everyone, recipients, rows_of
 
 
 @pytest.mark.parametrize("quick", [False, True])
@@ -71,3 +71,12 @@ def test_steady_cells_post_singles_and_the_others_bulk():
 def test_rivals_mail_as_many_people_each_once():
     rival = Cell(row=Row.SMTPLIB, senders=2, mails=500)
     assert len({one.to for one in everyone(rival, "r")}) == 500
+
+
+def test_slow_cells_come_in_parcels_for_every_sender_and_fast_ones_in_full_calls():
+    for cell in cells(quick=True):
+        if cell.row is Row.GRID:
+            each = cell.mails / cell.queues
+            parcels = each / min(50, rows_of(cell) / len(cell.shards))
+            assert parcels >= min(each, 8 * cell.senders) or rows_of(cell) == ROWS
+            assert (rows_of(cell) == ROWS) or cell.latency_ms

@@ -86,7 +86,7 @@ def _report(store: "Store", planned: Sequence[Cell], publish_to: Path | None, *,
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="mailwarren-stress", description="Measures the stress grid, cell by cell.")
     parser.add_argument("--quick", action="store_true", help="fewer mails a cell: the same questions in half an hour")
-    parser.add_argument("--only", metavar="GLOB", help="cells whose name fits, such as 'grid-s1-q9-*'")
+    parser.add_argument("--only", metavar="GLOBS", help="cells whose name fits one, such as 'grid-s1-q9-* steady-*'")
     parser.add_argument("--scale", type=float, default=1.0, help="more or fewer mails in every cell (default 1)")
     parser.add_argument("--list", action="store_true", help="name the cells, and measure nothing")
     parser.add_argument("--fresh", action="store_true", help="forget the cells that are done")
@@ -103,7 +103,7 @@ def _command(asked: argparse.Namespace) -> str:
 
 
 def _wanted(cell: Cell, only: str | None) -> bool:
-    return only is None or fnmatch.fnmatch(cell.ident, only)
+    return only is None or any(fnmatch.fnmatch(cell.ident, glob) for glob in only.split())
 
 
 def _scaled(cell: Cell, scale: float) -> Cell:

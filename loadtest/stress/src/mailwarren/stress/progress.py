@@ -25,7 +25,7 @@ def title(cell: Cell) -> str:
     """A load in words."""
     parts = [f"{cell.row.value} with {cell.senders}", f"{cell.latency_ms} ms", f"{cell.refused:.0%} refused"]
     parts[1:1] = [f"{cell.queues} queue{'s' * (cell.queues > 1)}"] * bool(cell.queues)
-    parts += [f"{cell.deferred:.0%} deferred, {cell.tries} times"] * bool(cell.tries)
+    parts += [f"{cell.deferred:.0%} deferred, of the first {cell.tries}"] * bool(cell.tries)
     if cell.rate:
         parts.append(f"{cell.rate:.0f} posts/s")
     return ", ".join(parts)

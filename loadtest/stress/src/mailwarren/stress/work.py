@@ -11,6 +11,8 @@ from mailwarren.stress.grid import Cell
 
 ROWS = 2_500
 """Recipients of one bulk call."""
+_PARCELS = 8
+"""Of each queue for each sender, at least, where the receiver is slow."""
 DOMAINS = 4
 """Of each hashed shard."""
 _PROVIDERS = {
@@ -58,8 +60,21 @@ def calls(cell: Cell, tag: str) -> list[Call]:
     if cell.rate:
         singles = [[("/emails", body) for body in single_bodies(work, lane)] for lane, work in chosen.items()]
         return list(_in_turn(singles))
-    bulks = [[("/emails/bulk", body) for body in bulk_bodies(work, lane, ROWS)] for lane, work in chosen.items()]
+    rows = rows_of(cell)
+    bulks = [[("/emails/bulk", body) for body in bulk_bodies(work, lane, rows)] for lane, work in chosen.items()]
     return list(_in_turn(bulks))
+
+
+def rows_of(cell: Cell) -> int:
+    """Recipients of one bulk call of this cell.
+
+    A call makes parcels of up to fifty for each queue, and a parcel is one sender's. Few mails in large parcels would
+    leave one sender's connections idle while another has mail left: where mails take long, calls are smaller.
+    """
+    if not cell.latency_ms:
+        return ROWS
+    parcel = max(1, cell.mails // cell.queues // (_PARCELS * cell.senders))
+    return min(ROWS, parcel * len(cell.shards))
 
 
 def everyone(cell: Cell, tag: str) -> list[Recipient]:

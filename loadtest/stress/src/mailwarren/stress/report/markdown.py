@@ -87,13 +87,13 @@ def _method(outcomes: Sequence[Outcome]) -> str:
 Client, API, broker, senders, tracker, database and the receiver run on the one machine and share its cores. A cell is
 one load: {whole(MAILS)} mails of about the same size (a template with text and HTML), or as many as its connections
 carry in {longest[Row.GRID]} s when that is less, so that the percentiles are of all mails and none is cut off. What is
-open when a cell's time is over is counted as open, and then answered without latency. Mails are
-posted in bulk calls as fast as the API accepts them; in the steady cells one by one for {longest[Row.STEADY]} s, at
-half of what the connections carry and at most {whole(STEADY_MOST)} a second. Senders are processes, each with
-{CONNECTIONS} connections and at most {IN_FLIGHT} mails in flight; every sender consumes all of the cell's queues, and
-the mails are spread over exactly these queues. Latency is what the receiver waits before it answers a mail's final
-dot. Refusals for good are answers to RCPT; a refused address is on nobody's list before. The system is warm between
-cells; senders start anew with each number of senders or queues.
+open when a cell's time is over is counted as open, and then answered without latency. Mails are posted in bulk calls
+as fast as the API accepts them, small enough that every sender gets parcels of every queue; in the steady cells one by
+one for {longest[Row.STEADY]} s, at half of what the connections carry and at most {whole(STEADY_MOST)} a second.
+Senders are processes, each with {CONNECTIONS} connections and at most {IN_FLIGHT} mails in flight; every sender
+consumes all of the cell's queues, and the mails are spread over exactly these queues. Latency is what the receiver
+waits before it answers a mail's final dot. Refusals for good are answers to RCPT; a refused address is on nobody's
+list before. The system is warm between cells; senders start anew with each number of senders or queues.
 
 - **Completion** is the ledger's: from the acceptance of each mail to the answer that ended it. With all mails at once
   it is mostly the wait behind the others; the steady cells show it without.
