@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Protocol
 
 import psutil
 import uvloop
@@ -21,16 +22,17 @@ from mailwarren.baselines.postfix_relay import PostfixRelay, missing
 from mailwarren.bench.cpu import CpuMeter
 from mailwarren.bench.injector import inject
 from mailwarren.bench.rivals import BULK_SIZE, body, post_to, prepared, templates, warm_up
-from mailwarren.bench.stand import Stand
+from mailwarren.bench.stand import Sink
 from mailwarren.bench.textbook import Textbook
 from mailwarren.bench.work import ENVELOPE_SENDER, SENDER, Recipient, make_work
 from mailwarren.devstack.harness.sink import SinkWitness
+from mailwarren.devstack.harness.system import System
 from mailwarren.devstack.ports import free_ports
 from mailwarren.stress.grid import CONNECTIONS, Cell, Row
 from mailwarren.stress.ours import curve
 from mailwarren.stress.progress import Progress
 from mailwarren.stress.result import Outcome, spread, sustained
-from mailwarren.stress.script import REFUSAL, personas
+from mailwarren.stress.script import REFUSAL, SENDER_DOMAIN, personas
 from mailwarren.stress.watch import Watch, cores_used, with_children
 from mailwarren.stress.work import everyone
 
@@ -42,6 +44,34 @@ Begun = dict[str, float]
 """When each recipient's mail was handed over, Unix seconds."""
 
 
+class Place(Protocol):
+    """What a rival's cell needs of a stand."""
+
+    @property
+    def system(self) -> System:
+        """Its receiver's record."""
+
+    @property
+    def sink(self) -> Sink:
+        """The receiver."""
+
+    @property
+    def amqp_url(self) -> str:
+        """The broker that the textbook uses."""
+
+    @property
+    def database_url(self) -> str:
+        """The database that the textbook uses."""
+
+    @property
+    def broker_pids(self) -> list[int]:
+        """For the CPU."""
+
+    @property
+    def postgres_pids(self) -> list[int]:
+        """For the CPU."""
+
+
 def why_missing(cell: Cell) -> str | None:
     """Why this rival cannot run here, and what to do; None when it can."""
     return missing() if cell.row is Row.POSTFIX else None
@@ -50,7 +80,7 @@ def why_missing(cell: Cell) -> str | None:
 class _Round:
     """One cell: the receiver, the clock and the meters."""
 
-    def __init__(self, stand: Stand, cell: Cell, progress: Progress) -> None:
+    def __init__(self, stand: Place, cell: Cell, progress: Progress) -> None:
         if stand.system.sink is None:
             raise RuntimeError("the stand has no sink")
         self.stand, self.cell, self._progress = stand, cell, progress
@@ -92,9 +122,11 @@ class _Round:
 
     def _counts(self) -> tuple[int, int]:
         """Delivered, and refused for good by a rival that takes a no for an answer."""
-        codes = {int(code): count for code, count in self.witness.stats()["by_code"].items()}
+        stats = self.witness.stats()
+        codes = {int(code): count for code, count in stats["by_code"].items()}
+        notices = stats["by_domain"].get(SENDER_DOMAIN, {}).get("accepted", 0)
         gives_up = self.cell.row is not Row.TEXTBOOK  # it tries again a minute later, three times
-        return codes.get(250, 0), codes.get(int(str(REFUSAL["code"])), 0) * gives_up
+        return codes.get(250, 0) - notices, codes.get(int(str(REFUSAL["code"])), 0) * gives_up
 
     def outcome(self, begun: Begun) -> Outcome:
         """What was measured; ``begun`` empty: all mails were there with the first one at the receiver."""
@@ -130,7 +162,7 @@ class _Round:
         )
 
 
-def run_cell(stand: Stand, cell: Cell, progress: Progress) -> Outcome:
+def run_cell(stand: Place, cell: Cell, progress: Progress) -> Outcome:
     """Measure one rival.
 
     Args:
