@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from mailwarren.stress.grid import RIVALS, SENDERS, Row
 from mailwarren.stress.report.tables import PARTS, of_row
-from mailwarren.stress.report.words import OURS, name_of
+from mailwarren.stress.report.words import name_of
 from mailwarren.stress.result import Outcome
 
 if TYPE_CHECKING:
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 # Okabe and Ito's palette, told apart by all kinds of colour vision; their yellow is too light for lines.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#999999", "#7A5195")
 _MARKERS = "os^Dv"
+_LINE_OF_TEXT = 0.065
+"""Share of a panel's height."""
 _WIDTH, _HEIGHT, _DPI = 11.0, 3.9, 110
 _STYLE: dict[Any, Any] = {
     "font.size": 9.5,
@@ -42,7 +44,11 @@ def draw(outcomes: Sequence[Outcome], folder: Path) -> dict[str, str]:
             ("depth.png", "Mails in the system while a load is worked off, nothing refused", _depth),
             ("errors.png", "Share of mails that fail, by senders", _errors),
             ("cpu.png", "CPU a mail by part", _cpu),
-            ("rivals.png", "Mails a minute beside the rivals, same loads", _rivals),
+            (
+                "rivals.png",
+                "Mails a minute beside the rivals, same loads (ours with the best number of queues)",
+                _rivals,
+            ),
         ):
             figure = make(outcomes)
             if figure is None:
@@ -151,11 +157,9 @@ def _rivals(outcomes: Sequence[Outcome]) -> Figure | None:
     panels = _by_latency([*best.values(), *(one for one in theirs if not one.cell.refused)])
 
     def lines(axes: Axes, some: Sequence[Outcome]) -> None:
-        _lines(axes, some, lambda one: name_of(one.cell.row), _per_minute)
-        axes.set_ylim(auto=True)
-        axes.set_yscale("log")
+        _lines(axes, some, lambda one: name_of(one.cell.row).partition(" (")[0], _per_minute, log=True)
 
-    return _panels(panels, f"mails a minute, log ({OURS}: best number of queues)", lines, x="senders, or workers")
+    return _panels(panels, "mails a minute (log)", lines, x="senders, or workers")
 
 
 def _by_latency(outcomes: Iterable[Outcome]) -> list[Panel]:
@@ -174,9 +178,10 @@ def _panels(
     for axes, (title, some) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
         axes.set_title(title, fontsize=10, loc="left")
         axes.set_xlabel(x)
-        axes.margins(x=0.16)
+        axes.margins(x=0.08)
         fill(axes, some)
         axes.yaxis.set_major_formatter(lambda value, _place: f"{value:,g}")
+        axes.minorticks_off()
     figure.axes[0].set_ylabel(label)
     return figure
 
@@ -189,22 +194,38 @@ def _figure(height: float) -> Figure:
 
 
 def _lines(
-    axes: Axes, some: Sequence[Outcome], key: Callable[[Outcome], str], value: Callable[[Outcome], float]
+    axes: Axes,
+    some: Sequence[Outcome],
+    key: Callable[[Outcome], str],
+    value: Callable[[Outcome], float],
+    *,
+    log: bool = False,
 ) -> None:
     lines: dict[str, list[Outcome]] = {}
     for one in some:
         lines.setdefault(key(one), []).append(one)
+    ends: list[tuple[float, str, str]] = []
     for place, (name, line) in enumerate(sorted(lines.items(), key=lambda item: len(item[0]))):
         ordered = sorted(line, key=lambda one: one.cell.senders)
         senders, values = [one.cell.senders for one in ordered], [value(one) for one in ordered]
         axes.plot(senders, values, marker=_MARKERS[place % len(_MARKERS)], color=_COLOURS[place])
-        shift = 9 * (place - (len(lines) - 1) / 2)
-        axes.annotate(
-            name, (senders[-1], values[-1]), (-4, 6 + shift), textcoords="offset points", ha="right",
-            color=_COLOURS[place], fontsize=8.5,
-        )  # fmt: skip
-    axes.set_ylim(bottom=0)
+        ends.append((values[-1], name, _COLOURS[place]))
+    if log:
+        axes.set_yscale("log")
+    else:
+        axes.set_ylim(bottom=0)
     _sender_ticks(axes)
+    _name_at_end(axes, ends)
+
+
+def _name_at_end(axes: Axes, ends: Sequence[tuple[float, str, str]]) -> None:
+    """Write each line's name right of the plot at the height where it ends, a line of text apart from the next."""
+    lowest = 0.0
+    for end, name, colour in sorted(ends):
+        height = axes.transAxes.inverted().transform(axes.transData.transform((1, end)))[1]
+        lowest = max(lowest, height)
+        axes.text(1.01, lowest, name, transform=axes.transAxes, va="center", color=colour, fontsize=8.5)
+        lowest += _LINE_OF_TEXT
 
 
 def _sender_ticks(axes: Axes) -> None:
