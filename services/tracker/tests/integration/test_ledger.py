@@ -432,7 +432,7 @@ async def test_a_claim_that_nobody_heard_of_or_that_ran_out_is_no_obstacle(engin
         {"accepted_at": 1e300},
         {"expires_at": -1e18},
     ],
-    ids=str,
+    ids=["subject", "html", "header", "tag", "to", "variables", "accepted_at", "expires_at"],
 )
 async def test_a_parcel_that_postgres_cannot_store_is_refused_and_nothing_of_its_batch_is_written(
     ledger, inbound, snapshot, broken
@@ -455,7 +455,7 @@ async def test_a_parcel_that_postgres_cannot_store_is_refused_and_nothing_of_its
         {"to": "\0@x.test"},
         {"reason": "\0"},
     ],
-    ids=str,
+    ids=["reply code", "reply text", "attempt", "at", "to", "reason"],
 )
 async def test_an_event_that_postgres_cannot_store_is_refused(ledger, inbound, snapshot, broken):
     with pytest.raises(Refused):
