@@ -57,7 +57,9 @@ def read_by_name(topology: Topology, modules: Iterable[Path]) -> set[str]:
             named |= {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
     kinds = {name: getattr(type(topology), name, None) for name in named}
     single = [getattr(topology, name) for name, kind in kinds.items() if isinstance(kind, property | cached_property)]
-    return {queue.name for queue in single if isinstance(queue, Queue)}
+    read = {queue.name for queue in single if isinstance(queue, Queue)}
+    # Each site's slots are taken one by one, by the method that names them.
+    return read | ({queue.name for queue in topology.slot_queues} if "slot_queue" in named else set())
 
 
 def unread(topology: Topology, folder: Path, modules: Iterable[Path]) -> list[str]:

@@ -12,11 +12,16 @@ ANSWERS = f"answers.{'0123456789abcdef' * 2}"
 PIDBOX = "celery@a-host.example.celery.pidbox"
 ASKER = "0a1b2c3d-0a1b-2c3d-4e5f-0123456789ab"
 REPLIES, RECEIVED = f"{ASKER}.reply.celery.pidbox", f"celeryev.{ASKER}"
+HEARD = f"control.{'0123456789abcdef' * 2}"
 BESIDES = (
-    ANSWERS, PIDBOX, REPLIES, RECEIVED, "celery.pidbox", "reply.celery.pidbox", "celeryev", "amq.default", "amq.topic",
+    HEARD, ANSWERS, PIDBOX, REPLIES, RECEIVED, "celery.pidbox", "reply.celery.pidbox", "celeryev", "amq.default",
+    "amq.topic",
 )  # fmt: skip
 """What is not in the topology: exclusive queues, Celery's remote control, and what nobody may touch."""
-NEVER = ("answers.short", f"{ANSWERS}0", "send.bulk", "xsend.bulk.h1", "send.bulk.h1.x", "tracker.events.1.2")
+NEVER = (
+    "answers.short", f"{ANSWERS}0", "send.bulk", "xsend.bulk.h1", "send.bulk.h1.x", "tracker.events.1.2", "slots.",
+    "control.short",
+)  # fmt: skip
 
 
 def plain_names(scale: float = 1.0) -> set[str]:
@@ -35,25 +40,31 @@ def placed(name: str, prefix: str) -> str:
 
 def family(name: str) -> str:
     """What a name is one of."""
-    return re.sub(r"^(send|ladder)\..+|^(tracker\.(?:accepted|events))\..+", lambda m: f"{m[1] or m[2]}.*", name)
+    return re.sub(r"^(send|ladder|slots)\..+|^(tracker\.(?:accepted|events))\..+", lambda m: f"{m[1] or m[2]}.*", name)
 
 
 ALLOWED = {
-    (Service.INGEST, "configure"): {PIDBOX, "celery.pidbox", "reply.celery.pidbox", "celeryev"},
+    (Service.INGEST, "configure"): {HEARD, PIDBOX, "celery.pidbox", "reply.celery.pidbox", "celeryev"},
     (Service.INGEST, "write"): {
-        "mail.accept", "mail.events", "mail.control.log", "send.*", "tracker.accepted.*", "tracker.events.*",
-        "ops.tasks", "ops.retry", PIDBOX, "reply.celery.pidbox", "celeryev",
+        "mail.accept", "mail.events", "mail.control.log", "mail.send", "send.*", "ladder.*", "tracker.accepted.*",
+        "tracker.events.*", "tracker.dead", "tracker.shaping", "ops.tasks", "ops.retry", HEARD, PIDBOX,
+        "reply.celery.pidbox", "celeryev",
     },
-    (Service.INGEST, "read"): {"ops.tasks", PIDBOX, "celery.pidbox"},
-    (Service.SENDER, "configure"): {ANSWERS, PIDBOX, "celery.pidbox", "reply.celery.pidbox"},
+    (Service.INGEST, "read"): {
+        "ops.tasks", "mail.control", "mail.dead", "mail.unrouted", "ops.dead", HEARD, PIDBOX, "celery.pidbox",
+    },
+    (Service.SENDER, "configure"): {ANSWERS, HEARD, PIDBOX, "celery.pidbox", "reply.celery.pidbox"},
     (Service.SENDER, "write"): {
-        "mail.events", "mail.defer", "mail.dead", "mail.control.log", "ladder.*", ANSWERS, PIDBOX,
-        "reply.celery.pidbox",
+        "mail.events", "mail.defer", "mail.dead", "mail.control.log", "mail.control", "slots", "ladder.*", ANSWERS,
+        HEARD, PIDBOX, "reply.celery.pidbox",
     },
-    (Service.SENDER, "read"): {"send.*", "mail.control.log", "mail.answers", ANSWERS, PIDBOX, "celery.pidbox"},
+    (Service.SENDER, "read"): {
+        "send.*", "slots.*", "mail.control.log", "mail.control", "mail.answers", ANSWERS, HEARD, PIDBOX,
+        "celery.pidbox",
+    },
     (Service.TRACKER, "configure"): set(),
     (Service.TRACKER, "write"): {"mail.answers", "mail.dead"},
-    (Service.TRACKER, "read"): {"tracker.accepted.*", "tracker.events.*", "tracker.dead"},
+    (Service.TRACKER, "read"): {"tracker.accepted.*", "tracker.events.*", "tracker.dead", "tracker.shaping"},
     (Service.FLOWER, "configure"): {"celery.pidbox", "reply.celery.pidbox", "celeryev", REPLIES, RECEIVED},
     (Service.FLOWER, "write"): {"celery.pidbox", REPLIES, RECEIVED},
     (Service.FLOWER, "read"): {"reply.celery.pidbox", "celeryev", REPLIES, RECEIVED},
@@ -86,8 +97,9 @@ def test_another_retry_scale_needs_no_other_permissions() -> None:
     assert all(re.search(pattern, queue.name) for scale in (1, 0.37, 0.01) for queue in Topology("", scale).rung_queues)
 
 
-def test_a_sender_writes_only_markers_into_the_control_log() -> None:
+def test_a_sender_writes_only_markers_and_shaping_into_the_control_log() -> None:
     (topic,) = broker_rights(Topology("t."))[Service.SENDER].topics
     assert topic.exchange == "t.mail.control.log"
-    assert [key for key in ("marker", "3", "markers", "a.marker", "") if re.search(topic.write, key)] == ["marker"]
+    keys = ("marker", "shaping", "3", "markers", "a.marker", "shaping.x", "")
+    assert [key for key in keys if re.search(topic.write, key)] == ["marker", "shaping"]
     assert not re.search(topic.read, "marker")

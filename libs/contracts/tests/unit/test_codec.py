@@ -16,6 +16,17 @@ from mailwarren.contracts.lanes import Lane
 from mailwarren.contracts.parcel import Attempt, Content, Delivery, Mark, OnUnknown, Parcel, Role, Syntax, Wait
 from mailwarren.contracts.reply import Command, Reply
 from mailwarren.contracts.settle import Answer, Question, Verdict
+from mailwarren.contracts.shaping import (
+    Heartbeat,
+    Keeper,
+    Override,
+    OverrideEnd,
+    Scope,
+    Sighting,
+    SiteState,
+    SlotPlan,
+    Token,
+)
 from mailwarren.contracts.testing import a_parcel, an_event
 
 HEADERS = {codec.VERSION_HEADER: codec.VERSION}
@@ -100,6 +111,7 @@ parcels = st.builds(
     turn=small,
     asked_at=st.none() | moments,
     trace=st.none() | texts,
+    shaped=small,
 )
 events = st.builds(
     Event,
@@ -133,6 +145,41 @@ answers = st.builds(Answer, question=st.uuids(), verdicts=many(st.sampled_from(V
 cancels = st.builds(Cancel, email_id=st.uuids(), tenant=st.uuids(), at=moments)
 suppressions = st.builds(Suppress, tenant=st.uuids(), address=texts, at=moments)
 markers = st.builds(Marker, nonce=st.uuids())
+overrides = st.builds(
+    Override,
+    id=st.uuids(),
+    scope=st.sampled_from(Scope),
+    name=texts,
+    since=moments,
+    until=moments,
+    suspend=st.booleans(),
+    connections=st.none() | small,
+    rate=st.none() | moments,
+    cause=texts,
+    sample=texts,
+)
+ends = st.builds(OverrideEnd, id=st.uuids(), at=moments, by=texts)
+plans = st.builds(SlotPlan, site=texts, generation=small, connections=small, reserved=small, valid_from=moments)
+tokens = st.builds(Token, site=texts, generation=small, index=small)
+heartbeats = st.builds(
+    Heartbeat,
+    sender=st.uuids(),
+    host=texts,
+    fleet=texts,
+    version=texts,
+    started_at=moments,
+    at=moments,
+    queues=many(texts),
+    in_flight=small,
+    limit=small,
+    waiting=small,
+    mails_10s=small,
+    leaving=st.booleans(),
+    sites=many(st.builds(SiteState, name=texts, open=small, busy=small, waiting=small, slots=small, rate_10s=moments)),
+)
+sightings = st.builds(
+    Sighting, site=texts, tenant=st.none() | st.uuids(), rule=texts, at=moments, count=small, sample=texts
+)
 
 
 @quick
@@ -148,9 +195,21 @@ def test_what_the_tracker_reads_survives_the_trip(message: Any) -> None:
 
 
 @quick
-@given(cancels | suppressions | markers)
+@given(cancels | suppressions | markers | overrides | ends | plans)
 def test_a_control_entry_survives_the_trip(entry: Any) -> None:
     assert entry == codec.decode_control(codec.encode(entry), codec.headers_of(entry))
+
+
+@quick
+@given(heartbeats | sightings)
+def test_what_senders_say_to_all_survives_the_trip(notice: Any) -> None:
+    assert notice == codec.decode_notice(codec.encode(notice), codec.headers_of(notice))
+
+
+@quick
+@given(tokens)
+def test_a_token_survives_the_trip(token: Token) -> None:
+    assert token == codec.decode_token(codec.encode(token), codec.headers_of(token))
 
 
 @quick
@@ -159,7 +218,10 @@ def test_an_answer_survives_the_trip(answer: Answer) -> None:
     assert answer == codec.decode_answer(codec.encode(answer), codec.headers_of(answer))
 
 
-DECODERS = (codec.decode_parcel, codec.decode_tracker, codec.decode_control, codec.decode_answer)
+DECODERS = (
+    codec.decode_parcel, codec.decode_tracker, codec.decode_control, codec.decode_answer, codec.decode_notice,
+    codec.decode_token, codec.decode_keeper,
+)  # fmt: skip
 decoders = pytest.mark.parametrize("decode", DECODERS, ids=lambda decode: decode.__name__)
 header_values = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary()
 header_tables = st.dictionaries(st.sampled_from([codec.VERSION_HEADER, codec.TYPE_HEADER, "x"]), header_values)
@@ -181,6 +243,9 @@ WHOLE = (
     codec.encode(Outcomes((an_event(PARCEL, at=2.0, tried=None),))),
     codec.encode(Cancel(PARCEL.id, PARCEL.tenant, 1.0)),
     codec.encode(Answer(PARCEL.id, (Verdict.DONE,))),
+    codec.encode(Override(PARCEL.id, Scope.SITE, "google", 1.0, 2.0, rate=0.5)),
+    codec.encode(Token("google", 1, 0)),
+    codec.encode(Keeper(at=1_764_000_000.0)),
 )
 
 

@@ -13,9 +13,31 @@ from mailwarren.contracts import codec
 from mailwarren.contracts.events import Cancel, Event, Kind, Marker, Outcomes, Suppress
 from mailwarren.contracts.lanes import Lane
 from mailwarren.contracts.order import Order, Work
-from mailwarren.contracts.parcel import Attempt, Content, Delivery, Mark, OnUnknown, Parcel, Role, Syntax, Wait
+from mailwarren.contracts.parcel import (
+    SHAPED_WAIT,
+    Attempt,
+    Content,
+    Delivery,
+    Mark,
+    OnUnknown,
+    Parcel,
+    Role,
+    Syntax,
+    Wait,
+)
 from mailwarren.contracts.reply import Command, Reply
 from mailwarren.contracts.settle import Answer, Question, Verdict
+from mailwarren.contracts.shaping import (
+    Heartbeat,
+    Keeper,
+    Override,
+    OverrideEnd,
+    Scope,
+    Sighting,
+    SiteState,
+    SlotPlan,
+    Token,
+)
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -120,6 +142,35 @@ def an_unsettled() -> Parcel:
     )
 
 
+def a_shaped() -> Parcel:
+    """On the ladder because of its site's limits: a hop to the release before."""
+    return msgspec.structs.replace(a_deferred(), wait=SHAPED_WAIT, shaped=2, turn=2)
+
+
+def a_shaped_one_to_come() -> Parcel:
+    """The same as a later release may write it."""
+    return msgspec.structs.replace(a_shaped(), wait=Wait.SHAPED)
+
+
+def a_heartbeat() -> Heartbeat:
+    """Everything that a sender tells of itself."""
+    return Heartbeat(
+        sender=ASKER,
+        host="sender-bulk-0",
+        fleet="bulk",
+        version="1.2.0",
+        started_at=1_764_000_000.0,
+        at=1_764_000_002.5,
+        queues=("send.bulk.google", "send.bulk.h0"),
+        in_flight=120,
+        limit=500,
+        waiting=37,
+        mails_10s=4210,
+        leaving=True,
+        sites=(SiteState("google", open=3, busy=2, waiting=30, slots=3, rate_10s=42.5), SiteState("d.test", waiting=7)),
+    )
+
+
 def a_traced() -> Parcel:
     """Of a call whose trace is known, as they all are since there are traces."""
     return msgspec.structs.replace(a_single(), trace=TRACE)
@@ -195,6 +246,8 @@ CASES = (
     parcel_case("deferred", a_deferred()),
     parcel_case("unsettled", an_unsettled()),
     parcel_case("traced", a_traced()),
+    parcel_case("shaped", a_shaped()),
+    parcel_case("shaped_to_come", a_shaped_one_to_come()),
     Case("outcomes.traced.v1", a_traced_outcome(), codec.decode_tracker),
     Case(
         "question.traced.v1",
@@ -231,6 +284,44 @@ CASES = (
         codec.decode_order,
         codec.encode_order,
         codec.order_headers,
+    ),
+    Case(
+        "override.rule.v1",
+        Override(
+            id=UUID(int=7, version=5),
+            scope=Scope.SITE,
+            name="yahoo",
+            since=1_764_000_010.5,
+            until=1_764_001_810.5,
+            connections=1,
+            rate=0.016,
+            cause="rule:rate_limited",
+            sample="421 4.7.0 [TSS04] Messages temporarily deferred",
+        ),
+        codec.decode_control,
+    ),
+    Case(
+        "override.person.v1",
+        Override(
+            id=REQUEST,
+            scope=Scope.TENANT,
+            name=str(TENANT),
+            since=1_764_000_010.0,
+            until=1_764_000_310.0,
+            suspend=True,
+            cause="person:key dev",
+        ),
+        codec.decode_control,
+    ),
+    Case("override_end.log.v1", OverrideEnd(id=REQUEST, at=1_764_000_020.0, by="person:key dev"), codec.decode_control),
+    Case("slot_plan.log.v1", SlotPlan("google", 3, 5, 1, 1_764_000_030.0), codec.decode_control),
+    Case("token.slot.v1", Token("google", 3, 0), codec.decode_token),
+    Case("keeper.slots.v1", Keeper(at=1_764_000_000.0), codec.decode_keeper),
+    Case("heartbeat.leaving.v1", a_heartbeat(), codec.decode_notice),
+    Case(
+        "sighting.tenant.v1",
+        Sighting("google", TENANT, "unusual_rate", 1_764_000_011.0, 2, "421 4.7.28 unusual rate"),
+        codec.decode_notice,
     ),
     Case("marker.log.v1", Marker(nonce=ASKER), codec.decode_control),
 )
@@ -285,6 +376,13 @@ def test_parcel_headers_leak_no_address_into_celery_logs() -> None:
     headers = codec.parcel_headers(a_single())
     assert "gmail" not in repr(headers)
     assert (headers["argsrepr"], headers["kwargsrepr"]) == ("", "")
+
+
+def test_no_release_writes_a_wait_that_the_one_before_cannot_read() -> None:
+    """It would be no parcel to it, and be parked (ADR 0019)."""
+    known_before = {"deferred", "hop", "unsettled", "claimed", "newer"}
+    assert SHAPED_WAIT in known_before
+    assert set(Wait) - known_before == {Wait.SHAPED}
 
 
 @pytest.mark.parametrize("header", [{"task": "ops.heartbeat"}, {"id": str(PARCEL)}, {"id": None}])

@@ -9,8 +9,10 @@ from mailwarren.contracts.ids import PARTITIONS
 from mailwarren.contracts.ladder import RUNGS
 from mailwarren.contracts.lanes import Lane
 from mailwarren.contracts.routing import ladder_key, partition_key, route
+from mailwarren.contracts.shaping import SHAPING_KEY
 from mailwarren.contracts.shards import SHARDS
-from mailwarren.contracts.topology import Topology, send_queue_names
+from mailwarren.contracts.sites import NAMED_SITES, site_trouble
+from mailwarren.contracts.topology import KEEPER_KEY, Topology, send_queue_names, slot_key
 
 
 def matches(pattern: str, key: str) -> bool:
@@ -173,7 +175,7 @@ def test_at_least_once_dead_lettering_has_the_overflow_that_it_needs() -> None:
 
 def test_one_consumer_at_a_time_reads_a_partition() -> None:
     single = [queue.name for queue in T.all_queues if queue.queue_arguments.get("x-single-active-consumer")]
-    assert sorted(single) == sorted(f"tracker.events.{n}" for n in range(PARTITIONS))
+    assert sorted(single) == sorted(["slots.keeper", *(f"tracker.events.{n}" for n in range(PARTITIONS))])
 
 
 def test_dead_letter_targets_come_before_those_who_name_them() -> None:
@@ -232,3 +234,38 @@ def test_an_order_that_waited_comes_back_to_the_workers() -> None:
         arguments = queue.queue_arguments
         back = reached(T, T.ops_tasks, arguments["x-dead-letter-routing-key"])
         assert (arguments["x-dead-letter-exchange"], back) == (T.ops_tasks.name, {"ops.tasks"})
+
+
+def test_a_token_reaches_the_slots_of_its_site_and_no_other() -> None:
+    assert len(T.slot_queues) == 2 * len(NAMED_SITES)
+    for site in NAMED_SITES:
+        assert reached(T, T.slots, slot_key(site)) == {f"slots.{site}"}
+        assert reached(T, T.slots, slot_key(site, high=True)) == {f"slots.{site}.high"}
+    assert reached(T, T.slots, "d.test") == set()
+    assert reached(T, T.slots, KEEPER_KEY) == {"slots.keeper"}
+
+
+def test_an_operators_sites_have_slots_beside_the_named_ones() -> None:
+    larger = Topology("t7.", sites=(*NAMED_SITES, "d.test"))
+    assert reached(larger, larger.slots, "d.test") == {"t7.slots.d.test"}
+    assert {queue.name for queue in Topology("t7.").all_queues} < {queue.name for queue in larger.all_queues}
+
+
+def test_nothing_takes_a_token_out_of_its_queue_but_a_sender() -> None:
+    for queue in (*T.slot_queues, T.keeper_queue):
+        assert not {"x-dead-letter-exchange", "x-message-ttl", "x-max-length"} & set(queue.queue_arguments)
+
+
+def test_overrides_reach_the_tracker_and_every_other_entry_does_not() -> None:
+    assert reached(T, T.control_log, SHAPING_KEY) == {"mail.control.log", "tracker.shaping"}
+    assert reached(T, T.control_log, "marker") == {"mail.control.log"}
+
+
+@pytest.mark.parametrize("name", NAMED_SITES)
+def test_a_named_site_may_be_called_so(name: str) -> None:
+    assert site_trouble(name) is None
+
+
+@pytest.mark.parametrize("name", ["keeper", "google.high", "Google", "", "a b", ".com", "x" * 260, "d.test/"])
+def test_a_site_may_not_be_called_like_another_queue(name: str) -> None:
+    assert site_trouble(name)

@@ -5,5 +5,5 @@ version, and has a golden file in ``tests/unit/golden``. Changes are additive; a
 which old consumers put back on the ladder instead of guessing (:mod:`mailwarren.contracts.codec`).
 
 Nothing here does I/O. The order to read: :mod:`.lanes`, :mod:`.routing`, :mod:`.parcel`, :mod:`.events`,
-:mod:`.settle`, :mod:`.codec`, :mod:`.topology`.
+:mod:`.settle`, :mod:`.shaping`, :mod:`.codec`, :mod:`.topology`.
 """

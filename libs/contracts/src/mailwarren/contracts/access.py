@@ -12,13 +12,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
+from mailwarren.contracts.shaping import SHAPING_KEY
 from mailwarren.contracts.topology import Topology
 
 NOTHING = "^$"
 _WORD = "[A-Za-z0-9]+"
 _UUID = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+_SITE = "[a-z0-9._-]+"
+_HEX = "[0-9a-f]{32}"
 MARKER_KEY = "marker"
-"""The only routing key under which a sender may write into the control log."""
+"""The routing key of markers in the control log. A sender may write under this one and :data:`SHAPING_KEY` only."""
 
 
 class Service(StrEnum):
@@ -67,30 +70,44 @@ def broker_rights(topology: Topology) -> dict[Service, Rights]:
 def _ingest(topology: Topology) -> Rights:
     # It asks for the depths of these queues. RabbitMQ before 4.2.6 lets anybody ask, 4.2.7 and 4.3.1 those with any
     # right on the queue. To write is the one that gives nothing else: publishes go to exchanges.
-    seen = [_names(topology, "send", 2), _names(topology, "tracker.accepted"), _names(topology, "tracker.events")]
-    exchanges = (topology.accept, topology.events, topology.control_log, topology.ops_tasks, topology.ops_retry)
+    seen = [
+        _names(topology, "send", 2), _names(topology, "ladder", 2), _names(topology, "tracker.accepted"),
+        _names(topology, "tracker.events"), re.escape(topology.tracker_dead_queue.name),
+        re.escape(topology.shaping_queue.name),
+    ]  # fmt: skip
+    exchanges = (
+        topology.accept, topology.events, topology.control_log, topology.ops_tasks, topology.ops_retry, topology.send,
+    )  # fmt: skip
+    # What was set aside is looked at and sent back through the API.
+    aside = (topology.dead_queue, topology.unrouted_queue, topology.ops_dead_queue)
+    heard = _heard(topology)
     # The worker is a Celery worker: remote control, and the events that Flower reads.
     own, inspected, replies = _remote_control(topology)
     shown = _events_exchange(topology)
     return Rights(
-        configure=_any_of([own, inspected, replies, shown]),
-        write=_any_of([*(re.escape(exchange.name) for exchange in exchanges), *seen, own, replies, shown]),
-        read=_any_of([re.escape(topology.ops_queue.name), own, inspected]),
+        configure=_any_of([own, inspected, replies, shown, heard]),
+        write=_any_of([*(re.escape(exchange.name) for exchange in exchanges), *seen, own, replies, shown, heard]),
+        read=_any_of(
+            [*(re.escape(one.name) for one in (topology.ops_queue, topology.control, *aside)), own, inspected, heard]
+        ),
     )
 
 
 def _sender(topology: Topology) -> Rights:
     # Exclusive queues of the process itself: the settle answers, and Celery's remote control.
     box, inspected, replies = _remote_control(topology)
-    own = [re.escape(topology.name("answers.")) + "[0-9a-f]{32}", box]
-    exchanges = (topology.events, topology.defer, topology.dead, topology.control_log)
-    read = (topology.control_log_queue, topology.answers)
+    own = [re.escape(topology.name("answers.")) + _HEX, _heard(topology), box]
+    exchanges = (
+        topology.events, topology.defer, topology.dead, topology.control_log, topology.control, topology.slots
+    )  # fmt: skip
+    read = (topology.control_log_queue, topology.answers, topology.control)
+    slots = re.escape(topology.name("slots.")) + _SITE
     return Rights(
         configure=_any_of([*own, inspected, replies]),
         # The rungs because it looks whether they exist.
         write=_any_of([*(re.escape(one.name) for one in exchanges), *own, replies, _names(topology, "ladder", 2)]),
-        read=_any_of([_names(topology, "send", 2), *(re.escape(one.name) for one in read), *own, inspected]),
-        topics=(TopicRights(topology.control_log.name, f"^{MARKER_KEY}$"),),
+        read=_any_of([_names(topology, "send", 2), slots, *(re.escape(one.name) for one in read), *own, inspected]),
+        topics=(TopicRights(topology.control_log.name, f"^(?:{MARKER_KEY}|{SHAPING_KEY})$"),),
     )
 
 
@@ -103,6 +120,7 @@ def _tracker(topology: Topology) -> Rights:
                 _names(topology, "tracker.accepted"),
                 _names(topology, "tracker.events"),
                 re.escape(topology.tracker_dead_queue.name),
+                re.escape(topology.shaping_queue.name),
             ]
         ),
     )
@@ -120,6 +138,11 @@ def _flower(topology: Topology) -> Rights:
         write=_any_of([inspected, answers, received]),
         read=_any_of([replies, answers, shown, received]),
     )
+
+
+def _heard(topology: Topology) -> str:
+    """The exclusive queue over which a process hears what senders say to all."""
+    return re.escape(topology.name("control.")) + _HEX
 
 
 def _remote_control(topology: Topology) -> tuple[str, str, str]:

@@ -14,6 +14,7 @@ from mailwarren.contracts.ids import PARTITIONS
 from mailwarren.contracts.order import Order
 from mailwarren.contracts.parcel import Parcel
 from mailwarren.contracts.settle import Answer, Question
+from mailwarren.contracts.shaping import Keeper, Notice, Token
 
 VERSION = 1
 """The newest version that this code reads; it reads all before it too."""
@@ -51,6 +52,9 @@ _order = msgspec.json.Decoder(tuple[list[Any], _OrderKwargs, dict[str, Any]])
 _tracker: "msgspec.json.Decoder[TrackerMessage]" = msgspec.json.Decoder(TrackerMessage)
 _control: "msgspec.json.Decoder[ControlEntry]" = msgspec.json.Decoder(ControlEntry)
 _answer = msgspec.json.Decoder(Answer)
+_notice: "msgspec.json.Decoder[Notice]" = msgspec.json.Decoder(Notice)
+_token = msgspec.json.Decoder(Token)
+_keeper = msgspec.json.Decoder(Keeper)
 
 
 def encode_parcel(parcel: Parcel) -> bytes:
@@ -134,14 +138,18 @@ def decode_order(body: bytes, headers: Mapping[str, Any]) -> Order:
     return order
 
 
-def encode(value: Outcomes | Question | Answer | ControlEntry) -> bytes:
+Tagged = Outcomes | Question | Answer | ControlEntry | Notice | Token | Keeper
+"""What travels as one JSON object."""
+
+
+def encode(value: Tagged) -> bytes:
     """The body of any other message."""
     return _encoder.encode(value)
 
 
-def headers_of(value: Outcomes | Question | Answer | ControlEntry) -> dict[str, Any]:
+def headers_of(value: Tagged) -> dict[str, Any]:
     """The AMQP headers of any other message."""
-    return {VERSION_HEADER: WRITTEN, TYPE_HEADER: type(value).__name__.lower()}
+    return {VERSION_HEADER: WRITTEN, TYPE_HEADER: str(value.__struct_config__.tag or type(value).__name__.lower())}
 
 
 def decode_tracker(body: bytes, headers: Mapping[str, Any]) -> TrackerMessage:
@@ -157,6 +165,21 @@ def decode_control(body: bytes, headers: Mapping[str, Any]) -> ControlEntry:
 def decode_answer(body: bytes, headers: Mapping[str, Any]) -> Answer:
     """An answer of the tracker; errors as :func:`decode_parcel`."""
     return _decode(_answer, body, headers)
+
+
+def decode_notice(body: bytes, headers: Mapping[str, Any]) -> Notice:
+    """What a sender says to all; errors as :func:`decode_parcel`."""
+    return _decode(_notice, body, headers)
+
+
+def decode_token(body: bytes, headers: Mapping[str, Any]) -> Token:
+    """A slot; errors as :func:`decode_parcel`."""
+    return _decode(_token, body, headers)
+
+
+def decode_keeper(body: bytes, headers: Mapping[str, Any]) -> Keeper:
+    """The keeper's message; errors as :func:`decode_parcel`."""
+    return _decode(_keeper, body, headers)
 
 
 def _decode(decoder: "msgspec.json.Decoder[T]", body: bytes, headers: Mapping[str, Any]) -> T:

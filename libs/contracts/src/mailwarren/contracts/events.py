@@ -11,6 +11,7 @@ import msgspec
 from mailwarren.contracts.lanes import Lane
 from mailwarren.contracts.parcel import Attempt
 from mailwarren.contracts.settle import Question
+from mailwarren.contracts.shaping import Override, OverrideEnd, SlotPlan
 
 
 class Kind(StrEnum):
@@ -91,8 +92,8 @@ class Marker(msgspec.Struct, frozen=True, tag="marker"):
     nonce: UUID
 
 
-ControlEntry = Cancel | Suppress | Marker
-"""What stands in the control log."""
+ControlEntry = Cancel | Suppress | Marker | Override | OverrideEnd | SlotPlan
+"""What stands in the control log. A release that does not know an entry passes over it with a warning."""
 
 TrackerMessage = Outcomes | Question | Cancel
 """What reaches the tracker through an event partition, beside deferred parcels."""

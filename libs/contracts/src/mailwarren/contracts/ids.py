@@ -9,6 +9,7 @@ import uuid_utils
 # Fixed for ever: deterministic ids of stored mail depend on them.
 _DELIVERY = uuid_utils.UUID("6f1c7d5e-7d3c-5a43-9a55-0a2f2f6d8c01")
 _EVENT = uuid_utils.UUID("6f1c7d5e-7d3c-5a43-9a55-0a2f2f6d8c02")
+_OVERRIDE = uuid_utils.UUID("6f1c7d5e-7d3c-5a43-9a55-0a2f2f6d8c04")
 _KEYED = uuid_utils.UUID("6f1c7d5e-7d3c-5a43-9a55-0a2f2f6d8c03")
 
 PARTITIONS = 16
@@ -33,6 +34,11 @@ def delivery_id(email_id: UUID | str, address: str) -> UUID:
 def event_id(delivery: UUID, attempt: int, kind: str) -> UUID:
     """The id of an event: a repeated report of the same attempt is the same event."""
     return _uuid5(_EVENT, f"{delivery}\n{attempt}\n{kind}")
+
+
+def override_id(scope: str, name: str, cause: str, window: int) -> UUID:
+    """The id of an override: senders that see the same cause in the same span of time (``window``) write the same."""
+    return _uuid5(_OVERRIDE, f"{scope}\n{name}\n{cause}\n{window}")
 
 
 def keyed_id(tenant: UUID, idempotency_key: str) -> UUID:

@@ -53,6 +53,14 @@ class Wait(StrEnum):
     """Another copy of the parcel is being worked on."""
     NEWER = "newer"
     """Written by a newer version than this sender."""
+    SHAPED = "shaped"
+    """For limits of the site or the tenant. Read, and not written yet: the release before does not know it
+    (:data:`SHAPED_WAIT`)."""
+
+
+SHAPED_WAIT = Wait.HOP
+"""What a parcel that waits for limits says until the release before this one reads :attr:`Wait.SHAPED` (ADR 0019): a
+value that it does not know would be no parcel to it. ``Parcel.shaped`` tells such a wait from a hop."""
 
 
 class Mark(msgspec.Struct, frozen=True):
@@ -125,6 +133,7 @@ class Parcel(msgspec.Struct, frozen=True, omit_defaults=True):
     question to the tracker before anything is sent (a keyed call, of which there may be two copies). ``turn`` counts
     the changes of custody that are not new attempts, so that the tracker can tell the newer holder of a parcel from a
     copy of it.
+    ``shaped`` counts its waits for limits since the last attempt, which cost no attempt.
     ``asked_at`` is when the first unanswered question of this attempt was put. ``trace`` is a W3C ``traceparent``: the
     trace of the API call, and what in it this parcel comes from.
     """
@@ -147,3 +156,4 @@ class Parcel(msgspec.Struct, frozen=True, omit_defaults=True):
     turn: int = 0
     asked_at: float | None = None
     trace: str | None = None
+    shaped: int = 0

@@ -16,7 +16,9 @@ from mailwarren.contracts.ids import PARTITIONS
 from mailwarren.contracts.ladder import Ladder
 from mailwarren.contracts.lanes import Lane
 from mailwarren.contracts.routing import partition_key
+from mailwarren.contracts.shaping import SHAPING_KEY
 from mailwarren.contracts.shards import SHARDS
+from mailwarren.contracts.sites import NAMED_SITES
 
 SEND_DELIVERY_LIMIT = 50
 """A lost connection counts against it for every prefetched message, so it is far above any honest number."""
@@ -28,16 +30,19 @@ OPS_DELIVERY_LIMIT = 20
 """A task is redelivered only when its worker dies or loses the broker: one that takes twenty down is set aside."""
 OPS_WAITS = (5, 30, 300)
 """Seconds that an ops task waits before its second, third and every later try."""
+KEEPER_KEY = "keeper"
+"""The routing key of ``slots.keeper``."""
 CONTROL_LOG_AGE = "50h"
 """Longer than the longest mail lives (48 h): a cancel outlives every retry."""
 
 
 @dataclass(frozen=True)
 class Topology:
-    """All exchanges and queues under a name prefix, with the ladder's rungs at a time scale."""
+    """All exchanges and queues under a name prefix, with the ladder's rungs at a time scale and slots for ``sites``."""
 
     prefix: str = ""
     retry_scale: float = 1.0
+    sites: tuple[str, ...] = NAMED_SITES
 
     @cached_property
     def ladder(self) -> Ladder:
@@ -84,6 +89,11 @@ class Topology:
     def control(self) -> Exchange:
         """Heartbeats to exclusive queues; may be lost."""
         return Exchange(self.name("mail.control"), type="fanout", durable=True)
+
+    @cached_property
+    def slots(self) -> Exchange:
+        """Tokens, keyed by their site, and the keeper's message."""
+        return Exchange(self.name("slots"), type="direct", durable=True)
 
     @cached_property
     def dead(self) -> Exchange:
@@ -184,6 +194,43 @@ class Topology:
         )
 
     @cached_property
+    def shaping_queue(self) -> Queue:
+        """``tracker.shaping``: the overrides of the control log, for the tracker to record."""
+        return Queue(
+            self.name("tracker.shaping"),
+            bindings=[binding(self.control_log, routing_key=SHAPING_KEY)],
+            durable=True,
+            queue_arguments=self._quorum(NO_DELIVERY_LIMIT),
+        )
+
+    def slot_queue(self, site: str, *, high: bool = False) -> Queue:
+        """``slots.<site>``, or ``slots.<site>.high`` for those that are kept for the high lane: a message a slot.
+
+        Nothing may ever drop a token: there is no dead-lettering, and no limit to how often it is handed out.
+        """
+        key = slot_key(site, high=high)
+        return Queue(
+            self.name(f"slots.{key}"),
+            bindings=[binding(self.slots, routing_key=key)],
+            durable=True,
+            queue_arguments={"x-queue-type": "quorum", "x-delivery-limit": NO_DELIVERY_LIMIT},
+        )
+
+    @cached_property
+    def keeper_queue(self) -> Queue:
+        """``slots.keeper``: one message; the sender that holds it fills the queues of slots."""
+        return Queue(
+            self.name("slots.keeper"),
+            bindings=[binding(self.slots, routing_key=KEEPER_KEY)],
+            durable=True,
+            queue_arguments={
+                "x-queue-type": "quorum",
+                "x-delivery-limit": NO_DELIVERY_LIMIT,
+                "x-single-active-consumer": True,
+            },
+        )
+
+    @cached_property
     def dead_queue(self) -> Queue:
         """``mail.dead``: parked messages, for people."""
         return self._parking("mail.dead", self.dead)
@@ -250,7 +297,7 @@ class Topology:
         """Every exchange, in an order in which they can be declared."""
         return [
             self.unrouted, self.dead, self.accept, self.send, self.defer, self.events, self.control_log, self.control,
-            self.answers, self.ops_dead, self.ops_tasks, self.ops_retry,
+            self.answers, self.slots, self.ops_dead, self.ops_tasks, self.ops_retry,
         ]  # fmt: skip
 
     @property
@@ -265,7 +312,13 @@ class Topology:
             *(self.accepted_queue(lane) for lane in Lane),
             *(self.events_queue(n) for n in range(PARTITIONS)),
             self.tracker_dead_queue,
+            self.shaping_queue,
         ]
+
+    @property
+    def slot_queues(self) -> list[Queue]:
+        """The slots of all sites."""
+        return [self.slot_queue(site, high=high) for site in self.sites for high in (False, True)]
 
     @property
     def rung_queues(self) -> list[Queue]:
@@ -283,6 +336,8 @@ class Topology:
             *self.send_queues,
             *self.rung_queues,
             self.control_log_queue,
+            self.keeper_queue,
+            *self.slot_queues,
             self.ops_dead_queue,
             self.ops_queue,
             *self.ops_retry_queues,
@@ -308,6 +363,11 @@ class Topology:
             "x-dead-letter-strategy": "at-least-once",
             "x-overflow": "reject-publish",
         }
+
+
+def slot_key(site: str, *, high: bool = False) -> str:
+    """The routing key of a site's tokens on the exchange ``slots``."""
+    return f"{site}.high" if high else site
 
 
 def send_queue_names(

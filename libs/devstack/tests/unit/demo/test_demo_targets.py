@@ -67,7 +67,8 @@ def test_every_queue_that_mail_waits_in_is_counted_once() -> None:
     # People look after what is parked, and the control log is a stream that keeps what was read.
     orders = {topology.ops_queue.name, topology.ops_dead_queue.name}
     orders |= {queue.name for queue in topology.ops_retry_queues}
-    apart = orders | {topology.dead_queue.name, topology.unrouted_queue.name, topology.control_log_queue.name}
+    slots = {queue.name for queue in (*topology.slot_queues, topology.keeper_queue)}
+    apart = orders | slots | {topology.dead_queue.name, topology.unrouted_queue.name, topology.control_log_queue.name}
     assert set(names) == {queue.name for queue in topology.all_queues} - apart
     assert names["t1.send.high.google"] is Lane.HIGH
     assert names["t1.tracker.accepted.bulk"] is Lane.BULK

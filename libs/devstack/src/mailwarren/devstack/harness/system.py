@@ -284,6 +284,8 @@ class System:
     def left_in_broker(self, timeout: float = 20.0) -> dict[str, int]:
         """The fourth count: messages in our queues after all senders have ended in order; empty is as it should be.
 
+        Slots are no mail: their queues are full when nobody sends.
+
         A sender that ends gives back what it holds, so nothing hides behind a consumer. The tracker has to run.
 
         Raises:
@@ -296,7 +298,11 @@ class System:
         while True:
             listed = [json.loads(line) for line in self.command("mailwarren", "queues", "--json").splitlines()]
             left = {row["name"]: int(row["messages"]) for row in listed if row["messages"]}
-            left = {name: count for name, count in left.items() if not name.endswith("mail.control.log")}
+            left = {
+                name: count
+                for name, count in left.items()
+                if not name.endswith("mail.control.log") and not name.removeprefix(self.prefix).startswith("slots.")
+            }
             if not left or time.monotonic() > end:
                 return left
             time.sleep(0.3)
