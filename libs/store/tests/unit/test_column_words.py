@@ -8,6 +8,7 @@ from sqlalchemy import CheckConstraint
 from mailwarren.contracts.events import Kind
 from mailwarren.contracts.lanes import Lane
 from mailwarren.contracts.parcel import OnUnknown, Role, Syntax
+from mailwarren.contracts.shaping import Scope
 from mailwarren.store.metadata import metadata
 from mailwarren.store.states import ENDS, Origin, State
 from mailwarren.store.tables import tracker
@@ -21,12 +22,13 @@ WORDS = {
     ("deliveries", "state"): State,
     ("events", "kind"): Kind,
     ("suppressions", "origin"): Origin,
+    ("shaping_overrides", "scope"): Scope,
     ("stats_minute", "lane"): Lane,
     ("stats_minute", "kind"): [State.ACCEPTED, *Kind],
 }
 TABLES = [
     tracker.contents, tracker.emails, tracker.cancels, tracker.deliveries, tracker.events, tracker.claims,
-    tracker.suppressions, tracker.stats_minute,
+    tracker.suppressions, tracker.stats_minute, tracker.shaping_overrides,
 ]  # fmt: skip
 
 

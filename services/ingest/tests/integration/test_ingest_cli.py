@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from mailwarren.contracts.codec import decode_parcel, encode_parcel, parcel_headers
+from mailwarren.contracts.codec import decode_keeper, decode_parcel, encode_parcel, parcel_headers
 from mailwarren.contracts.lanes import Lane
 from mailwarren.contracts.parcel import Syntax
 from mailwarren.contracts.testing import a_parcel
@@ -44,6 +44,42 @@ def test_topology_apply_may_be_repeated_and_names_what_differs(run, place, queue
     assert "inequivalent" in error
     queues.channel.queue_delete(queue.name)
     assert run("topology", "apply")[0] == 0
+
+
+def test_an_operators_sites_get_slots_and_the_keeper_has_its_message(run, place, queues, tmp_path):
+    file = tmp_path / "shaping.toml"
+    file.write_text('[default]\nconnections = 3\n[sites."d.test"]\nmx = [".d.test"]\n[sites.google]\nidle = 5\n')
+    for _ in range(2):
+        assert run("topology", "apply", "--shaping", str(file))[0] == 0
+    slots = {item["name"]: item["messages"] for item in lines(run("queues", "--json")[1]) if "slots." in item["name"]}
+    assert slots[f"{place.prefix}slots.google"] == slots[f"{place.prefix}slots.google.high"] == 0
+    keeper = queues.topology.keeper_queue.name
+    assert queues.channel.queue_declare(keeper, passive=True).message_count == 1
+    message = next(queues.follow(keeper))
+    assert decode_keeper(message.body.encode(), message.headers).at > 0
+    queue = Topology(place.prefix, sites=("d.test",)).slot_queue("d.test", high=True)
+    assert queues.channel.queue_declare(queue.name, passive=True).message_count == 0
+    for name in (queue.name, queue.name.removesuffix(".high")):
+        queues.channel.queue_delete(name)
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("[sites.keeper]", "[sites.keeper] is a name that the queues of slots need"),
+        ("[sites.'a b']", "[sites.a b] is not the name of a site"),
+        ("sites = 5", "[sites] is not a table"),
+        ("[sites", "cannot be read"),
+        (None, "cannot be read"),
+    ],
+)
+def test_shaping_rules_without_usable_sites_are_refused_before_anything_is_declared(run, tmp_path, text, why):
+    file = tmp_path / "shaping.toml"
+    if text is not None:
+        file.write_text(text)
+    status, output, error = run("topology", "apply", "--shaping", str(file))
+    assert (status, output) == (1, "")
+    assert why in error
 
 
 def test_without_a_broker_the_reason_is_said(run, monkeypatch):

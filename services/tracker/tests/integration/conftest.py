@@ -25,7 +25,7 @@ from mailwarren.tracker.adapters.store import PostgresLedger
 from mailwarren.tracker.domain.read import Message, Source, read
 
 NOW = 1_700_000_000.0
-TABLES = "contents, emails, cancels, deliveries, events, claims, suppressions, stats_minute"
+TABLES = "contents, emails, cancels, deliveries, events, claims, suppressions, stats_minute, shaping_overrides"
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +88,7 @@ SNAPSHOT = {
     "events": "SELECT * FROM events ORDER BY id",
     "claims": "SELECT delivery_id, attempt, asker, turn, count FROM claims ORDER BY delivery_id, attempt",
     "suppressions": "SELECT * FROM suppressions ORDER BY tenant, address",
+    "shaping_overrides": "SELECT * FROM shaping_overrides ORDER BY id",
     "stats_minute": "SELECT * FROM stats_minute ORDER BY tenant, minute, lane, kind",
 }
 

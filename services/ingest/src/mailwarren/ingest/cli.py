@@ -81,9 +81,10 @@ def _setup(commands: Any) -> None:
     parser.add_argument(
         "--owner-secret", metavar="NAME", help="put the first API key into this Kubernetes Secret (inside a cluster)"
     )
+    _shaping_file(parser)
     parser.set_defaults(
         run=lambda args, settings: setup(
-            settings, _names(settings), Wishes(args.wait, args.owner_secret, dict(os.environ))
+            settings, _names(settings, args.shaping), Wishes(args.wait, args.owner_secret, dict(os.environ))
         )
     )
 
@@ -92,9 +93,13 @@ def _topology(commands: Any) -> None:
     parts = commands.add_parser("topology", help="exchanges, queues and bindings").add_subparsers(required=True)
     apply = parts.add_parser("apply", help="declare them; the only command that does")
     _wait(apply)
-    apply.set_defaults(run=lambda args, settings: broker.apply_topology(_amqp(settings), _names(settings), args.wait))
+    _shaping_file(apply)
+    apply.set_defaults(
+        run=lambda args, settings: broker.apply_topology(_amqp(settings), _names(settings, args.shaping), args.wait)
+    )
     show = parts.add_parser("show", help="print them, one JSON object a line")
-    show.set_defaults(run=lambda _args, settings: broker.show_topology(_names(settings)))
+    _shaping_file(show)
+    show.set_defaults(run=lambda args, settings: broker.show_topology(_names(settings, args.shaping)))
 
 
 def _database(commands: Any) -> None:
@@ -211,8 +216,17 @@ def _database_url(settings: Settings) -> str:
     return settings.database_url.get_secret_value()
 
 
-def _names(settings: Settings) -> Topology:
-    return Topology(prefix=settings.amqp_prefix, retry_scale=settings.retry_scale)
+def _names(settings: Settings, shaping: str | None = None) -> Topology:
+    return Topology(settings.amqp_prefix, settings.retry_scale, broker.sites_of(shaping))
+
+
+def _shaping_file(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--shaping",
+        metavar="FILE",
+        default=os.environ.get("MAILWARREN_SHAPING_FILE"),
+        help="the senders' shaping.toml (MAILWARREN_SHAPING_FILE): its sites get slots too",
+    )
 
 
 def _wait(parser: argparse.ArgumentParser) -> None:

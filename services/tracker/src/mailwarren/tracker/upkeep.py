@@ -12,6 +12,7 @@ from mailwarren.contracts.lanes import BUDGETS, Lane
 from mailwarren.store.engine import AWAY, database_trouble, driver_connect
 from mailwarren.store.states import State
 from mailwarren.tracker import metrics
+from mailwarren.tracker.adapters.overrides import FORGET
 from mailwarren.tracker.adapters.partitions import Partitions
 from mailwarren.tracker.adapters.unconfirmed import AT_ONCE, end_unconfirmed
 
@@ -70,6 +71,7 @@ class Upkeep:
             "partitions_ahead": (self._make_partitions, TIDY_EVERY),
             "partitions_old": (partitions.drop_old, TIDY_EVERY),
             "claims": (_forget_claims, TIDY_EVERY),
+            "overrides": (self._forget_overrides, TIDY_EVERY),
         }
         self._due = dict.fromkeys(self._steps, 0.0)
         self.trouble: str | None = None
@@ -112,6 +114,9 @@ class Upkeep:
 
     async def _make_partitions(self, connection: "Connection[Record]", now: float) -> None:
         await self._partitions.make(connection, self._partitions.ahead(now), now)
+
+    async def _forget_overrides(self, connection: "Connection[Record]", now: float) -> None:  # noqa: ARG002 - a step
+        await connection.execute(FORGET, self._partitions.retention_days)
 
     async def _end_unconfirmed(self, connection: "Connection[Record]", now: float) -> None:
         while True:

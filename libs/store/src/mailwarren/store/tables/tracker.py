@@ -25,6 +25,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from mailwarren.contracts.events import Kind
 from mailwarren.contracts.lanes import Lane
 from mailwarren.contracts.parcel import OnUnknown, Role, Syntax
+from mailwarren.contracts.shaping import Scope
 from mailwarren.store.metadata import metadata, one_of
 from mailwarren.store.states import Origin, State
 
@@ -200,4 +201,27 @@ stats_minute = Table(
     one_of("lane", Lane),
     one_of("kind", [State.ACCEPTED, *Kind]),
     comment="Writer: tracker. Acceptances and events per minute in which they happened, each counted once.",
+)
+
+shaping_overrides = Table(
+    "shaping_overrides",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("scope", Text),
+    Column("name", Text),
+    Column("since", Time),
+    Column("until", Time, index=True),
+    Column("suspend", Boolean, nullable=False, server_default=text("false")),
+    Column("connections", Integer),
+    Column("rate", Double),
+    Column("cause", Text, nullable=False, server_default=text("''")),
+    Column("sample", Text, nullable=False, server_default=text("''")),
+    Column("ended_at", Time),
+    Column("ended_by", Text),
+    one_of("scope", Scope),
+    comment=(
+        "Writer: tracker. Limits and suspensions of sites and tenants, as they stood in the control log. ended_at and "
+        "ended_by are of one that was ended before its time; scope, name, since and until are null while only its end "
+        "is known."
+    ),
 )

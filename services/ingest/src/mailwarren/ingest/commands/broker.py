@@ -4,16 +4,21 @@ The only place that declares anything (DESIGN §5).
 """
 
 import time
+import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from amqp.exceptions import AMQPError, NotFound, PreconditionFailed
 from kombu import Connection
 
-from mailwarren.contracts.topology import Topology
+from mailwarren.contracts.codec import encode, headers_of
+from mailwarren.contracts.shaping import Keeper
+from mailwarren.contracts.sites import NAMED_SITES, SMARTHOST, site_trouble
+from mailwarren.contracts.topology import KEEPER_KEY, Topology
 from mailwarren.ingest.commands import Failed
 
 CONNECT_TIMEOUT = 3
@@ -30,7 +35,7 @@ class QueueDepth:
 
 
 def apply_topology(url: str, topology: Topology, wait: float) -> str:
-    """Declare every exchange, queue and binding.
+    """Declare every exchange, queue and binding, and put the keeper's message where there is none.
 
     Args:
         url: of the broker.
@@ -55,7 +60,41 @@ def apply_topology(url: str, topology: Topology, wait: float) -> str:
                 "These exist with other arguments, which RabbitMQ cannot change. Drain and delete them, then apply "
                 "again:\n  " + "\n  ".join(drift)
             )
+        _put_keeper(channel, topology)
     return f"declared {len(topology.all_exchanges)} exchanges and {len(topology.all_queues)} queues"
+
+
+def _put_keeper(channel: Any, topology: Topology) -> None:
+    """So that some sender fills the slots. One that is held is not seen here: a second one does no harm."""
+    queue = topology.keeper_queue.name
+    if channel.queue_declare(queue=queue, passive=True).message_count:
+        return
+    keeper = Keeper(at=time.time())
+    message = channel.prepare_message(encode(keeper), headers=headers_of(keeper), properties={"delivery_mode": 2})
+    channel.basic_publish_confirm(message, topology.slots.name, KEEPER_KEY)
+
+
+def sites_of(path: str | None) -> tuple[str, ...]:
+    """The sites that have slots: the named ones, and those of the ``[sites]`` of an operator's ``shaping.toml``.
+
+    The senders judge the rest of the file.
+
+    Raises:
+        Failed: the file cannot be read, or a name cannot be that of a site.
+    """
+    if not path:
+        return NAMED_SITES
+    try:
+        document = tomllib.loads(Path(path).read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise Failed(f"the shaping rules {path} cannot be read: {error}") from error
+    rows = document.get("sites", {})
+    if not isinstance(rows, dict):
+        raise Failed(f"the shaping rules {path}: [sites] is not a table of sites")
+    for name in rows:
+        if (trouble := site_trouble(name)) is not None:
+            raise Failed(f"the shaping rules {path}: [sites.{name}] {trouble}")
+    return tuple(dict.fromkeys((*NAMED_SITES, *(name for name in rows if name != SMARTHOST))))
 
 
 def show_topology(topology: Topology) -> list[dict[str, Any]]:

@@ -13,7 +13,7 @@ import structlog
 
 from mailwarren.contracts.access import MARKER_KEY
 from mailwarren.contracts.codec import NewerVersion, Undecodable, decode_control, encode, headers_of
-from mailwarren.contracts.events import Cancel, Marker, Suppress
+from mailwarren.contracts.events import Cancel, ControlEntry, Marker, Suppress
 from mailwarren.contracts.ids import new_id
 from mailwarren.contracts.topology import Topology
 from mailwarren.runtime.amqp import Link
@@ -87,7 +87,7 @@ class ControlLog:
                 log.warning("sender.control.foreign", entry=type(entry).__name__, key=message.routing_key)
         await message.ack()
 
-    def _apply(self, entry: Cancel | Suppress | Marker) -> None:
+    def _apply(self, entry: ControlEntry) -> None:
         match entry:
             case Cancel():
                 self._canceled[entry.email_id] = entry.at

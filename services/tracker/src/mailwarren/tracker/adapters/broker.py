@@ -28,6 +28,7 @@ def queues_of(topology: Topology) -> dict[str, Source]:
         **{topology.accepted_queue(lane).name: Source.ACCEPTED for lane in Lane},
         **{topology.events_queue(n).name: Source.EVENTS for n in range(PARTITIONS)},
         topology.tracker_dead_queue.name: Source.DEAD,
+        topology.shaping_queue.name: Source.SHAPING,
     }
 
 

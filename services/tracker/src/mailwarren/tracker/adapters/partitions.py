@@ -37,6 +37,11 @@ class Partitions:
         self._days: set[dt.date] | None = None
         self._not_before = 0.0
 
+    @property
+    def retention_days(self) -> int:
+        """Days that events are kept."""
+        return self._retention
+
     def missing(self, times: Iterable[float], now: float) -> set[dt.date]:
         """The days of ``times`` that need a partition; Unix seconds."""
         if now < self._not_before:

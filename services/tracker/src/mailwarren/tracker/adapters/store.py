@@ -14,6 +14,7 @@ from mailwarren.runtime.errors import report as report_error
 from mailwarren.store.engine import AWAY, database_trouble, driver_connection
 from mailwarren.tracker.adapters import deliveries, events, reports
 from mailwarren.tracker.adapters.emails import write_emails
+from mailwarren.tracker.adapters.overrides import write_overrides
 from mailwarren.tracker.adapters.partitions import Partitions
 from mailwarren.tracker.adapters.rows import Unstorable
 from mailwarren.tracker.adapters.settling import answer, write_cancels
@@ -131,6 +132,8 @@ class PostgresLedger:
         parcels = [work.acceptance for work in works if work.acceptance]
         told = list(distinct(report for work in works for report in work.reports).values())
         questions = [work.question for work in works if work.question]
+        if told_of := [work.override for work in works if work.override]:
+            await write_overrides(raw, told_of)
         if parcels:
             await write_emails(raw, parcels)
         stored = deliveries.Stored()

@@ -10,6 +10,7 @@ from mailwarren.contracts.events import Cancel, Event, Kind, Outcomes
 from mailwarren.contracts.ids import event_id
 from mailwarren.contracts.parcel import Attempt, Delivery, Parcel, Wait
 from mailwarren.contracts.settle import Question
+from mailwarren.contracts.shaping import Override, OverrideEnd
 from mailwarren.tracker.domain.fold import Report
 
 REASON = "mw-reason"
@@ -27,6 +28,8 @@ class Source(Enum):
     """Outcomes, deferred parcels, questions and cancels of a partition, in order."""
     DEAD = auto()
     """Copies of what was set aside in ``mail.dead``."""
+    SHAPING = auto()
+    """Overrides, their ends and slot plans, as they stand in the control log."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +55,7 @@ class Work:
     reports: list[Report] = field(default_factory=list)
     question: Question | None = None
     cancel: Cancel | None = None
+    override: Override | OverrideEnd | None = None
 
     @property
     def rows(self) -> int:
@@ -79,6 +83,8 @@ def read(message: Message, now: float, ours: Container[str] = ()) -> Work:
             return _event(message)
         case Source.DEAD:
             return _dead(message, now, ours)
+        case Source.SHAPING:
+            return _shaping(message)
 
 
 def _accepted(message: Message) -> Work:
@@ -143,6 +149,12 @@ def _dead(message: Message, now: float, ours: Container[str]) -> Work:
         if not delivery.suppressed:
             work.reports.append(_report(parcel, delivery, Kind.PARKED, now, attempt=parcel.attempt, reason=reason))
     return work
+
+
+def _shaping(message: Message) -> Work:
+    entry = codec.decode_control(message.body, message.headers)
+    # How many slots a site has is between the senders.
+    return Work(message, override=entry if isinstance(entry, Override | OverrideEnd) else None)
 
 
 def _reason(headers: Mapping[str, Any]) -> str | None:
