@@ -40,15 +40,17 @@ def placed(name: str, prefix: str) -> str:
 
 def family(name: str) -> str:
     """What a name is one of."""
-    return re.sub(r"^(send|ladder|slots)\..+|^(tracker\.(?:accepted|events))\..+", lambda m: f"{m[1] or m[2]}.*", name)
+    return re.sub(
+        r"^(send|ladder|slots|ops\.retry)\..+|^(tracker\.(?:accepted|events))\..+", lambda m: f"{m[1] or m[2]}.*", name
+    )
 
 
 ALLOWED = {
     (Service.INGEST, "configure"): {HEARD, PIDBOX, "celery.pidbox", "reply.celery.pidbox", "celeryev"},
     (Service.INGEST, "write"): {
-        "mail.accept", "mail.events", "mail.control.log", "mail.send", "send.*", "ladder.*", "tracker.accepted.*",
-        "tracker.events.*", "tracker.dead", "tracker.shaping", "ops.tasks", "ops.retry", HEARD, PIDBOX,
-        "reply.celery.pidbox", "celeryev",
+        "mail.accept", "mail.events", "mail.control.log", "mail.send", "mail.defer", "send.*", "ladder.*",
+        "tracker.accepted.*", "tracker.events.*", "tracker.dead", "tracker.shaping", "ops.tasks", "ops.retry",
+        "ops.retry.*", HEARD, PIDBOX, "reply.celery.pidbox", "celeryev",
     },
     (Service.INGEST, "read"): {
         "ops.tasks", "mail.control", "mail.dead", "mail.unrouted", "ops.dead", HEARD, PIDBOX, "celery.pidbox",

@@ -197,6 +197,77 @@ def test_dead_letters_are_listed_shown_and_replayed_to_be_settled(run, place, qu
     assert run("dead", "replay", "--all")[1] == "there are no dead letters\n"
 
 
+@pytest.fixture
+def over_api(server, caller, monkeypatch):
+    """The commands call the API."""
+    monkeypatch.setenv("MAILWARREN_API_URL", server.url)
+    monkeypatch.setenv("MAILWARREN_API_KEY", caller.token)
+    # Nothing of it is asked directly.
+    monkeypatch.setenv("MAILWARREN_AMQP_URL", "amqp://nobody@127.0.0.1:1/x")
+
+
+def test_over_the_api_dead_letters_look_the_same(run, place, queues, wait_until, over_api):
+    dead = Dead(queues)
+    parcels = [a_parcel(to=(f"p{number}@gmail.com",), shard="google") for number in range(3)]
+    for parcel in parcels:
+        dead.parked(encode_parcel(parcel), parcel_headers(parcel), **reason(place))
+    wait_until(lambda: dead.depth() == 3)
+    listed = lines(run("dead", "list")[1])
+    assert [item["parcel"] for item in listed] == [str(parcel.id) for parcel in parcels]
+    assert {"number", "reason", "from", "replay_to", "bytes", "deliveries", "attempt"} < set(listed[0])
+    assert len(lines(run("dead", "list", "--limit", "2")[1])) == 2
+    assert lines(run("dead", "show", "2")[1])[0]["to"][0]["to"] == "p1@gmail.com"
+    status, _, error = run("dead", "show", "4")
+    assert (status, "there is no dead letter 4; there are 3" in error) == (1, True)
+    assert run("dead", "replay", "3", "1")[:2] == (0, "replayed 2\n")
+    assert run("dead", "replay", "--all")[1] == "replayed 1\n"
+    assert run("dead", "replay", "--all")[1] == "there are no dead letters\n"
+    taken = queues.parcels(queues.topology.send_queue(Lane.NORMAL, "google").name)
+    assert {parcel.id for parcel in taken} == {parcel.id for parcel in parcels}
+    assert run("dead", "--ops", "list")[:2] == run("dead", "--unrouted", "list")[:2] == (0, "")
+
+
+def test_over_the_api_queues_say_how_they_stand(run, queues, over_api):
+    rows = {row["name"]: row for row in lines(run("queues", "--json")[1])}
+    name = queues.topology.send_queue(Lane.NORMAL, "google").name
+    assert (rows[name]["messages"], rows[name]["state"]) == (0, "flowing")
+    head, *shown = run("queues")[1].splitlines()
+    assert head.split() == ["queue", "messages", "consumers", "change/s", "state"]
+    assert len(shown) == len(rows)
+    assert run("senders")[0] == 0
+    assert "no broker" in run("queues", "--broker", "--wait", "0")[2]
+
+
+def test_a_site_is_suspended_limited_and_set_free_from_the_command_line(run, queues, place, over_api):
+    made = lines(run("shaping", "suspend", "yahoo", "--for", "2h", "--reason", "they called")[1])[0]
+    assert (made["suspend"], made["sample"], made["scope"]) == (True, "they called", "site")
+    limited = lines(run("shaping", "limit", "d.test", "--for", "30m", "--rate", "10/min", "--connections", "1")[1])[0]
+    assert (limited["rate"], limited["connections"]) == (pytest.approx(1 / 6), 1)
+    status, _, error = run("shaping", "limit", "d.test", "--for", "30m")
+    assert (status, "`suspend`, `rate` or `connections`" in error) == (1, True)
+    # What the tracker makes of it.
+    place.sql("DELETE FROM shaping_overrides")
+    place.sql(
+        "INSERT INTO shaping_overrides (id, scope, name, since, until, rate, connections, cause) "
+        "VALUES ($1, 'site', 'd.test', now(), now() + interval '1 h', 0.5, 1, 'person:test')",
+        limited["id"],
+    )
+    head, line, *_ = run("shaping", "list")[1].splitlines()
+    assert head.split() == ["id", "scope", "name", "what", "until", "cause", "sample"]
+    assert "30 mails/min, 1 connections" in line
+    assert lines(run("shaping", "list", "--json", "--past")[1])[0]["id"] == limited["id"]
+    assert run("shaping", "end", limited["id"])[1] == f"ended {limited['id']}\n"
+    assert "404" in run("shaping", "end", made["id"])[2]
+    assert len(queues.take(queues.topology.shaping_queue.name)) >= 3
+    place.sql("DELETE FROM shaping_overrides")
+
+
+def test_without_an_api_the_variables_are_named(run):
+    for command in (["senders"], ["shaping", "list"], ["shaping", "end", "x"]):
+        status, _, error = run(*command)
+        assert (status, "MAILWARREN_API_URL" in error) == (1, True)
+
+
 def test_what_cannot_be_read_is_shown_and_replayed_as_it_was(run, place, queues, wait_until):
     dead = Dead(queues)
     dead.parked(b'{"not": "a parcel"}', {"mw-type": "parcel"}, **reason(place))

@@ -73,10 +73,11 @@ def _ingest(topology: Topology) -> Rights:
     seen = [
         _names(topology, "send", 2), _names(topology, "ladder", 2), _names(topology, "tracker.accepted"),
         _names(topology, "tracker.events"), re.escape(topology.tracker_dead_queue.name),
-        re.escape(topology.shaping_queue.name),
+        re.escape(topology.shaping_queue.name), _names(topology, "ops.retry"),
     ]  # fmt: skip
     exchanges = (
         topology.accept, topology.events, topology.control_log, topology.ops_tasks, topology.ops_retry, topology.send,
+        topology.defer,
     )  # fmt: skip
     # What was set aside is looked at and sent back through the API.
     aside = (topology.dead_queue, topology.unrouted_queue, topology.ops_dead_queue)

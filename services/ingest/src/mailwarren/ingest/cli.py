@@ -17,12 +17,11 @@ import structlog
 from pydantic import ValidationError
 
 from mailwarren.contracts.topology import Topology
-from mailwarren.ingest.commands import Failed, access, broker, database, dead
-from mailwarren.ingest.commands.send import send
+from mailwarren.ingest.cli_api import WAIT, add_commands
+from mailwarren.ingest.commands import Failed, access, broker, database
 from mailwarren.ingest.commands.setup import Wishes, setup
 from mailwarren.ingest.settings import Settings
 
-WAIT = 30.0
 SETUP_WAIT = 300.0
 
 
@@ -62,12 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     _topology(commands)
     _database(commands)
     _access(commands)
-    _dead(commands)
-    queues = commands.add_parser("queues", help="how many messages wait in each queue")
-    queues.add_argument("--json", action="store_true", help="one JSON object a line")
-    _wait(queues)
-    queues.set_defaults(run=_run_queues)
-    _send(commands)
+    add_commands(commands)
     return parser
 
 
@@ -130,53 +124,6 @@ def _access(commands: Any) -> None:
     )
 
 
-def _dead(commands: Any) -> None:
-    parser = commands.add_parser("dead", help="parked messages")
-    which = parser.add_mutually_exclusive_group()
-    which.add_argument("--unrouted", action="store_true", help="those of mail.unrouted instead of mail.dead")
-    which.add_argument("--ops", action="store_true", help="those of ops.dead: orders for ingest's workers")
-    parts = parser.add_subparsers(required=True)
-    listing = parts.add_parser("list", help="list them, oldest first; they stay where they are")
-    listing.add_argument("--limit", type=_count, default=100)
-    listing.set_defaults(run=lambda args, settings: _run_dead(args, settings, dead.list_dead, args.limit))
-    show = parts.add_parser("show", help="one of them, with its headers and recipients")
-    show.add_argument("number", type=_count)
-    show.set_defaults(run=lambda args, settings: _run_dead(args, settings, dead.show_dead, args.number))
-    replay = parts.add_parser("replay", help="send them back where they came from")
-    which = replay.add_mutually_exclusive_group(required=True)
-    which.add_argument("numbers", type=_count, nargs="*", default=[])
-    which.add_argument("--all", action="store_true")
-    replay.set_defaults(
-        run=lambda args, settings: _run_dead(args, settings, dead.replay_dead, None if args.all else args.numbers)
-    )
-    purge = parts.add_parser("purge", help="delete all of them")
-    purge.add_argument("--yes", action="store_true", required=True, help="they cannot be brought back")
-    purge.set_defaults(run=lambda args, settings: _run_dead(args, settings, dead.purge_dead))
-
-
-def _send(commands: Any) -> None:
-    parser = commands.add_parser("send", help="one mail through the API (MAILWARREN_API_URL, MAILWARREN_API_KEY)")
-    parser.add_argument("--from", dest="sender", required=True)
-    parser.add_argument("--to", action="append", required=True, help="repeatable")
-    parser.add_argument("--subject", default="A mail from Mailwarren")
-    parser.add_argument("--text", default="Hello. This mail was sent with the mailwarren command.")
-    parser.add_argument("--html")
-    parser.add_argument("--priority", choices=["high", "normal", "bulk"])
-    parser.set_defaults(run=_run_send)
-
-
-def _run_queues(args: argparse.Namespace, settings: Settings) -> Any:
-    depths = broker.queue_depths(_amqp(settings), _names(settings), args.wait)
-    if args.json:
-        return depths
-    width = max(len(depth["name"]) for depth in depths)
-    return [
-        f"{depth['name']:<{width}}  {'missing' if depth['messages'] is None else depth['messages']:>9}"
-        f"  {depth['consumers']:>3} consumers"
-        for depth in depths
-    ]
-
-
 def _run_access(args: argparse.Namespace, settings: Settings) -> Any:
     accounts = access.Accounts.from_environment(os.environ)
     said = []
@@ -192,20 +139,6 @@ def _run_bootstrap(args: argparse.Namespace, settings: Settings) -> Any:
     if args.token_env and not token:
         raise Failed(f"the variable {args.token_env} is empty")
     return asyncio.run(database.bootstrap(_database_url(settings), args.name, args.domain, token, args.wait))
-
-
-def _run_dead(args: argparse.Namespace, settings: Settings, command: Callable[..., Any], *values: object) -> Any:
-    place = dead.shelf(_names(settings), unrouted=args.unrouted, ops=args.ops)
-    return asyncio.run(command(_amqp(settings), place, *values))
-
-
-def _run_send(args: argparse.Namespace, _settings: Settings) -> Any:
-    url, key = os.environ.get("MAILWARREN_API_URL"), os.environ.get("MAILWARREN_API_KEY")
-    if not url or not key:
-        raise Failed("set MAILWARREN_API_URL (it ends in /v1) and MAILWARREN_API_KEY, or source .local/env")
-    mail = {"from": args.sender, "to": args.to, "subject": args.subject, "text": args.text}
-    mail |= {name: value for name, value in (("html", args.html), ("priority", args.priority)) if value}
-    return send(url, key, mail)
 
 
 def _amqp(settings: Settings) -> str:
@@ -231,13 +164,6 @@ def _shaping_file(parser: argparse.ArgumentParser) -> None:
 
 def _wait(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--wait", type=float, default=WAIT, metavar="S", help="seconds for the server to come up")
-
-
-def _count(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise ValueError("from 1")
-    return number
 
 
 if __name__ == "__main__":

@@ -18,8 +18,12 @@ from mailwarren.contracts.topology import Topology
 from mailwarren.ingest.adapters.broker import Broker
 from mailwarren.ingest.adapters.database import Database
 from mailwarren.ingest.adapters.depths import Depths
+from mailwarren.ingest.adapters.heartbeats import Heartbeats
 from mailwarren.ingest.adapters.idempotency import Claims
 from mailwarren.ingest.adapters.keys import Keys
+from mailwarren.ingest.adapters.overrides import Overrides
+from mailwarren.ingest.adapters.parked import Parked
+from mailwarren.ingest.adapters.queue_looks import QueueLooks
 from mailwarren.ingest.adapters.reads import Reads
 from mailwarren.ingest.adapters.schema import Schema
 from mailwarren.ingest.adapters.suppressions import Suppressions
@@ -65,7 +69,8 @@ async def running_api(settings: Settings) -> AsyncIterator[Api]:
     record_service("ingest")
     topology = Topology(prefix=settings.amqp_prefix, retry_scale=settings.retry_scale)
     link = Link(settings.amqp_url.get_secret_value(), "ingest")
-    broker = Broker(Publisher(link), topology)
+    publisher = Publisher(link)
+    broker = Broker(publisher, topology)
     url = settings.management_url
     depths = Depths(link, topology, settings.depth_interval, url.get_secret_value() if url else None)
     unconfirmed = Unconfirmed(broker)
@@ -87,7 +92,19 @@ async def running_api(settings: Settings) -> AsyncIterator[Api]:
     health.add("keys", lambda: None if keys.loaded else keys.trouble)
     health.add("broker", lambda: None if link.epoch else link.trouble)
     health.add("topology", lambda: depths.topology_trouble)
-    services = Services(submit, broker, keys, Reads(database, settings.read_wait), health, settings.max_body)
+    services = Services(
+        submit=submit,
+        broker=broker,
+        keys=keys,
+        reads=Reads(database, settings.read_wait),
+        overrides=Overrides(database, settings.read_wait),
+        heartbeats=Heartbeats(link, topology),
+        queues=QueueLooks(link, topology),
+        parked=Parked(link, publisher, topology),
+        health=health,
+        max_body=settings.max_body,
+        retry_scale=settings.retry_scale,
+    )
     async with database, link:
         tasks = _follow(schema.follow(), keys.follow(), depths.follow(), unconfirmed.follow(), watch_loop("api"))
         try:

@@ -19,6 +19,7 @@ from mailwarren.contracts.codec import encode, encode_parcel, headers_of, parcel
 from mailwarren.contracts.events import Cancel, Outcomes
 from mailwarren.contracts.parcel import Content, Parcel
 from mailwarren.contracts.routing import partition_key
+from mailwarren.contracts.shaping import SHAPING_KEY, Override, OverrideEnd
 from mailwarren.contracts.topology import Topology
 from mailwarren.ingest.domain.parcels import PlannedParcel
 from mailwarren.ingest.domain.refusal import unavailable
@@ -140,6 +141,17 @@ class Broker:
             )
         except PublishError as error:
             raise unavailable("The broker did not confirm the cancellation: try again.") from error
+
+    async def publish_shaping(self, entry: Override | OverrideEnd) -> None:
+        """Tell every sender, and the tracker, what holds or ends.
+
+        Raises:
+            Refusal: 503, it may not have arrived.
+        """
+        try:
+            await self._publisher.publish(self._control_log, SHAPING_KEY, encode(entry), headers_of(entry))
+        except PublishError as error:
+            raise unavailable("The broker did not confirm it: try again.") from error
 
 
 def _describe(span: tracing.Span, parcel: Parcel, exchange: str) -> None:

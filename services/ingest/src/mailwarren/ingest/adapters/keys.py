@@ -90,6 +90,14 @@ class Keys:
         self._used[key.id] = time.time()
         return key
 
+    async def name_of(self, key: ApiKey) -> str:
+        """The name that people know a key by; its id while the database is away."""
+        try:
+            row = await self._database.fetchrow("SELECT name FROM api_keys WHERE id = $1", key.id)
+        except DatabaseDown:
+            row = None
+        return str(key.id if row is None else row["name"])
+
     async def _look_up(self, digest: bytes) -> ApiKey | None:
         # A key that another process made within the last second.
         try:

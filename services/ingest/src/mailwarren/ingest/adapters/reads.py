@@ -1,17 +1,11 @@
 """Reads of the ledger, which the tracker writes: emails, their deliveries and what happened to them."""
 
-import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from typing import Any
 from uuid import UUID
 
 from mailwarren.ingest.adapters.database import Database
+from mailwarren.ingest.adapters.soon import soon
 from mailwarren.ingest.domain.cursor import Page
-
-T = TypeVar("T")
-
-FIRST_WAIT = 0.05
-WAIT_GROWTH = 1.5
 
 _HEAD = """
 SELECT e.id, e.created_at, e.lane, e.partition, e.sender, e.subject, e."to", e.cc, e.bcc, e.reply_to, e.tags,
@@ -23,7 +17,7 @@ _EMAIL = f"""{_HEAD}, e.trace_id, c.html, c.text, c.syntax
 FROM emails e LEFT JOIN contents c ON c.digest = e.content WHERE e.tenant = $1 AND e.id = $2
 """
 _DELIVERIES = """
-SELECT id, address, role, state, attempt, accepted_at, updated_at, ended_at, next_attempt_at, reply_code,
+SELECT id, address, role, lane, shard, state, attempt, accepted_at, updated_at, ended_at, next_attempt_at, reply_code,
        reply_enhanced, reply_text, reply_command, trouble, bounce_class, site, host
 FROM deliveries WHERE tenant = $1 AND email_id = $2 ORDER BY role DESC, address
 """
@@ -48,7 +42,7 @@ class Reads:
         Raises:
             DatabaseDown: not readable now.
         """
-        return await self._soon(lambda: self._database.fetchrow(_EMAIL, tenant, email_id))
+        return await soon(lambda: self._database.fetchrow(_EMAIL, tenant, email_id), self._wait)
 
     async def deliveries(self, tenant: UUID, email_id: UUID) -> list[Any]:
         """Its deliveries: to, then cc, then bcc."""
@@ -65,10 +59,11 @@ class Reads:
             sql = f"{_HEAD}{_STATES} FROM emails e WHERE e.tenant = $1 ORDER BY e.created_at DESC, e.id DESC LIMIT $2"
             return await self._database.fetch(sql, tenant, page.fetch)
         # The cursor may be an email sent a moment ago.
-        at = await self._soon(
+        at = await soon(
             lambda: self._database.fetchrow(
                 "SELECT created_at FROM emails WHERE tenant = $1 AND id = $2", tenant, cursor
-            )
+            ),
+            self._wait,
         )
         if at is None:
             return None
@@ -78,12 +73,3 @@ class Reads:
             f"ORDER BY e.created_at {order}, e.id {order} LIMIT $4"
         )
         return await self._database.fetch(sql, tenant, at["created_at"], cursor, page.fetch)
-
-    async def _soon(self, read: Callable[[], Awaitable[T | None]]) -> T | None:
-        # Mail is recorded by the tracker, usually within 100 ms of the API's yes.
-        left, pause = self._wait, FIRST_WAIT
-        while (found := await read()) is None and left > 0:
-            await asyncio.sleep(min(pause, left))
-            left -= pause
-            pause *= WAIT_GROWTH
-        return found

@@ -26,7 +26,7 @@ _PARAMETERS: dict[str, dict[str, Any]] = {
     "limit": {
         "in": "query",
         "schema": {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT},
-        "description": f"Without it {DEFAULT_LIMIT} emails, or all API keys.",
+        "description": f"Without it {DEFAULT_LIMIT} emails, or all API keys and overrides in force.",
     },
     "after": {
         "in": "query",
@@ -42,6 +42,16 @@ _PARAMETERS: dict[str, dict[str, Any]] = {
         "in": "header",
         "schema": {"type": "string", "maxLength": MAX_KEY},
         "description": "For 24 hours the same call with the same key gets the same answer and makes no second mail.",
+    },
+    "past": {
+        "in": "query",
+        "schema": {"type": "boolean", "default": False},
+        "description": "With those that have ended.",
+    },
+    "kind": {
+        "in": "query",
+        "schema": {"type": "string", "enum": ["mail", "unrouted", "ops"], "default": "mail"},
+        "description": "Dead letters of `mail.dead`, `mail.unrouted` or `ops.dead`.",
     },
     "x-batch-validation": {
         "in": "header",

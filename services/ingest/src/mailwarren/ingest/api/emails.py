@@ -47,7 +47,7 @@ def _sent(acceptance: Acceptance) -> Answered:
 
 async def read(call: Call) -> Answer:
     """``GET /v1/emails/{id}``."""
-    row = await _row(call)
+    row = await found_email(call)
     deliveries = await call.services.reads.deliveries(call.key.tenant, row["id"])
     if is_template(row):
         # Rendering may take ten milliseconds, and compiling a tenth of a second.
@@ -70,7 +70,7 @@ async def read_list(call: Call) -> Answer:
 
 async def read_timeline(call: Call) -> Answer:
     """``GET /v1/emails/{id}/timeline``."""
-    row = await _row(call)
+    row = await found_email(call)
     deliveries = await call.services.reads.deliveries(call.key.tenant, row["id"])
     events = await call.services.reads.events(call.key.tenant, row["id"])
     trace = row["trace_id"] and row["trace_id"].hex
@@ -79,7 +79,7 @@ async def read_timeline(call: Call) -> Answer:
 
 async def update(call: Call) -> Answer:
     """``PATCH /v1/emails/{id}``: the public API moves a scheduled email with it, and here none is scheduled."""
-    await _row(call)
+    await found_email(call)
     raise invalid(
         "The `scheduled_at` field is not supported yet: an email is sent at once and its time cannot be changed. "
         "It can be canceled as long as it has not ended."
@@ -88,7 +88,7 @@ async def update(call: Call) -> Answer:
 
 async def cancel(call: Call) -> Answer:
     """``POST /v1/emails/{id}/cancel``."""
-    row = await _row(call)
+    row = await found_email(call)
     deliveries = await call.services.reads.deliveries(call.key.tenant, row["id"])
     if deliveries and all(item["state"] in ENDS for item in deliveries):
         states = ", ".join(sorted({item["state"] for item in deliveries}))
@@ -99,7 +99,12 @@ async def cancel(call: Call) -> Answer:
     return answer(Canceled(id=email_id))
 
 
-async def _row(call: Call) -> Any:
+async def found_email(call: Call) -> Any:
+    """The row of the email that the path names.
+
+    Raises:
+        Refusal: 404, 422.
+    """
     email_id = parse_id(call.path["id"])
     row = await call.services.reads.email(call.key.tenant, email_id)
     if row is None:

@@ -4,7 +4,11 @@ import asyncio
 from dataclasses import dataclass, field
 
 from mailwarren.ingest.adapters.broker import Broker
+from mailwarren.ingest.adapters.heartbeats import Heartbeats
 from mailwarren.ingest.adapters.keys import Keys
+from mailwarren.ingest.adapters.overrides import Overrides
+from mailwarren.ingest.adapters.parked import Parked
+from mailwarren.ingest.adapters.queue_looks import QueueLooks
 from mailwarren.ingest.adapters.reads import Reads
 from mailwarren.ingest.submit import Submit
 from mailwarren.runtime.health import Health
@@ -18,7 +22,12 @@ class Services:
     broker: Broker
     keys: Keys
     reads: Reads
+    overrides: Overrides
+    heartbeats: Heartbeats
+    queues: QueueLooks
+    parked: Parked
     health: Health
     max_body: int
+    retry_scale: float = 1.0
     aside: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held by who works with templates in a thread: several of them at once would leave the loop no time."""

@@ -49,7 +49,7 @@ def shown_delivery(row: Any) -> DeliveryStatus:
         updated_at=row["updated_at"],
         ended_at=row["ended_at"],
         next_attempt_at=row["next_attempt_at"],
-        reply=_reply(row),
+        reply=shown_reply(row),
     )
 
 
@@ -72,7 +72,7 @@ def _entry(row: Any, address: str | None) -> TimelineEntry:
         delivery_id=row["delivery_id"],
         to=address,
         attempt=row["attempt"],
-        reply=_reply(row),
+        reply=shown_reply(row),
         site=row["site"],
         duration=row["duration"],
         reason=row["reason"],
@@ -103,7 +103,8 @@ def _common(row: Any) -> dict[str, Any]:
     }
 
 
-def _reply(row: Any) -> LastReply | None:
+def shown_reply(row: Any) -> LastReply | None:
+    """What the server said last, None when nothing was tried."""
     if row["reply_code"] is None and row["trouble"] is None:
         return None
     return LastReply(

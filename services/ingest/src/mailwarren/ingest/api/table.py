@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from mailwarren.ingest.api import api_keys, batch, bulk, emails
+from mailwarren.ingest.api import api_keys, batch, bulk, dead, emails, explaining, queues, shaping
 from mailwarren.ingest.api.answers import (
     BatchSent,
     BulkSent,
@@ -17,7 +17,26 @@ from mailwarren.ingest.api.answers import (
     Timeline,
 )
 from mailwarren.ingest.api.endpoint import Endpoint
-from mailwarren.ingest.domain.requests import ApiKeyBody, ApiKeyChange, BulkBody, EmailBody, Permission
+from mailwarren.ingest.api.operating import (
+    DeadFull,
+    DeadList,
+    Explained,
+    OverrideGone,
+    OverrideShown,
+    QueueList,
+    Replayed,
+    SenderList,
+    ShapingList,
+)
+from mailwarren.ingest.domain.requests import (
+    ApiKeyBody,
+    ApiKeyChange,
+    BulkBody,
+    EmailBody,
+    Permission,
+    ReplayBody,
+    ShapingBody,
+)
 
 PAGE = ("limit", "after", "before")
 _SENDING: dict[str, Any] = {
@@ -26,6 +45,7 @@ _SENDING: dict[str, Any] = {
     "errors": (400, 401, 403, 409, 413, 422, 503),
 }
 _READING: dict[str, Any] = {"method": "GET", "errors": (401, 403, 404, 422, 503)}
+_OPERATING: dict[str, Any] = {"method": "GET", "errors": (401, 403, 422, 503)}
 
 ENDPOINTS = (
     Endpoint(
@@ -101,6 +121,18 @@ ENDPOINTS = (
         **_READING,
     ),
     Endpoint(
+        "explain_email",
+        path="/v1/emails/{id}/explain",
+        summary="Why an email has not been sent",
+        handler=explaining.read,
+        answer=Explained,
+        description=(
+            "Ours: for each delivery what it waits for, its queue, site, limits in force, last reply and next attempt, "
+            "and a sentence for a person."
+        ),
+        **_READING,
+    ),
+    Endpoint(
         "update_email",
         method="PATCH",
         path="/v1/emails/{id}",
@@ -163,5 +195,91 @@ ENDPOINTS = (
         answer=KeyDeleted,
         description="Refused here at once, by every process within 2 seconds.",
         errors=(401, 403, 404, 422, 503),
+    ),
+    Endpoint(
+        "list_shaping",
+        path="/v1/shaping",
+        summary="Who is slowed down and why",
+        handler=shaping.read_list,
+        answer=ShapingList,
+        query=(*PAGE, "past"),
+        description=(
+            "Ours: suspensions and limits of sites and tenants with their causes; the sites as senders tell of them."
+        ),
+        **_OPERATING,
+    ),
+    Endpoint(
+        "create_shaping",
+        method="POST",
+        path="/v1/shaping",
+        summary="Suspend or limit a site or a tenant",
+        handler=shaping.create,
+        request=ShapingBody,
+        answer=OverrideShown,
+        status=201,
+        description="Ours: every sender obeys within 2 seconds. Mail that waits for it costs no attempt.",
+        errors=(400, 401, 403, 422, 503),
+    ),
+    Endpoint(
+        "delete_shaping",
+        method="DELETE",
+        path="/v1/shaping/{id}",
+        summary="End an override",
+        handler=shaping.delete,
+        answer=OverrideGone,
+        description="Ours: whatever its cause. 422 when it has ended already.",
+        errors=(401, 403, 404, 422, 503),
+    ),
+    Endpoint(
+        "list_queues",
+        path="/v1/queues",
+        summary="What waits where",
+        handler=queues.read_queues,
+        answer=QueueList,
+        description="Ours: the queues that mail and orders go through, as the broker has them now.",
+        **_OPERATING,
+    ),
+    Endpoint(
+        "list_senders",
+        path="/v1/senders",
+        summary="The sender processes that are alive",
+        handler=queues.read_senders,
+        answer=SenderList,
+        description="Ours: by their heartbeats of the last 6 seconds.",
+        **_OPERATING,
+    ),
+    Endpoint(
+        "list_dead",
+        path="/v1/dead",
+        summary="Dead letters, oldest first",
+        handler=dead.read_list,
+        answer=DeadList,
+        query=("limit", "kind"),
+        description="Ours: at most 1,000, 100 without a `limit`. They stay where they are.",
+        **_OPERATING,
+    ),
+    Endpoint(
+        "read_dead",
+        path="/v1/dead/{id}",
+        summary="A dead letter with its headers and recipients",
+        handler=dead.read,
+        answer=DeadFull,
+        query=("kind",),
+        **_READING,
+    ),
+    Endpoint(
+        "replay_dead",
+        method="POST",
+        path="/v1/dead/replay",
+        summary="Send dead letters back where they came from",
+        handler=dead.replay,
+        request=ReplayBody,
+        answer=Replayed,
+        query=("kind",),
+        description=(
+            "Ours: each leaves the dead letters when the broker has it again, and is asked about before it is sent: it "
+            "may have been tried."
+        ),
+        errors=(400, 401, 403, 404, 422, 503),
     ),
 )

@@ -8,12 +8,14 @@ value in them is refused by name (:mod:`.decoding`), never accepted and ignored.
 from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any
+from uuid import UUID
 
 import msgspec
 from msgspec import Meta
 
 from mailwarren.contracts.lanes import Lane
 from mailwarren.contracts.parcel import OnUnknown
+from mailwarren.contracts.shaping import Scope
 
 NotYet = Annotated[None, Meta(description="Not supported yet: anything but null is refused with 422.")]
 NoneYet = (
@@ -110,3 +112,24 @@ class ApiKeyChange(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """``PATCH /v1/api-keys/{id}``."""
 
     name: str
+
+
+class ShapingBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """``POST /v1/shaping``: ``suspend``, or ``rate`` and ``connections`` over all senders."""
+
+    scope: Scope = Scope.SITE
+    name: Annotated[str, Meta(description="A site as `GET /v1/shaping` names it, or a tenant's id.")]
+    suspend: bool | None = None
+    rate: Annotated[
+        float | str | None, Meta(description="Mails a second, or `10/min`; holds where it is lower than the row's.")
+    ] = None
+    connections: Annotated[int | None, Meta(description="Holds where it is lower than the row's.")] = None
+    for_: Annotated[float | str, Meta(description="`30m`, `2h`, or seconds; at most 24 h.")] = msgspec.field(name="for")
+    reason: Annotated[str | None, Meta(description="For those who see it; at most 300 characters.")] = None
+
+
+class ReplayBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """``POST /v1/dead/replay``: some dead letters by their ids, or all."""
+
+    ids: Annotated[list[UUID] | None, Meta(description="1 to 100 of `GET /v1/dead`.")] = None
+    all: Annotated[bool | None, Meta(description="All of them, up to 500 a call: `left` says how many remain.")] = None

@@ -1,0 +1,83 @@
+"""``GET /v1/emails/{id}/explain``: why has it not been sent?"""
+
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from mailwarren.contracts.lanes import Lane
+from mailwarren.contracts.shaping import Scope
+from mailwarren.contracts.shards import SHARDS
+from mailwarren.ingest.api.emails import found_email
+from mailwarren.ingest.api.endpoint import Answer, Call, answer
+from mailwarren.ingest.api.operating import DeliveryExplained, Explained, LastTry
+from mailwarren.ingest.api.queues import senders_of, state_of
+from mailwarren.ingest.api.shaping import shown_override, shown_site
+from mailwarren.ingest.api.shown import shown_reply
+from mailwarren.ingest.domain.explain import Known, WaitsFor, budget_end, explain, guess_site
+from mailwarren.ingest.domain.roster import SiteTotal, total_sites
+from mailwarren.ingest.domain.shaping import Held
+from mailwarren.store.states import ENDS, State
+
+
+async def read(call: Call) -> Answer:
+    """``GET /v1/emails/{id}/explain``."""
+    email = await found_email(call)
+    rows = await call.services.reads.deliveries(call.key.tenant, email["id"])
+    in_force = await call.services.overrides.in_force(call.key.tenant)
+    sites = total_sites(beat for _, beat in call.services.heartbeats.live)
+    data = [await _explained(call, email, row, in_force, sites) for row in rows]
+    return answer(Explained(id=UUID(str(email["id"])), at=datetime.now(UTC), data=data))
+
+
+async def _explained(
+    call: Call, email: Any, row: Any, in_force: list[Held], sites: dict[str, SiteTotal]
+) -> DeliveryExplained:
+    services, now, state, lane = call.services, datetime.now(UTC), State(row["state"]), Lane(row["lane"])
+    open_ = state not in ENDS
+    place = services.queues.send_place(lane, row["shard"]) if open_ and row["shard"] in SHARDS else None
+    look = await services.queues.one(place.name) if place else None
+    site = row["site"] or (guess_site(row["shard"], sites) if open_ else None)
+    ours = [
+        one
+        for one in in_force
+        if open_ and (one.name == site if one.scope is Scope.SITE else one.name == str(call.key.tenant))
+    ]
+    known = Known(
+        now=now,
+        queue=place.name if place else None,
+        look=look,
+        site=site,
+        guessed=row["site"] is None,
+        overrides=ours,
+        senders=senders_of(services, place.name) if place else None,
+    )
+    until = budget_end(lane, row["accepted_at"], email["expires_at"], services.retry_scale)
+    found = explain(row, known, canceled=email["cancel_requested_at"] is not None, until=until)
+    suspended = [one.name for one in ours if one.suspend]
+    return DeliveryExplained(
+        id=row["id"],
+        to=row["address"],
+        state=state,
+        summary=found.summary,
+        waits_for=found.waits_for,
+        lane=lane,
+        shard=row["shard"],
+        queue=known.queue,
+        queue_state=state_of(place, look, suspended) if place else None,
+        ahead_at_most=look.messages if look and found.waits_for is WaitsFor.QUEUE else None,
+        senders=known.senders,
+        site=site,
+        site_guessed=known.guessed and site is not None,
+        site_now=shown_site(sites[site], in_force) if open_ and site in sites else None,
+        overrides=[shown_override(one, now) for one in ours],
+        last_attempt=_last(row),
+        next_attempt_at=found.next_attempt_at,
+        ladder=found.ladder,
+        budget_ends_at=until if open_ else None,
+    )
+
+
+def _last(row: Any) -> LastTry | None:
+    if not row["attempt"]:
+        return None
+    return LastTry(number=row["attempt"], at=row["updated_at"], site=row["site"], reply=shown_reply(row))

@@ -1,0 +1,187 @@
+"""Why has it not been sent? What is known about one delivery, in one word and in a sentence.
+
+The ledger says what was tried, the broker how long its queue is, the senders' heartbeats who is there, and the
+overrides who is slowed down. None of them sees a single parcel in a queue or on the ladder: what follows from them is a
+conclusion, and is worded as one.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+from mailwarren.contracts.lanes import BUDGETS, Lane
+from mailwarren.contracts.parcel import PARCEL_SIZE
+from mailwarren.contracts.shards import PROVIDERS
+from mailwarren.contracts.sites import SMARTHOST
+from mailwarren.ingest.domain.queues import Look
+from mailwarren.ingest.domain.shaping import Held
+from mailwarren.ingest.domain.spans import show_span
+from mailwarren.store.states import ENDS, State
+
+
+class WaitsFor(StrEnum):
+    """What a delivery waits for."""
+
+    NOTHING = "nothing"
+    """It has an end."""
+    PERSON = "person"
+    """It is in ``mail.dead``."""
+    CONFIRMATION = "confirmation"
+    """The broker did not confirm it; a sender may have it all the same."""
+    CANCELLATION = "cancellation"
+    """The sender that meets it drops it."""
+    RETRY = "retry"
+    """It is on the ladder until its next attempt."""
+    SHAPING = "shaping"
+    """Its site or its tenant is suspended."""
+    SENDER = "sender"
+    """No live sender takes from its queue."""
+    QUEUE = "queue"
+    """Others stand before it."""
+    TURN = "turn"
+    """It is at a sender, or just between two."""
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is known around a delivery.
+
+    ``queue`` and ``look`` are of its send queue; ``site`` where it goes, ``guessed`` when nothing was tried yet.
+    ``overrides`` are those in force for its site and tenant. ``senders`` is how many live ones take from its queue,
+    None while that is not known.
+    """
+
+    now: datetime
+    queue: str | None
+    look: Look | None
+    site: str | None
+    guessed: bool
+    overrides: Sequence[Held]
+    senders: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Conclusion:
+    """The next attempt is not before ``next_attempt_at``; ``ladder`` is the reason of its wait there."""
+
+    waits_for: WaitsFor
+    summary: str
+    next_attempt_at: datetime | None = None
+    ladder: str | None = None
+
+
+def guess_site(shard: str | None, told: Collection[str]) -> str | None:
+    """The site of mail that was not tried: of its shard, or the smarthost when senders tell of no other site."""
+    if set(told) == {SMARTHOST}:
+        return SMARTHOST
+    # The shard "microsoft" is of its private mailboxes; business domains go by hash.
+    return {"microsoft": "outlook"}.get(shard, shard) if shard in PROVIDERS else None
+
+
+def budget_end(lane: Lane, accepted_at: datetime | None, expires_at: datetime | None, scale: float) -> datetime | None:
+    """When it is given up at the latest; None before its acceptance is known."""
+    if accepted_at is None:
+        return expires_at
+    end = accepted_at + timedelta(seconds=BUDGETS[lane] * scale)
+    return end if expires_at is None else min(end, expires_at)
+
+
+def explain(row: Mapping[str, Any], known: Known, *, canceled: bool, until: datetime | None) -> Conclusion:
+    """Why a delivery is where it is.
+
+    Args:
+        row: of the ledger.
+        known: what is around it.
+        canceled: whether its email was withdrawn.
+        until: the end of its budget.
+    """
+    state = State(row["state"])
+    if state in ENDS:
+        return Conclusion(WaitsFor.NOTHING, _ended(row, state))
+    if state is State.PARKED:
+        text = "It was set aside in mail.dead for a person: mailwarren dead list. A replay goes on with it."
+        return Conclusion(WaitsFor.PERSON, text)
+    if canceled:
+        text = "It was canceled. The sender that meets it drops it, and says so then."
+        return Conclusion(WaitsFor.CANCELLATION, text, row["next_attempt_at"])
+    if state is State.UNCONFIRMED:
+        text = "The broker did not confirm it. A sender may have it all the same; if none reports it, it ends failed."
+        return Conclusion(WaitsFor.CONFIRMATION, text)
+    if until is not None and until <= known.now:
+        text = f"Its time ran out {_ago(until, known)}: the sender that meets it ends it as expired."
+        return Conclusion(WaitsFor.TURN, text)
+    return _on_its_way(row, known, state)
+
+
+def _on_its_way(row: Mapping[str, Any], known: Known, state: State) -> Conclusion:
+    due = row["next_attempt_at"] if state is State.DEFERRED else None
+    suspended = [one for one in known.overrides if one.suspend]
+    if suspended:
+        last = max(suspended, key=lambda one: one.until)
+        later = last.until if due is None else max(due, last.until)
+        text = f"{_whom(last, known)} is suspended for {_left(last.until, known)} more ({_cause(last)})."
+        return Conclusion(WaitsFor.SHAPING, f"{text} It costs no attempt.{_tried(row)}", later, "shaped")
+    limits = "".join(f" {_whom(one, known)} is {one.says} ({_cause(one)})." for one in known.overrides)
+    if due is not None and due > known.now:
+        text = f"Attempt {row['attempt']} was deferred; the next is in {_left(due, known)}.{_tried(row)}{limits}"
+        return Conclusion(WaitsFor.RETRY, text, due, "deferred")
+    if known.senders == 0:
+        text = f"No live sender takes from {known.queue}.{_tried(row)}{limits}"
+        return Conclusion(WaitsFor.SENDER, text, due)
+    waiting = known.look.messages if known.look is not None else None
+    if state is State.ACCEPTED and waiting:
+        # Each message is a parcel: how many of them stand behind it, nobody can see.
+        text = (
+            f"At most {waiting} message{'s' * (waiting != 1)} of up to {PARCEL_SIZE} mails stand before it in "
+            f"{known.queue}.{limits}"
+        )
+        return Conclusion(WaitsFor.QUEUE, text)
+    if due is not None:
+        text = (
+            f"Its next attempt was due {_ago(due, known)}: it is on its way back from the ladder, waits for its turn, "
+            f"or a sender asks first what became of the one before.{_tried(row)}{limits}"
+        )
+        return Conclusion(WaitsFor.TURN, text, due)
+    return Conclusion(WaitsFor.TURN, f"A sender has it, or is about to.{limits}")
+
+
+def _ended(row: Mapping[str, Any], state: State) -> str:
+    when = row["ended_at"]
+    at = f" at {when:%Y-%m-%d %H:%M:%S} UTC" if when is not None else ""
+    words = {
+        State.DELIVERED: "It was delivered",
+        State.BOUNCED: "It was refused for good",
+        State.FAILED: "It failed",
+        State.EXPIRED: "Its time ran out without a yes",
+        State.CANCELED: "It was canceled",
+        State.SUPPRESSED: "It was not sent: the address is on the suppression list",
+        State.HELD: "Nobody knows whether it was delivered, and the mail asked not to be sent again then",
+    }
+    return f"{words[state]}{at}.{_tried(row)}"
+
+
+def _tried(row: Mapping[str, Any]) -> str:
+    host = f" {row['host']}" if row["host"] else ""
+    if row["reply_code"] is not None:
+        return f" Last reply, of{host or ' the server'}: {row['reply_code']} {row['reply_text'] or ''}".rstrip() + "."
+    return f" Last attempt: {row['trouble']}." if row["trouble"] else ""
+
+
+def _whom(held: Held, known: Known) -> str:
+    if held.name != known.site:
+        return "This tenant"
+    return f"The site {held.name}, where it probably goes," if known.guessed else f"The site {held.name}"
+
+
+def _cause(held: Held) -> str:
+    return held.cause + (f": {held.sample}" if held.sample else "")
+
+
+def _left(when: datetime, known: Known) -> str:
+    return show_span((when - known.now).total_seconds())
+
+
+def _ago(when: datetime, known: Known) -> str:
+    return show_span((known.now - when).total_seconds()) + " ago"

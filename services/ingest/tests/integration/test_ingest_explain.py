@@ -1,0 +1,198 @@
+"""Why has it not been sent? Rows as the tracker writes them, overrides and senders around them."""
+
+import time
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
+
+import pytest
+
+from mailwarren.contracts.codec import encode, headers_of
+from mailwarren.contracts.ids import delivery_id, new_id
+from mailwarren.contracts.lanes import Lane
+from mailwarren.contracts.shaping import Heartbeat, SiteState
+from mailwarren.store.states import ENDS, State
+
+
+class Ledger:
+    """An email with one delivery, and overrides."""
+
+    def __init__(self, place, tenant):
+        self.place, self.tenant = place, tenant
+        self.now = datetime.now(UTC)
+
+    def at(self, seconds):
+        return None if seconds is None else self.now + timedelta(seconds=seconds)
+
+    def email(self, state, *, lane="normal", expires=None, canceled=None, accepted=-60, **delivery):
+        email_id = new_id()
+        self.place.sql(
+            'INSERT INTO emails (id, tenant, created_at, lane, partition, content, sender, subject, "to", cc, bcc, '
+            "reply_to, tags, metadata, message_id, on_unknown, expires_at, cancel_requested_at) VALUES "
+            "($1, $2, $3, $4, 5, $5, 'ada@sender.test', 'Hello', '{bob@gmail.com}', '{}', '{}', '{}', '[]', '{}', "
+            "'m@sender.test', 'resend', $6, $7)",
+            email_id, self.tenant, self.now, lane, email_id.bytes, self.at(expires), self.at(canceled),
+        )  # fmt: skip
+        values = {
+            "shard": "google", "attempt": 0, "next_attempt_at": None, "reply_code": None, "reply_text": None,
+            "trouble": None, "site": None, "host": None,
+        } | delivery  # fmt: skip
+        values["next_attempt_at"] = self.at(values["next_attempt_at"])
+        self.place.sql(
+            "INSERT INTO deliveries (id, email_id, tenant, address, role, lane, state, accepted_at, updated_at, "
+            "ended_at, shard, attempt, next_attempt_at, reply_code, reply_text, trouble, site, host) VALUES "
+            "($1, $2, $3, 'bob@gmail.com', 'to', $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)",
+            delivery_id(email_id, "bob@gmail.com"), email_id, self.tenant, lane, state, self.at(accepted), self.now,
+            self.now if state in ENDS else None, *values.values(),
+        )  # fmt: skip
+        return email_id
+
+    def suspend(self, name, scope="site", until=600, *, suspend=True, rate=None):
+        self.place.sql(
+            "INSERT INTO shaping_overrides (id, scope, name, since, until, suspend, rate, cause, sample) "
+            "VALUES ($1, $2, $3, $4, $5, $6, $7, 'rule:rate_limited', '421 slow down')",
+            new_id(), scope, name, self.at(-5), self.at(until), suspend, rate,
+        )  # fmt: skip
+
+
+@pytest.fixture
+def ledger(place, caller):
+    place.sql("DELETE FROM shaping_overrides")
+    yield Ledger(place, caller.tenant)
+    place.sql("DELETE FROM shaping_overrides")
+
+
+@pytest.fixture
+def explain(client):
+    def ask(email_id):
+        answer = client.get(f"/emails/{email_id}/explain")
+        assert answer.status_code == 200, answer.text
+        [found] = answer.json()["data"]
+        return found
+
+    return ask
+
+
+@pytest.fixture
+def sender(client, queues, wait_until):
+    """Makes a live sender that takes from some queues."""
+    beats = []
+
+    def tell(beat):
+        message = queues.channel.prepare_message(encode(beat), headers=headers_of(beat))
+        queues.channel.basic_publish(message, queues.topology.control.name, "")
+
+    def make(*names, sites=()):
+        beat = Heartbeat(
+            sender=uuid4(), host="sender-0", fleet="all", version="1.0", started_at=1.0, at=time.time(), queues=names,
+            in_flight=0, limit=500, waiting=0, mails_10s=0, sites=sites,
+        )  # fmt: skip
+        beats.append(beat)
+        tell(beat)
+        wait_until(lambda: str(beat.sender) in {row["id"] for row in client.get("/senders").json()["data"]})
+
+    yield make
+    for beat in beats:
+        tell(Heartbeat(**({name: getattr(beat, name) for name in beat.__struct_fields__} | {"leaving": True})))
+
+
+TRIED = (
+    {},
+    {"attempt": 1, "reply_code": 450, "reply_text": "try later", "site": "google", "host": "mx.google.com:25"},
+    {"attempt": 2, "trouble": "connection refused", "site": "d.test", "next_attempt_at": 300},
+    {"attempt": 3, "reply_code": 550, "reply_text": None, "next_attempt_at": -300, "shard": None},
+    {"shard": "h31", "accepted": None},
+    {"expires": -5},
+    {"canceled": -5, "next_attempt_at": 60},
+    {"site": "smarthost"},
+)
+
+
+@pytest.mark.parametrize("around", TRIED, ids=range(len(TRIED)))
+@pytest.mark.parametrize("state", State)
+def test_a_mail_in_any_state_is_explained(ledger, explain, state, around):
+    ledger.suspend("google", suspend=False, rate=0.5)
+    found = explain(ledger.email(state, **around))
+    assert found["state"] == state
+    assert (found["waits_for"] == "nothing") == (state in ENDS)
+    assert found["summary"].endswith((".", ")"))
+    assert "None" not in found["summary"]
+
+
+def test_a_queued_mail_says_what_stands_before_it(ledger, explain, queues, client, mail, sender):
+    name = queues.topology.send_queue(Lane.NORMAL, "google").name
+    for _ in range(3):
+        client.post("/emails", json=mail | {"to": "bob@gmail.com"})
+    sender(name)
+    found = explain(ledger.email("accepted"))
+    assert (found["waits_for"], found["queue"], found["ahead_at_most"]) == ("queue", name, 3)
+    assert found["summary"] == f"At most 3 messages of up to 50 mails stand before it in {name}."
+    assert (found["site"], found["site_guessed"], found["senders"]) == ("google", True, 1)
+    budget = datetime.fromisoformat(found["budget_ends_at"]) - ledger.at(-60)
+    assert budget.total_seconds() == pytest.approx(48 * 36)
+
+
+def test_an_empty_queue_means_that_a_sender_has_it(ledger, explain, queues, sender):
+    sender(queues.topology.send_queue(Lane.NORMAL, "google").name)
+    found = explain(ledger.email("accepted"))
+    assert (found["waits_for"], found["queue_state"], found["ahead_at_most"]) == ("turn", "flowing", None)
+
+
+def test_a_deferred_mail_says_when_it_is_tried_again_and_why(ledger, explain, sender):
+    sender(
+        "send.other", sites=(SiteState("google", open=2, busy=1, waiting=4, slots=3), SiteState("d.test", waiting=1))
+    )
+    email = ledger.email("deferred", **TRIED[1] | {"next_attempt_at": 305})
+    ledger.suspend("google", suspend=False, rate=0.5)
+    found = explain(email)
+    assert (found["waits_for"], found["ladder"]) == ("retry", "deferred")
+    assert datetime.fromisoformat(found["next_attempt_at"]) == ledger.at(305)
+    assert found["summary"].startswith("Attempt 1 was deferred; the next is in 5 min")
+    assert "Last reply, of mx.google.com:25: 450 try later." in found["summary"]
+    assert "The site google is limited to 30 mails/min (rule:rate_limited: 421 slow down)." in found["summary"]
+    assert (found["last_attempt"]["number"], found["last_attempt"]["reply"]["code"]) == (1, 450)
+    assert (found["site_now"]["open"], found["site_now"]["waiting"], found["site_now"]["slots"]) == (2, 4, 3)
+    assert found["overrides"][0]["rate"] == 0.5
+
+
+@pytest.mark.parametrize(
+    ("scope", "name", "said"),
+    [
+        ("site", "google", "The site google, where it probably goes, is suspended for 10 min more"),
+        ("tenant", "{tenant}", "This tenant is suspended for 10 min more"),
+    ],
+)
+def test_a_suspended_mail_says_until_when_and_whose_fault_it_is(ledger, explain, scope, name, said):
+    ledger.suspend(name.format(tenant=ledger.tenant), scope, until=602)
+    ledger.suspend(str(new_id()), "tenant", until=5000)
+    ledger.suspend("yahoo", until=5000)
+    found = explain(ledger.email("accepted"))
+    assert (found["waits_for"], found["ladder"]) == ("shaping", "shaped")
+    assert found["summary"].startswith(said)
+    assert "421 slow down" in found["summary"]
+    assert datetime.fromisoformat(found["next_attempt_at"]) == ledger.at(602)
+    assert len(found["overrides"]) == 1
+
+
+def test_a_delivered_mail_says_so(ledger, explain):
+    ledger.suspend("google")
+    tried = TRIED[1] | {"reply_code": 250, "reply_text": "2.0.0 OK"}
+    found = explain(ledger.email("delivered", **tried))
+    assert found["summary"].startswith("It was delivered at ")
+    assert found["summary"].endswith("Last reply, of mx.google.com:25: 250 2.0.0 OK.")
+    assert (found["overrides"], found["queue"], found["budget_ends_at"]) == ([], None, None)
+
+
+def test_without_a_live_sender_it_says_so_once_they_would_have_been_heard(ledger, explain, server, monkeypatch):
+    email = ledger.email("accepted")
+    assert explain(email)["senders"] in (0, None)
+    heartbeats = server.api.app._direct["GET", "/v1/senders"]._services.heartbeats
+    monkeypatch.setattr(heartbeats, "_since", time.monotonic() - 60)
+    found = explain(email)
+    assert (found["waits_for"], found["senders"]) == ("sender", 0)
+    assert found["summary"].startswith("No live sender takes from ")
+
+
+def test_a_mail_of_another_tenant_is_not_there(ledger, server, new_caller):
+    email = ledger.email("accepted")
+    with server.client(new_caller().token) as stranger:
+        assert stranger.get(f"/emails/{email}/explain").status_code == 404
