@@ -56,7 +56,7 @@ def test_an_operators_sites_get_slots_and_the_keeper_has_its_message(run, place,
     keeper = queues.topology.keeper_queue.name
     assert queues.channel.queue_declare(keeper, passive=True).message_count == 1
     message = next(queues.follow(keeper))
-    assert decode_keeper(message.body.encode(), message.headers).at > 0
+    assert decode_keeper(bytes(message.body), message.headers).at > 0
     queue = Topology(place.prefix, sites=("d.test",)).slot_queue("d.test", high=True)
     assert queues.channel.queue_declare(queue.name, passive=True).message_count == 0
     for name in (queue.name, queue.name.removesuffix(".high")):

@@ -157,19 +157,19 @@ def test_a_deferred_mail_says_when_it_is_tried_again_and_why(ledger, explain, se
 @pytest.mark.parametrize(
     ("scope", "name", "said"),
     [
-        ("site", "google", "The site google, where it probably goes, is suspended for 10 min more"),
-        ("tenant", "{tenant}", "This tenant is suspended for 10 min more"),
+        ("site", "google", "The site google, where it probably goes, is suspended for 10 min"),
+        ("tenant", "{tenant}", "This tenant is suspended for 10 min"),
     ],
 )
 def test_a_suspended_mail_says_until_when_and_whose_fault_it_is(ledger, explain, scope, name, said):
-    ledger.suspend(name.format(tenant=ledger.tenant), scope, until=602)
+    ledger.suspend(name.format(tenant=ledger.tenant), scope, until=630)
     ledger.suspend(str(new_id()), "tenant", until=5000)
     ledger.suspend("yahoo", until=5000)
     found = explain(ledger.email("accepted"))
     assert (found["waits_for"], found["ladder"]) == ("shaping", "shaped")
     assert found["summary"].startswith(said)
     assert "421 slow down" in found["summary"]
-    assert datetime.fromisoformat(found["next_attempt_at"]) == ledger.at(602)
+    assert datetime.fromisoformat(found["next_attempt_at"]) == ledger.at(630)
     assert len(found["overrides"]) == 1
 
 

@@ -171,7 +171,7 @@ def tell(queues):
         queues.channel.basic_publish(message, queues.topology.control.name, "")
 
     yield say
-    for sender in leaving:
+    for sender in tuple(leaving):
         say(a_beat(sender=sender, leaving=True))
 
 

@@ -126,11 +126,25 @@ class DeadLetter:
         return shown | {"subject": parcel.content.subject, "to": deliveries}
 
 
+async def depth(connection: aio_pika.abc.AbstractConnection, place: Shelf) -> int:
+    """How many dead letters are there, and in nobody's hands.
+
+    Raises:
+        AMQPError: it cannot be known.
+    """
+    channel = await connection.channel()
+    queue = await channel.get_queue(place.queue, ensure=True)
+    await channel.close()
+    return queue.declaration_result.message_count or 0
+
+
 @asynccontextmanager
 async def taken(
     connection: aio_pika.abc.AbstractConnection, place: Shelf, limit: int
 ) -> AsyncIterator[list[DeadLetter]]:
     """The first ``limit`` dead letters, oldest first; those that are not acked go back to their places.
+
+    The broker puts them back a moment after this has ended.
 
     Raises:
         NoShelf: no such queue.

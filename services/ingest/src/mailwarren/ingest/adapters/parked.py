@@ -4,6 +4,7 @@ Who looks at a queue of dead letters has them all for a moment, and another woul
 """
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -19,6 +20,8 @@ from mailwarren.runtime.amqp import Link, Publisher, PublishError
 
 WITHIN = 20.0
 """Seconds for one look."""
+BACK_WITHIN = 2.0
+"""Seconds for the broker to have back what was only looked at."""
 DEEP = 2_000
 """Dead letters looked through for one that is asked for by its id."""
 AT_ONCE = 500
@@ -57,7 +60,7 @@ class Parked:
         Raises:
             Refusal: 503.
         """
-        async with self._taken(kind, limit) as letters:
+        async with self._taken(kind, limit) as (letters, _):
             return [letter.summary() for letter in letters]
 
     async def show(self, kind: str, ident: UUID) -> dict[str, Any]:
@@ -66,7 +69,7 @@ class Parked:
         Raises:
             Refusal: 404, 503.
         """
-        async with self._taken(kind, DEEP) as letters:
+        async with self._taken(kind, DEEP) as (letters, _):
             return _found(letters, [ident])[0].details()
 
     async def replay(self, kind: str, idents: Collection[UUID] | None) -> tuple[int, int]:
@@ -75,13 +78,13 @@ class Parked:
         Raises:
             Refusal: 404, 422 when one cannot be sent back, 503.
         """
-        async with self._taken(kind, AT_ONCE if idents is None else DEEP) as letters:
+        async with self._taken(kind, AT_ONCE if idents is None else DEEP) as (letters, total):
             chosen = letters if idents is None else _found(letters, idents)
             try:
                 await dead.replay(self._publish, chosen)
             except dead.NotReplayed as error:
                 raise invalid(f"A dead letter cannot be replayed: {error}.") from error
-        return len(chosen), await self._left(kind)
+        return len(chosen), max(total, len(letters)) - len(chosen)
 
     async def _publish(self, exchange: str, key: str, body: bytes, headers: dict[str, Any]) -> None:
         if exchange not in self._ours:
@@ -91,25 +94,27 @@ class Parked:
             )
         await self._publisher.publish(exchange, key, body, headers)
 
-    async def _left(self, kind: str) -> int:
-        connection = self._connected()
-        async with self._turn, asyncio.timeout(WITHIN):
-            channel = await connection.channel()
-            try:
-                queue = await channel.get_queue(self._shelf(kind).queue, ensure=True)
-                return queue.declaration_result.message_count or 0
-            finally:
-                await channel.close()
-
     @asynccontextmanager
-    async def _taken(self, kind: str, limit: int) -> AsyncIterator[Sequence[dead.DeadLetter]]:
+    async def _taken(self, kind: str, limit: int) -> AsyncIterator[tuple[Sequence[dead.DeadLetter], int]]:
+        """Dead letters, and how many there are with those that were not taken."""
+        place, connection = self._shelf(kind), self._connected()
         try:
-            async with self._turn, asyncio.timeout(WITHIN), dead.taken(
-                self._connected(), self._shelf(kind), limit
-            ) as letters:  # fmt: skip
-                yield letters
+            async with self._turn, asyncio.timeout(WITHIN):
+                total = await dead.depth(connection, place)
+                async with dead.taken(connection, place, limit) as letters:
+                    yield letters, total
+                await self._put_back(connection, place, sum(not letter.message.processed for letter in letters))
         except (dead.NoShelf, AMQPError, ConnectionError, RuntimeError, TimeoutError) as error:
             raise unavailable("The broker cannot be asked for dead letters right now.") from error
+
+    async def _put_back(self, connection: aio_pika.abc.AbstractConnection, place: dead.Shelf, number: int) -> None:
+        """Return when what was taken is in the queue again: the next who looks would miss it, and count otherwise."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(BACK_WITHIN):
+                pause = 0.0
+                while number > await dead.depth(connection, place):
+                    pause += 0.01
+                    await asyncio.sleep(pause)
 
     def _connected(self) -> aio_pika.abc.AbstractConnection:
         if self._connection is None or not self._link.up:

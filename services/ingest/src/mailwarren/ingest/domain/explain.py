@@ -163,9 +163,10 @@ def _ended(row: Mapping[str, Any], state: State) -> str:
 
 
 def _tried(row: Mapping[str, Any]) -> str:
-    host = f" {row['host']}" if row["host"] else ""
     if row["reply_code"] is not None:
-        return f" Last reply, of{host or ' the server'}: {row['reply_code']} {row['reply_text'] or ''}".rstrip() + "."
+        enhanced, text = row["reply_enhanced"] or "", row["reply_text"] or ""
+        said = [str(row["reply_code"]), "" if text.startswith(enhanced) else enhanced, text]
+        return f" Last reply, of {row['host'] or 'the server'}: {' '.join(part for part in said if part)}."
     return f" Last attempt: {row['trouble']}." if row["trouble"] else ""
 
 
