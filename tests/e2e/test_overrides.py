@@ -17,9 +17,10 @@ pytestmark = pytest.mark.e2e
 NOT_YET = {"stage": "rcpt", "code": 451, "enhanced": "4.7.1", "text": "not yet"}
 
 
-@pytest.fixture
-def running(system: System) -> Iterator[System]:
+@pytest.fixture(scope="module")
+def running(module_system: System) -> Iterator[System]:
     """All services, and the command told where the API is."""
+    system = module_system
     system.start_all(senders=1)
     assert system.api
     system.env["MAILWARREN_API_URL"] = str(system.api.base_url).rstrip("/")
@@ -54,7 +55,43 @@ def test_a_suspension_is_seen_in_the_list_and_in_postgres_and_ended(running: Sys
     assert (past["id"], past["in_force"]) == (made["id"], False)
 
 
+def test_dead_letters_are_replayed_over_http_and_by_the_command(running: System) -> None:
+    assert running.api
+    topology = Topology(running.prefix, 0.01)
+    parcels = [a_parcel(to=(f"p{number}@d1.test",)) for number in range(2)]
+    with Connection(running.amqp_url) as connection:
+        channel = connection.default_channel
+        for parcel in parcels:
+            key = f"{parcel.lane}.{parcel.shard}"
+            why = {"mw-reason": "tried", "mw-from": f"{running.prefix}send.{key}", "mw-key": key}
+            headers = parcel_headers(parcel) | why | {"mw-exchange": topology.accept.name}
+            message = channel.prepare_message(encode_parcel(parcel), headers=headers)
+            channel.basic_publish(message, topology.dead.name, key)
+    wait_for(lambda: len(of_api(running, "/dead")["data"]) == 2, 10, "the dead letters")
+    listed = [json.loads(line) for line in running.command("mailwarren", "dead", "list").splitlines()]
+    assert [row["parcel"] for row in listed] == [str(parcel.id) for parcel in parcels]
+    shown = json.loads(running.command("mailwarren", "dead", "show", "2"))
+    assert shown["to"][0]["to"] == "p1@d1.test"
+    answer = running.api.post("/dead/replay", json={"ids": [listed[0]["id"]]}).raise_for_status().json()
+    assert (answer["replayed"], answer["left"]) == (1, 1)
+    assert running.command("mailwarren", "dead", "replay", "1") == "replayed 1\n"
+    assert running.sink
+    sink = running.sink
+    wait_for(lambda: {"p0@d1.test", "p1@d1.test"} <= {to for _, to in sink.pairs()}, 20, "both mails at the sink")
+    assert of_api(running, "/dead")["data"] == []
+
+
+def test_queues_say_who_takes_from_them(running: System) -> None:
+    rows = {row["name"]: row for row in of_api(running, "/queues")["data"]}
+    send = rows[f"{running.prefix}send.high.google"]
+    assert (send["consumers"], send["state"]) == (1, "flowing")
+    assert {row["state"] for row in rows.values()} == {"flowing", "waiting"}
+    assert "send.high.google" in running.command("mailwarren", "queues")
+    assert running.command("mailwarren", "senders").startswith("host")
+
+
 def test_a_mail_is_explained_wherever_it_is(running: System) -> None:
+    """The last of the module: it stops the sender."""
     assert running.api
     assert running.sink
     running.sink.play({"domains": ["later.test"], "rules": [NOT_YET]})
@@ -85,38 +122,3 @@ def test_a_mail_is_explained_wherever_it_is(running: System) -> None:
     queued = running.send("bob@d7.test").json()["id"]
     wait_for(lambda: explained(queued)["waits_for"] in ("queue", "sender", "shaping"), 20, "the queued mail")
     assert explained(queued)["queue"].startswith(f"{running.prefix}send.normal.h")
-
-
-def test_dead_letters_are_replayed_over_http_and_by_the_command(running: System) -> None:
-    assert running.api
-    topology = Topology(running.prefix, 0.01)
-    parcels = [a_parcel(to=(f"p{number}@d1.test",)) for number in range(2)]
-    with Connection(running.amqp_url) as connection:
-        channel = connection.default_channel
-        for parcel in parcels:
-            key = f"{parcel.lane}.{parcel.shard}"
-            why = {"mw-reason": "tried", "mw-from": f"{running.prefix}send.{key}", "mw-key": key}
-            headers = parcel_headers(parcel) | why | {"mw-exchange": topology.accept.name}
-            message = channel.prepare_message(encode_parcel(parcel), headers=headers)
-            channel.basic_publish(message, topology.dead.name, key)
-    wait_for(lambda: len(of_api(running, "/dead")["data"]) == 2, 10, "the dead letters")
-    listed = [json.loads(line) for line in running.command("mailwarren", "dead", "list").splitlines()]
-    assert [row["parcel"] for row in listed] == [str(parcel.id) for parcel in parcels]
-    shown = json.loads(running.command("mailwarren", "dead", "show", "2"))
-    assert shown["to"][0]["to"] == "p1@d1.test"
-    answer = running.api.post("/dead/replay", json={"ids": [listed[0]["id"]]}).raise_for_status().json()
-    assert (answer["replayed"], answer["left"]) == (1, 1)
-    assert running.command("mailwarren", "dead", "replay", "1") == "replayed 1\n"
-    assert running.sink
-    sink = running.sink
-    wait_for(lambda: sink.stats()["accepted"] == 2, 20, "both mails at the sink")
-    assert of_api(running, "/dead")["data"] == []
-
-
-def test_queues_say_who_takes_from_them(running: System) -> None:
-    rows = {row["name"]: row for row in of_api(running, "/queues")["data"]}
-    send = rows[f"{running.prefix}send.high.google"]
-    assert (send["consumers"], send["state"]) == (1, "flowing")
-    assert {row["state"] for row in rows.values()} == {"flowing", "waiting"}
-    assert "send.high.google" in running.command("mailwarren", "queues")
-    assert running.command("mailwarren", "senders").startswith("host")

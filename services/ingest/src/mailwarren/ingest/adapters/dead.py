@@ -3,11 +3,13 @@
 They lie in ``mail.dead``; mail that came off the ladder with a key that no send queue has in ``mail.unrouted``, orders
 that no worker could carry out in ``ops.dead``.
 
-A look takes the messages and gives them back by closing the channel; their order stays. A replayed parcel is marked to
+A look takes the messages and gives them back by closing the channel, in their order. A replayed parcel is marked to
 be settled and counts as a change of custody: it may have been tried before it was parked, so a sender asks the tracker
 what became of its deliveries before it sends anything.
 """
 
+import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -29,6 +31,10 @@ from mailwarren.runtime.amqp import PublishError
 REASON, FROM, EXCHANGE, KEY = "mw-reason", "mw-from", "mw-exchange", "mw-key"
 _OURS = (REASON, FROM, EXCHANGE, KEY)
 _OF_THE_BROKER = ("x-death", "x-first-death", "x-last-death", "x-delivery", "x-acquired")
+MOST_IN_HAND = 60_000
+"""AMQP counts a prefetch in 16 bits."""
+LULL = 1.0
+"""Seconds without a message after which no more are waited for."""
 
 Publish = Callable[[str, str, bytes, dict[str, Any]], Awaitable[None]]
 """To an exchange under a key, confirmed."""
@@ -142,9 +148,10 @@ async def depth(connection: aio_pika.abc.AbstractConnection, place: Shelf) -> in
 async def taken(
     connection: aio_pika.abc.AbstractConnection, place: Shelf, limit: int
 ) -> AsyncIterator[list[DeadLetter]]:
-    """The first ``limit`` dead letters, oldest first; those that are not acked go back to their places.
+    """The dead letters, oldest first, ``limit`` of them at most; those that are not acked go back in their order.
 
-    The broker puts them back a moment after this has ended.
+    The broker puts them back a moment after this has ended, and behind what was not taken: so take them all, unless
+    they are very many.
 
     Raises:
         NoShelf: no such queue.
@@ -152,9 +159,10 @@ async def taken(
     channel = await connection.channel()
     try:
         queue = await channel.get_queue(place.queue, ensure=True)
-        letters: list[DeadLetter] = []
-        while len(letters) < limit and (message := await queue.get(fail=False)) is not None:
-            letters.append(_letter(place, len(letters) + 1, message))
+        wanted = min(limit, queue.declaration_result.message_count or 0)
+        letters = [
+            _letter(place, number, message) for number, message in enumerate(await _take(channel, queue, wanted), 1)
+        ]
         yield letters
     except ChannelNotFoundEntity as error:
         raise NoShelf(f"there is no queue {place.queue}; run: mailwarren topology apply") from error
@@ -162,6 +170,27 @@ async def taken(
         raise NoShelf(f"a service's account may not touch {place.queue}: connect as the administrator") from error
     finally:
         await channel.close()
+
+
+async def _take(
+    channel: aio_pika.abc.AbstractChannel, queue: aio_pika.abc.AbstractQueue, wanted: int
+) -> list[aio_pika.abc.AbstractIncomingMessage]:
+    """So many messages, or those that come: somebody else may have taken some.
+
+    By one consumer: what it holds goes back in order, and what basic.get has taken in any.
+    """
+    found: list[aio_pika.abc.AbstractIncomingMessage] = []
+    if not wanted:
+        return found
+    arrived: asyncio.Queue[aio_pika.abc.AbstractIncomingMessage] = asyncio.Queue()
+    await channel.set_qos(prefetch_count=min(wanted, MOST_IN_HAND))
+    tag = await queue.consume(arrived.put)
+    with contextlib.suppress(TimeoutError):
+        while len(found) < min(wanted, MOST_IN_HAND):
+            async with asyncio.timeout(LULL):
+                found.append(await arrived.get())
+    await queue.cancel(tag)
+    return found
 
 
 async def replay(publish: Publish, letters: Sequence[DeadLetter]) -> None:

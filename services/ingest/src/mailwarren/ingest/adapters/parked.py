@@ -23,7 +23,7 @@ WITHIN = 20.0
 BACK_WITHIN = 2.0
 """Seconds for the broker to have back what was only looked at."""
 DEEP = 2_000
-"""Dead letters looked through for one that is asked for by its id."""
+"""Dead letters taken in one look: the oldest, of which all can be listed and shown."""
 AT_ONCE = 500
 """Dead letters replayed in one call."""
 
@@ -60,8 +60,8 @@ class Parked:
         Raises:
             Refusal: 503.
         """
-        async with self._taken(kind, limit) as (letters, _):
-            return [letter.summary() for letter in letters]
+        async with self._taken(kind) as (letters, _):
+            return [letter.summary() for letter in letters[:limit]]
 
     async def show(self, kind: str, ident: UUID) -> dict[str, Any]:
         """One of them with its headers and recipients.
@@ -69,7 +69,7 @@ class Parked:
         Raises:
             Refusal: 404, 503.
         """
-        async with self._taken(kind, DEEP) as (letters, _):
+        async with self._taken(kind) as (letters, _):
             return _found(letters, [ident])[0].details()
 
     async def replay(self, kind: str, idents: Collection[UUID] | None) -> tuple[int, int]:
@@ -78,8 +78,8 @@ class Parked:
         Raises:
             Refusal: 404, 422 when one cannot be sent back, 503.
         """
-        async with self._taken(kind, AT_ONCE if idents is None else DEEP) as (letters, total):
-            chosen = letters if idents is None else _found(letters, idents)
+        async with self._taken(kind) as (letters, total):
+            chosen = letters[:AT_ONCE] if idents is None else _found(letters, idents)
             try:
                 await dead.replay(self._publish, chosen)
             except dead.NotReplayed as error:
@@ -95,15 +95,16 @@ class Parked:
         await self._publisher.publish(exchange, key, body, headers)
 
     @asynccontextmanager
-    async def _taken(self, kind: str, limit: int) -> AsyncIterator[tuple[Sequence[dead.DeadLetter], int]]:
+    async def _taken(self, kind: str) -> AsyncIterator[tuple[Sequence[dead.DeadLetter], int]]:
         """Dead letters, and how many there are with those that were not taken."""
         place, connection = self._shelf(kind), self._connected()
         try:
             async with self._turn, asyncio.timeout(WITHIN):
                 total = await dead.depth(connection, place)
-                async with dead.taken(connection, place, limit) as letters:
+                async with dead.taken(connection, place, DEEP) as letters:
                     yield letters, total
-                await self._put_back(connection, place, sum(not letter.message.processed for letter in letters))
+                acked = sum(letter.message.processed for letter in letters)
+                await self._put_back(connection, place, max(total, len(letters)) - acked)
         except (dead.NoShelf, AMQPError, ConnectionError, RuntimeError, TimeoutError) as error:
             raise unavailable("The broker cannot be asked for dead letters right now.") from error
 

@@ -15,8 +15,8 @@ from mailwarren.ingest.commands.api import Api
 from mailwarren.runtime.amqp import Link, Publisher
 
 CONNECT_WITHIN = 10.0
-MOST = 100_000
-"""Dead letters taken in one look."""
+DEEP = 50_000
+"""Dead letters taken in one look on the broker."""
 PAGE = 1000
 """Dead letters that the API lists at most."""
 
@@ -79,8 +79,8 @@ async def list_dead(url: str, place: Shelf, limit: int) -> list[dict[str, Any]]:
     Raises:
         Failed: no broker, or no such queue.
     """
-    async with _connected(url) as connection, taken(connection, place, limit) as letters:
-        return [letter.summary() for letter in letters]
+    async with _connected(url) as connection, taken(connection, place, DEEP) as letters:
+        return [letter.summary() for letter in letters[:limit]]
 
 
 async def show_dead(url: str, place: Shelf, number: int) -> dict[str, Any]:
@@ -89,7 +89,7 @@ async def show_dead(url: str, place: Shelf, number: int) -> dict[str, Any]:
     Raises:
         Failed: there is none of that number.
     """
-    async with _connected(url) as connection, taken(connection, place, number) as letters:
+    async with _connected(url) as connection, taken(connection, place, DEEP) as letters:
         return numbered(letters, number).details()
 
 
@@ -99,8 +99,7 @@ async def replay_dead(url: str, place: Shelf, numbers: Sequence[int] | None) -> 
     Raises:
         Failed: one could not be replayed; it and those after it are still there.
     """
-    most = max(numbers) if numbers else MOST
-    async with _connected(url) as connection, taken(connection, place, most) as letters:
+    async with _connected(url) as connection, taken(connection, place, DEEP) as letters:
         chosen = letters if numbers is None else [numbered(letters, number) for number in sorted(set(numbers))]
         if not chosen:
             return "there are no dead letters"
