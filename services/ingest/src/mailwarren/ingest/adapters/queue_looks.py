@@ -108,7 +108,7 @@ class QueueLooks:
         """A queue alone, None when it did not answer; what is fresh is not asked again."""
         async with self._turn:
             if self._at and time.monotonic() - self._at <= FRESH:
-                return self._looks.get(name)
+                return self._looks[name] if name in self._looks else None  # noqa: SIM401 - get() would read a queue
             try:
                 return await self._look_at(name)
             except _LOST:
