@@ -48,7 +48,7 @@ def family(name: str) -> str:
 ALLOWED = {
     (Service.INGEST, "configure"): {HEARD, PIDBOX, "celery.pidbox", "reply.celery.pidbox", "celeryev"},
     (Service.INGEST, "write"): {
-        "mail.accept", "mail.events", "mail.control.log", "mail.send", "mail.defer", "send.*", "ladder.*",
+        "mail.accept", "mail.events", "mail.control.log", "mail.send", "send.*", "ladder.*",
         "tracker.accepted.*", "tracker.events.*", "tracker.dead", "tracker.shaping", "ops.tasks", "ops.retry",
         "ops.retry.*", HEARD, PIDBOX, "reply.celery.pidbox", "celeryev",
     },

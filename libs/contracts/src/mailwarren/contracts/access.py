@@ -77,7 +77,6 @@ def _ingest(topology: Topology) -> Rights:
     ]  # fmt: skip
     exchanges = (
         topology.accept, topology.events, topology.control_log, topology.ops_tasks, topology.ops_retry, topology.send,
-        topology.defer,
     )  # fmt: skip
     # What was set aside is looked at and sent back through the API.
     aside = (topology.dead_queue, topology.unrouted_queue, topology.ops_dead_queue)

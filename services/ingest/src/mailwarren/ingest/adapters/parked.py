@@ -45,7 +45,7 @@ class Parked:
         self._ours = {
             exchange.name
             for exchange in (
-                topology.accept, topology.send, topology.defer, topology.events, topology.control_log,
+                topology.accept, topology.send, topology.events, topology.control_log,
                 topology.ops_tasks, topology.ops_retry,
             )
         }  # fmt: skip

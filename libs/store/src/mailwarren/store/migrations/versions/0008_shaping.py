@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0008_shaping"
-down_revision = "0006_ops"
+down_revision = "0007_trace"
 branch_labels = None
 depends_on = None
 step = "expand"
