@@ -65,6 +65,20 @@ def test_the_default_row_is_for_what_no_row_says() -> None:
     assert shaping.policy("google").tls is TlsMode.REQUIRED
 
 
+@pytest.mark.parametrize(
+    ("written", "rate"), [("0.5", 0.5), ("20", 20.0), ("'10/s'", 10.0), ("'30/min'", 0.5), ("'18/h'", 0.005)]
+)
+def test_rates_are_numbers_a_second_or_counts_of_a_span(written: str, rate: float) -> None:
+    limits = over(f"[sites.google]\nrate = {written}\nconnection_rate = {written}\n").policy("google").limits
+    assert (limits.rate, limits.connection_rate) == (rate, rate)
+
+
+@pytest.mark.parametrize("written", ["0", "-1", "nan", "inf", "true", "''", "'0/s'", "'1/d'", "'1.5/s'", "'10 / s'"])
+def test_rates_that_no_mail_could_follow_are_refused(written: str) -> None:
+    with pytest.raises(RulesError, match="rate"):
+        over(f"[sites.google]\nrate = {written}\n")
+
+
 def test_a_site_of_ones_own_by_its_domain_or_by_its_hosts() -> None:
     shaping = over(
         "[sites.'example.org']\nconnections = 1\n[sites.partner]\nmx = ['mx.partner.example', '.in.partner.example']\n"
@@ -96,7 +110,7 @@ def test_the_smarthost_has_its_settings_but_for_what_its_row_says() -> None:
 REFUSED = [
     ("connections = 3", "'connections' is no key that this version obeys: default, sites"),
     ("[sites.google]\nmessage_rate = '10/s'", "[sites.google] 'message_rate' is no key that this version obeys"),
-    ("[default]\nbreaker = 100", "[default] 'breaker' is no key that this version obeys"),
+    ("[default]\nfuse = 100", "[default] 'fuse' is no key that this version obeys"),
     ("[default]\nmx = ['.x.test']", "[default] 'mx' is no key that this version obeys"),
     ("[sites.google]\nconnections = 0", "[sites.google] connections: Expected `int` >= 1"),
     ("[sites.google]\nconnections = -5", "[sites.google] connections: Expected `int` >= 1"),
@@ -145,7 +159,7 @@ def test_what_cannot_be_obeyed_is_refused_by_row_and_key(text: str, reason: str)
 
 def test_all_that_is_wrong_is_said_at_once() -> None:
     with pytest.raises(RulesError) as error:
-        over("[default]\nidle = -1\n[sites.google]\nrate = 1\n[sites.x]\nmx = ['.x.test']\ntls = 'no'\n")
+        over("[default]\nidle = -1\n[sites.google]\nrate = 0\n[sites.x]\nmx = ['.x.test']\ntls = 'no'\n")
     assert [part.split(" ")[0] for part in str(error.value).split("; ")] == ["[default]", "[sites.google]", "[sites.x]"]
 
 

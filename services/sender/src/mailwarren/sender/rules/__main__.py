@@ -51,7 +51,12 @@ def _shaping(data: bytes, mx: str | None) -> list[str]:
         f"{mx}: site {site}",
         f"connections {limits.connections}, messages_per_connection {limits.messages_per_connection}",
         f"idle {limits.idle:g}, mails_behind {limits.behind}, tls {policy.tls}",
+        f"rate {_rate(limits.rate)}, connection_rate {_rate(limits.connection_rate)}, breaker {limits.breaker}",
     ]
+
+
+def _rate(rate: float | None) -> str:
+    return "none" if rate is None else f"{rate:g}/s"
 
 
 def _replies(data: bytes, line: str | None) -> list[str]:

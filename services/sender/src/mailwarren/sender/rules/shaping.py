@@ -12,11 +12,17 @@ from mailwarren.sender.smtp import SMARTHOST, Shaping, SiteLimits, SitePolicy, T
 MOST_SITES = 500
 """Rows of a file: each is a label of metrics."""
 
+_PER = {"s": 1.0, "min": 60.0, "h": 3600.0}
+_Rate = Annotated[float, Meta(gt=0, le=1_000_000)] | Annotated[str, Meta(pattern=r"^[1-9][0-9]{0,8}/(s|min|h)$")]
+
 _LIMITS: Mapping[str, Any] = {
     "connections": Annotated[int, Meta(ge=1, le=10_000)],
     "messages_per_connection": Annotated[int, Meta(ge=1, le=1_000_000)],
     "idle": Annotated[float, Meta(gt=0, le=3600)],
     "mails_behind": Annotated[int, Meta(ge=0, le=10)],
+    "rate": _Rate,
+    "connection_rate": _Rate,
+    "breaker": Annotated[int, Meta(ge=1, le=1_000_000)],
 }
 _DEFAULT: Mapping[str, Any] = {**_LIMITS, "tls": TlsMode}
 _SITE: Mapping[str, Any] = {"mx": Annotated[list[str], Meta(min_length=1, max_length=100)], **_DEFAULT}
@@ -90,9 +96,20 @@ def _policy(row: Row, base: SiteLimits | None = None) -> SitePolicy:
             messages_per_connection=row.get("messages_per_connection", base.messages_per_connection),
             idle=row.get("idle", base.idle),
             behind=row.get("mails_behind", base.behind),
+            rate=_rate(row.get("rate", base.rate)),
+            connection_rate=_rate(row.get("connection_rate", base.connection_rate)),
+            breaker=row.get("breaker", base.breaker),
         ),
         row.get("tls", TlsMode.OPPORTUNISTIC),
     )
+
+
+def _rate(written: float | str | None) -> float | None:
+    """A rate a second: of a number, or of ``10/min``."""
+    if not isinstance(written, str):
+        return written
+    count, per = written.split("/")
+    return int(count) / _PER[per]
 
 
 def _check_reach(shaping: Shaping, sites: Mapping[str, Row]) -> None:

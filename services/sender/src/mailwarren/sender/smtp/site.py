@@ -63,7 +63,7 @@ class Auth:
 
 @dataclass(frozen=True, slots=True)
 class SiteLimits:
-    """What one process may do to a site.
+    """What may be done to a site, by all senders together; by each process where nothing shares it out.
 
     Attributes:
         connections: Open at the same time.
@@ -71,6 +71,9 @@ class SiteLimits:
         idle: Seconds that a connection is kept without work.
         behind: Mails that a busy connection is given beside the one under way, when all are busy and the server offers
             PIPELINING; from 2 on, data and the next envelope go out in one write. 0 waits for each final reply.
+        rate: Mails begun in a second; None is as many as go.
+        connection_rate: Connections begun in a second; None likewise.
+        breaker: Connection failures in a row, over all hosts of the site, after which it is left alone for a while.
 
     Raises:
         ValueError: a limit under which no mail could ever go.
@@ -80,11 +83,16 @@ class SiteLimits:
     messages_per_connection: int = 100
     idle: float = 60.0
     behind: int = 0
+    rate: float | None = None
+    connection_rate: float | None = None
+    breaker: int = 100
 
     def __post_init__(self) -> None:
         """Refuse limits that would keep senders waiting for ever."""
         if self.connections < 1 or self.messages_per_connection < 1:
             raise ValueError("a site needs at least one connection and one message on it")
+        if any(rate is not None and rate <= 0 for rate in (self.rate, self.connection_rate)) or self.breaker < 1:
+            raise ValueError("rates and the breaker's count are above zero")
 
 
 @dataclass(frozen=True, slots=True)
