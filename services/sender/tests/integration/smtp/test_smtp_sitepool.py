@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -11,6 +11,7 @@ from mailwarren.sender.smtp import (
     Abandoned,
     ClientSettings,
     Host,
+    Share,
     Site,
     SiteLimits,
     TlsContexts,
@@ -43,6 +44,7 @@ class Switchboard:
         self.settings = ClientSettings("sender.example", TlsContexts())
         self.dials: list[Dial] = []
         self.emptied = 0
+        self.freed: list[str] = []
 
     async def dial(self, pool: SitePool, site: Site) -> Connection | NoSession:
         dial = Dial(site, asyncio.get_running_loop().create_future())
@@ -83,7 +85,10 @@ async def make(board) -> AsyncIterator[Callable[[int], SitePool]]:
 
     def make(connections: int) -> SitePool:
         limits = SiteLimits(connections=connections, messages_per_connection=10**6)
-        pools.append(SitePool("x", limits, dial=board.dial, dial_hold=60.0, emptied=emptied))
+        share = Share(connections)
+        pools.append(
+            SitePool("x", limits, share, dial=board.dial, dial_hold=60.0, emptied=emptied, freed=board.freed.append)
+        )
         return pools[-1]
 
     yield make
@@ -411,7 +416,7 @@ async def test_a_rise_of_the_limit_is_used_for_those_who_wait(make, board):
     await _settle()
     assert board.dials == []
 
-    pool.limits = SiteLimits(connections=2)
+    pool.share = Share(2)
     late = _wait(pool, A)
     await _settle()
 
@@ -424,7 +429,7 @@ async def test_a_lower_limit_lets_connections_go_when_they_are_released(make, bo
     pool = make(2)
     connections = [await board.connect(pool, A) for _ in range(2)]
 
-    pool.limits = replace(pool.limits, connections=1)
+    pool.share = Share(1)
     for connection in connections:
         pool.release(connection)
 

@@ -6,6 +6,7 @@ meets its own marker, which it writes when it begins.
 
 import asyncio
 import time
+from collections.abc import Callable
 from uuid import UUID
 
 import aio_pika
@@ -15,8 +16,9 @@ from mailwarren.contracts.access import MARKER_KEY
 from mailwarren.contracts.codec import NewerVersion, Undecodable, decode_control, encode, headers_of
 from mailwarren.contracts.events import Cancel, ControlEntry, Marker, Suppress
 from mailwarren.contracts.ids import new_id
+from mailwarren.contracts.shaping import SHAPING_KEY, Override, OverrideEnd, SlotPlan
 from mailwarren.contracts.topology import Topology
-from mailwarren.runtime.amqp import Link
+from mailwarren.runtime.amqp import Link, Publisher
 
 log = structlog.get_logger()
 
@@ -26,11 +28,22 @@ KEEP = 50 * 3600.0
 PRUNE_EVERY = 10_000
 
 
-class ControlLog:
-    """What people have decided, as far as a sender must know it."""
+ShapingEntry = Override | OverrideEnd | SlotPlan
 
-    def __init__(self, link: Link, topology: Topology) -> None:
+_KEYS: dict[type, str] = {Marker: MARKER_KEY, **dict.fromkeys((Override, OverrideEnd, SlotPlan), SHAPING_KEY)}
+"""Under which key an entry has to come when the broker lets senders write it: it knows them by their key."""
+
+
+class ControlLog:
+    """What people have decided, as far as a sender must know it, and what senders tell each other of sites.
+
+    Args:
+        shaped: Hears of every override, end and plan.
+    """
+
+    def __init__(self, link: Link, topology: Topology, shaped: Callable[[ShapingEntry], None]) -> None:
         self._link = link
+        self._shaped = shaped
         self._topology = topology
         self._canceled: dict[UUID, float] = {}
         self._offset: int | None = None
@@ -80,10 +93,10 @@ class ControlLog:
         except (Undecodable, NewerVersion) as error:
             log.warning("sender.control.unreadable", error=str(error))
         else:
-            if isinstance(entry, Marker) == (message.routing_key == MARKER_KEY):
+            written = message.routing_key if message.routing_key in (MARKER_KEY, SHAPING_KEY) else None
+            if _KEYS.get(type(entry)) == written:
                 self._apply(entry)
             else:
-                # The broker lets senders write markers only, and knows them by their key.
                 log.warning("sender.control.foreign", entry=type(entry).__name__, key=message.routing_key)
         await message.ack()
 
@@ -95,6 +108,8 @@ class ControlLog:
                 if entry.nonce == self._marker:
                     self._read.set()
                     log.info("sender.control.read", canceled=len(self._canceled))
+            case Override() | OverrideEnd() | SlotPlan():
+                self._shaped(entry)
             case Suppress():
                 # Ingest refuses suppressed addresses at acceptance; what is on its way is delivered.
                 pass
@@ -102,3 +117,19 @@ class ControlLog:
         if self._entries % PRUNE_EVERY == 0:
             oldest = time.time() - KEEP
             self._canceled = {email: at for email, at in self._canceled.items() if at > oldest}
+
+
+class ShapingWriter:
+    """Writes into the control log what all senders are to obey; they do so when they read it there."""
+
+    def __init__(self, publisher: Publisher, topology: Topology) -> None:
+        self._publisher = publisher
+        self._exchange = topology.control_log.name
+
+    async def write(self, entry: ShapingEntry) -> None:
+        """Return when the broker has confirmed it.
+
+        Raises:
+            PublishError: it has not.
+        """
+        await self._publisher.publish(self._exchange, SHAPING_KEY, encode(entry), headers_of(entry))

@@ -35,8 +35,9 @@ from mailwarren.sender.smtp.pool import Pool, PoolStats
 from mailwarren.sender.smtp.result import Abandoned, MaySend, Outcome, Refused, Result, Unreachable, UnreachableKind
 from mailwarren.sender.smtp.route import SMARTHOST, Routes
 from mailwarren.sender.smtp.shaping import Shaping, SitePolicy
+from mailwarren.sender.smtp.share import Share, Watch
 from mailwarren.sender.smtp.site import Auth, Host, Site, SiteLimits, TlsMode
-from mailwarren.sender.smtp.sitepool import SiteStats
+from mailwarren.sender.smtp.sitestate import SiteStats
 from mailwarren.sender.smtp.timeouts import Timeouts
 from mailwarren.sender.smtp.tls import TlsContexts
 from mailwarren.sender.smtp.url import SmtpUrl, parse_smtp_url
@@ -60,6 +61,7 @@ __all__ = [
     "Result",
     "Routes",
     "Shaping",
+    "Share",
     "Site",
     "SiteLimits",
     "SitePolicy",
@@ -70,6 +72,7 @@ __all__ = [
     "TlsMode",
     "Unreachable",
     "UnreachableKind",
+    "Watch",
     "parse_smtp_url",
     "prepare_data",
 ]

@@ -18,8 +18,10 @@ from mailwarren.sender.smtp.dispatch import Dispatch
 from mailwarren.sender.smtp.envelope import Envelope
 from mailwarren.sender.smtp.hosts import HostHealth, most_hopeful
 from mailwarren.sender.smtp.result import Abandoned, MaySend, NoSession, Result, Unreachable
+from mailwarren.sender.smtp.share import Watch
 from mailwarren.sender.smtp.site import Site, SiteLimits
-from mailwarren.sender.smtp.sitepool import SitePool, SiteStats
+from mailwarren.sender.smtp.sitepool import SitePool
+from mailwarren.sender.smtp.sitestate import SiteStats
 
 MakeData = Callable[[], Awaitable[bytes]]
 """Makes a message in wire form."""
@@ -60,6 +62,7 @@ class Pool:
         host_hold: Seconds that a host is skipped after it gave no session; doubles with each failure in a row.
         longest_hold: Seconds at most.
         rng: For the choice among MX hosts of equal preference.
+        watch: What is this process's own of a site's limits, and who hears how connections fare; by default all.
 
     Attributes:
         opened_total: Sessions set up.
@@ -75,6 +78,7 @@ class Pool:
         host_hold: float = 5.0,
         longest_hold: float = 60.0,
         rng: random.Random | None = None,
+        watch: Watch | None = None,
     ) -> None:
         self.opened_total = 0
         self.tls_total = 0
@@ -82,6 +86,7 @@ class Pool:
         self.retried_total = 0
         self._settings = settings
         self._health = HostHealth(first_hold=host_hold, longest_hold=longest_hold, rng=rng or random.Random())
+        self._watch = watch or Watch()
         self._sites: dict[str, SitePool] = {}
         self._dials = Dials(Counter(), Counter())
         self._closing = False
@@ -165,6 +170,21 @@ class Pool:
         self._changes += 1
         for queue in list(self._sites.values()):
             queue.adapt(limits_of)
+            queue.set_share(self._watch.share_of(queue.name, queue.limits))
+
+    def reshare(self, name: str) -> None:
+        """The share of a site may be another one now."""
+        if (queue := self._sites.get(name)) is not None:
+            queue.set_share(self._watch.share_of(name, queue.limits))
+
+    def at(self, name: str) -> SitePool | None:
+        """The connections of a site; None when there are none, and nobody waits."""
+        return self._sites.get(name)
+
+    @property
+    def sites(self) -> tuple[str, ...]:
+        """The sites that have connections, or senders who wait."""
+        return tuple(self._sites)
 
     async def close(self, grace: float) -> None:
         """Finish what is in flight within ``grace`` seconds, then drop the rest; returns with every transport closed.
@@ -200,11 +220,21 @@ class Pool:
     def _queue(self, site: Site) -> SitePool:
         queue = self._sites.get(site.name)
         if queue is None:
-            queue = SitePool(site.name, site.limits, dial=self._dial, dial_hold=DIAL_HOLD, emptied=self._forget)
+            watch = self._watch
+            queue = SitePool(
+                site.name,
+                site.limits,
+                watch.share_of(site.name, site.limits),
+                dial=self._dial,
+                dial_hold=DIAL_HOLD,
+                emptied=self._forget,
+                freed=watch.freed,
+            )
             self._sites[site.name] = queue
             self._empty.clear()
         elif queue.limits is not site.limits:
             queue.set_limits(site.limits)
+            queue.set_share(self._watch.share_of(site.name, site.limits))
         return queue
 
     def _forget(self, queue: SitePool) -> None:
@@ -223,12 +253,14 @@ class Pool:
         now = asyncio.get_running_loop().time()
         known = self._health.failure(site.hosts, now)
         if known is not None:
+            self._watch.no_session(site, known)
             return known
         failures = []
         for host in self._health.order(site.hosts, now):
             opened = await open_session(host, site, self._settings)
             if isinstance(opened, Connection):
                 self._health.worked(host)
+                self._watch.session(site.name)
                 self.opened_total += 1
                 self._dials.opened[site.name] += 1
                 self.tls_total += opened.tls is not None
@@ -239,6 +271,7 @@ class Pool:
             # Where connections stand, one more refused is the server's limit, not its death.
             if not queue.reaches(host):
                 self._health.failed(host, opened, asyncio.get_running_loop().time())
+                self._watch.no_session(site, opened)
             log.info("sender.smtp.no_session", site=site.name, host=opened.host, reason=opened.reason)
             failures.append(opened)
         return most_hopeful(failures)

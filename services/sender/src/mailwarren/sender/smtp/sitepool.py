@@ -2,14 +2,16 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 from mailwarren.sender.smtp.connection import Connection
+from mailwarren.sender.smtp.pace import Pacer
 from mailwarren.sender.smtp.result import Abandoned, NoSession
-from mailwarren.sender.smtp.site import Host, Site, SiteLimits
-from mailwarren.sender.smtp.waiting import Found, Waiter, WaitingLine
+from mailwarren.sender.smtp.share import Share
+from mailwarren.sender.smtp.site import Site, SiteLimits
+from mailwarren.sender.smtp.sitestate import Route, SiteState
+from mailwarren.sender.smtp.waiting import Found, Waiter
 
 MOST_TURNS = 10
 """Mails that a connection may carry out of turn, because they are for its own route, while others wait."""
@@ -21,34 +23,7 @@ Dial = Callable[["SitePool", Site], Coroutine[Any, Any, Connection | NoSession]]
 """Opens one connection to one of the site's hosts."""
 
 
-@dataclass(frozen=True, slots=True)
-class SiteStats:
-    """What a site has now: connections (busy, idle or leaving), dials under way, senders waiting."""
-
-    name: str
-    open: int
-    busy: int
-    idle: int
-    dialling: int
-    waiting: int
-
-
-@dataclass(slots=True)
-class _Route:
-    """What one route has of the site's slots.
-
-    ``retired``: the rules send its mail another way now; its connections end with the mails that they have.
-    """
-
-    site: Site
-    idle: list[Connection] = field(default_factory=list)
-    established: int = 0
-    dialling: int = 0
-    held_until: float = 0.0
-    retired: bool = False
-
-
-class SitePool:
+class SitePool(SiteState):
     """Slots, each taken by a dial or by a connection until its transport is gone, and the line of those who wait.
 
     A dial is made because somebody waits, but for nobody in particular: whoever is first in line gets the connection,
@@ -57,28 +32,43 @@ class SitePool:
     ``dial_hold`` seconds, and those who wait go on waiting. When the last dial of a route without connections fails,
     all who wait for it hear why.
 
+    Under a rate a mail is begun with a token. Connections may then rest while senders wait, and one more is opened
+    only when none rests.
+
     Args:
         name: The site's.
-        limits: May be replaced at any time (``set_limits``); connections over the limit leave when they become free.
+        limits: May be replaced at any time (``set_limits``), and so may ``share``: connections over it leave when they
+            become free, and where it has none, those who wait get ``Abandoned``.
+        share: How many connections, and what rates, are this process's own.
         dial: Opens a connection.
         dial_hold: Seconds.
         emptied: Called each time that nothing is left here.
+        freed: Called each time that a slot is free again.
+
+    Attributes:
+        begun: Mails that got a connection.
     """
 
     def __init__(
-        self, name: str, limits: SiteLimits, *, dial: Dial, dial_hold: float, emptied: Callable[["SitePool"], None]
+        self,
+        name: str,
+        limits: SiteLimits,
+        share: Share,
+        *,
+        dial: Dial,
+        dial_hold: float,
+        emptied: Callable[["SitePool"], None],
+        freed: Callable[[str], None],
     ) -> None:
-        self.name = name
+        super().__init__(name, Share(share.connections))
         self.limits = limits
+        self._freed = freed
         self._dial = dial
         self._dial_hold = dial_hold
         self._emptied = emptied
-        self._loop = asyncio.get_running_loop()
-        self._connections: set[Connection] = set()
-        self._dials: set[asyncio.Task[Connection | NoSession]] = set()
-        self._routes: dict[str, _Route] = {}
-        self._line = WaitingLine()
         self._closing = False
+        self._dial_pacer: Pacer | None = None
+        self.set_share(share)
 
     # --- what senders do ---
 
@@ -87,8 +77,11 @@ class SitePool:
         having = self._routes.get(route)
         if having is None or not having.idle:
             return None
+        if self._pacer is not None and (len(self._line) or not self._pacer.take()):
+            return None
         connection = having.idle.pop()
         connection.promised = 1
+        self.begun += 1
         return connection
 
     async def acquire(self, site: Site, *, fresh: bool = False) -> Found:
@@ -96,7 +89,7 @@ class SitePool:
 
         A connection must be given back by ``release``, whatever became of it.
         """
-        if self._closing or self._is_retired(site.route):
+        if self._closing or self._is_retired(site.route) or not self.share.connections:
             return Abandoned()
         if not fresh and (resting := self.take_idle(site.route)) is not None:
             return resting
@@ -140,17 +133,27 @@ class SitePool:
             and (head := self._line.head) is not None
             and head.route == connection.route
             and not head.fresh
+            and self._may_begin(head)
         ):
             self._serve(head, connection)
 
-    def reaches(self, host: Host) -> bool:
-        """Whether there is a connection to ``host``."""
-        return any(connection.host == host for connection in self._connections)
-
     # --- new rules ---
 
+    def set_share(self, share: Share) -> None:
+        """Keep within ``share`` from now on: use more connections, or let some go, those at rest at once."""
+        if share == self.share:
+            return
+        self.share = share
+        self._pacer = self._paced(self._pacer, share.rate)
+        self._dial_pacer = self._paced(self._dial_pacer, share.connection_rate)
+        if not share.connections:
+            for waiter in self._line.heads():
+                self._turn_away(waiter.route)
+        self._shed(sum(not (connection.closed or connection.shut) for connection in self._connections))
+        self._go_on()
+
     def set_limits(self, limits: SiteLimits) -> None:
-        """Obey ``limits`` from now on: use more connections, or let some go, those at rest at once."""
+        """Obey ``limits`` from now on, but for what ``share`` says of them."""
         self.limits = limits
         for having in self._routes.values():
             for connection in list(having.idle):
@@ -159,7 +162,6 @@ class SitePool:
                     connection.quit()
                 else:
                     connection.rest(limits.idle)
-        self._shed(sum(not (connection.closed or connection.shut) for connection in self._connections))
         self._serve_line()
 
     def adapt(self, limits_of: Callable[[Site], SiteLimits | None]) -> None:
@@ -195,25 +197,24 @@ class SitePool:
     def _shed(self, staying: int) -> None:
         """Let go of so many that the limit holds: of those at rest first, of busy ones as soon as they are free."""
         for having in self._routes.values():
-            while having.idle and staying > self.limits.connections:
+            while having.idle and staying > self.share.connections:
                 having.idle.pop(0).quit()
                 staying -= 1
         for connection in self._connections:
-            if staying <= self.limits.connections:
+            if staying <= self.share.connections:
                 return
             if not (connection.closed or connection.shut):
                 connection.shut = True
                 staying -= 1
-
-    def _is_retired(self, route: str) -> bool:
-        having = self._routes.get(route)
-        return having is not None and having.retired
 
     # --- closing ---
 
     def close(self) -> None:
         """Turn away those who wait, give up dials, let idle connections go; busy ones go when they are released."""
         self._closing = True
+        for pacer in (self._pacer, self._dial_pacer):
+            if pacer is not None:
+                pacer.stop()
         while (waiter := self._line.head) is not None:
             self._line.leave(waiter)
             waiter.future.set_result(Abandoned())
@@ -228,18 +229,12 @@ class SitePool:
         for connection in list(self._connections):
             connection.cut()
 
-    def stats(self) -> SiteStats:
-        """Count."""
-        idle = sum(len(having.idle) for having in self._routes.values())
-        opened = len(self._connections)
-        return SiteStats(self.name, opened, opened - idle, idle, len(self._dials), len(self._line))
-
     # --- connections ---
 
     def _place(self, connection: Connection) -> None:
         """Give a connection to the line: to its head first, though it may stay with its own route for some turns."""
-        slots = len(self._connections) + len(self._dials)
-        if self._closing or connection.shut or (slots > self.limits.connections and self._surplus()):
+        slots = self.used
+        if self._closing or connection.shut or (slots > self.share.connections and self._surplus()):
             connection.quit()
             return
         if not self._line:
@@ -247,11 +242,13 @@ class SitePool:
             return
         head = self._line.head
         mine = self._first_for(connection)
-        stranded = head is not None and slots == self.limits.connections and self._lacks_dial(head.route)
+        stranded = head is not None and slots == self.share.connections and self._lacks_dial(head.route)
         if mine is None and not stranded:
             self._rest(connection)
         elif mine is None or (mine is not head and stranded and connection.turns >= MOST_TURNS):
             connection.quit()
+        elif not self._may_begin(mine):
+            self._rest(connection)
         else:
             connection.turns = 0 if mine is head else connection.turns + 1
             self._serve(mine, connection)
@@ -260,16 +257,8 @@ class SitePool:
     def _serve(self, waiter: Waiter, connection: Connection) -> None:
         self._line.leave(waiter)
         connection.promised += 1
+        self.begun += 1
         waiter.future.set_result(connection)
-
-    def _surplus(self) -> bool:
-        """Whether there are too many even when those that leave are gone."""
-        staying = sum(not (connection.closed or connection.shut) for connection in self._connections)
-        return staying + len(self._dials) > self.limits.connections
-
-    def _first_for(self, connection: Connection) -> Waiter | None:
-        needy = None if connection.kept else self._line.first_of(connection.route, fresh=True)
-        return needy or self._line.first_of(connection.route, fresh=False)
 
     def _rest(self, connection: Connection) -> None:
         connection.kept = True
@@ -295,36 +284,43 @@ class SitePool:
             having.idle.remove(connection)
         self._slot_freed(connection.route)
 
+    # --- rates ---
+
+    def _paced(self, pacer: Pacer | None, rate: float | None) -> Pacer | None:
+        if rate is None:
+            if pacer is not None:
+                pacer.stop()
+            return None
+        if pacer is None:
+            return Pacer(rate, self._loop, self._go_on)
+        pacer.set_rate(rate)
+        return pacer
+
+    def _may_begin(self, waiter: Waiter) -> bool:
+        """Whether its mail has a token, or needs none: one that needs a fresh connection had its own."""
+        return self._pacer is None or waiter.fresh or self._pacer.take()
+
+    def _go_on(self) -> None:
+        """There may be tokens: connections that rest go to those who wait."""
+        while (waiter := self._resting_for()) is not None and self._may_begin(waiter):
+            self._serve(waiter, self._routes[waiter.route].idle.pop())
+        self._serve_line()
+
     # --- dials ---
 
     def _serve_line(self) -> None:
         """Dial for those to whom no connection is on its way, in order of the line, as far as there are slots."""
         while (waiter := self._next_to_dial_for()) is not None:
-            if len(self._connections) + len(self._dials) >= self.limits.connections:
+            if self.used >= self.share.connections:
                 self._make_room(waiter.route)
                 return
+            if self._dial_pacer is not None and not self._dial_pacer.take():
+                return
             route = waiter.route
-            self._routes.setdefault(route, _Route(waiter.site)).dialling += 1
+            self._routes.setdefault(route, Route(waiter.site)).dialling += 1
             dial = self._loop.create_task(self._dial(self, waiter.site))
             self._dials.add(dial)
             dial.add_done_callback(partial(self._dialled, route))
-
-    def _next_to_dial_for(self) -> Waiter | None:
-        head = self._line.head
-        if head is None or self._lacks_dial(head.route):
-            return head
-        return next((waiter for waiter in self._line.heads() if self._lacks_dial(waiter.route)), None)
-
-    def _lacks_dial(self, route: str) -> bool:
-        """Whether one more connection of ``route`` should be opened for those who wait for it."""
-        having = self._routes.get(route)
-        if having is None:
-            return True
-        fresh = self._line.count(route, fresh=True)
-        if having.dialling >= fresh + self._line.count(route, fresh=False):
-            return False
-        alone = having.established + having.dialling == 0
-        return alone or having.dialling < fresh or self._loop.time() >= having.held_until
 
     def _make_room(self, route: str) -> None:
         """Let go of a connection that rests for another route."""
@@ -382,6 +378,7 @@ class SitePool:
 
     def _slot_freed(self, route: str) -> None:
         self._serve_line()
+        self._freed(self.name)
         having = self._routes[route]
         if having.established + having.dialling == 0:
             del self._routes[route]
