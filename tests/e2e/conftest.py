@@ -1,10 +1,14 @@
 """Whole systems of real processes, one for a test."""
 
-from collections.abc import Iterator
+import socket
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from dnslib import RCODE, DNSRecord
+from dnslib.server import DNSHandler, DNSLogger, DNSServer
+from dnslib.zoneresolver import ZoneResolver
 
 from mailwarren.devstack.harness.system import System
 
@@ -66,3 +70,33 @@ def system_with_own_postgres(
     """Against a Postgres that the test may stop."""
     made = System(tmp_path, amqp_url=rabbitmq.amqp_url, database_url=own_postgres.database_url, prefix=amqp_prefix)
     yield from _run(made, request)
+
+
+class Zone(ZoneResolver):
+    """A name with other records exists: NOERROR without an answer, where the library says NXDOMAIN (RFC 2308 §2)."""
+
+    def resolve(self, request: DNSRecord, handler: DNSHandler) -> DNSRecord:
+        reply = super().resolve(request, handler)
+        if any(str(request.q.qname).lower() == str(name).lower() for name, _, _ in self.zone):
+            reply.header.rcode = RCODE.NOERROR
+        return reply
+
+
+@pytest.fixture
+def name_server() -> Iterator[Callable[[str], str]]:
+    """Serves a zone on loopback; returns ``address:port``."""
+    servers: list[DNSServer] = []
+
+    def serve(zone: str) -> str:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        server = DNSServer(Zone(zone), address="127.0.0.1", port=port, logger=DNSLogger("-request,-reply"))
+        server.start_thread()
+        servers.append(server)
+        return f"127.0.0.1:{port}"
+
+    yield serve
+    for server in servers:
+        server.stop()
+        server.server.server_close()

@@ -12,13 +12,14 @@ from mailwarren.contracts.codec import decode_parcel, encode_parcel, parcel_head
 from mailwarren.contracts.events import Event, Kind
 from mailwarren.contracts.ids import new_id
 from mailwarren.contracts.ladder import Ladder
-from mailwarren.contracts.parcel import Delivery, OnUnknown, Parcel, Wait
+from mailwarren.contracts.parcel import SHAPED_WAIT, Delivery, OnUnknown, Parcel, Wait
 from mailwarren.contracts.reply import Reply
 from mailwarren.contracts.testing import a_delivery, a_parcel, an_attempt
 from mailwarren.sender.adapters.ladder import Stale
 from mailwarren.sender.deliver import ALONE_AFTER, Deliverer
 from mailwarren.sender.incoming import Finish, Incoming
 from mailwarren.sender.settle import Settled
+from mailwarren.sender.shaping.shaper import SlowSite
 from mailwarren.sender.slots import Slots
 from mailwarren.sender.transmit import Permit, Tried, Withdrawn
 
@@ -36,6 +37,9 @@ class Ports:
             one, Kind.DELIVERED, an_attempt(parcel.attempt)
         )
         self.before_data: Callable[[], None] = lambda: None
+        self.slots = Slots(10)
+        self.waits: list[float | bool] = []
+        """What waiting for the site comes to, for each time that it is slow."""
         self.deliverer = Deliverer(
             outcomes=self,  # type: ignore[arg-type]
             ladder_writer=self,  # type: ignore[arg-type]
@@ -43,7 +47,8 @@ class Ports:
             settler=self,  # type: ignore[arg-type]
             transmitter=self,  # type: ignore[arg-type]
             ladder=LADDER,
-            slots=Slots(10),
+            slots=self.slots,
+            shaper=self,  # type: ignore[arg-type]
         )
 
     async def report(self, partition: int, event: Event) -> None:
@@ -74,8 +79,15 @@ class Ports:
         self.happened.append(("settle", count))
         return self.settled(parcel, deliveries)
 
-    async def transmit(self, parcel: Parcel, delivery: Delivery, permit: Permit) -> Tried:
+    async def wait(self, site: str, parcel: Parcel, incoming: Incoming, **_: Any) -> float | bool:
+        self.happened.append(("wait", self.slots.used))
         await asyncio.sleep(0)
+        return self.waits.pop(0)
+
+    async def transmit(self, parcel: Parcel, delivery: Delivery, permit: Permit, *, turn: bool = False) -> Tried:
+        await asyncio.sleep(0)
+        if self.waits and not turn:
+            raise SlowSite("x.test")
         if permit.begin is not None:
             await permit.begin(delivery)
         self.before_data()
@@ -270,7 +282,7 @@ async def test_what_this_process_finished_is_not_sent_again_after_a_lost_ack(por
 async def test_what_this_process_is_still_sending_is_waited_for(ports: Ports) -> None:
     parcel, gate = a_parcel(), asyncio.Event()
 
-    async def slow(_parcel: Parcel, one: Delivery, _permit: Permit) -> Tried:
+    async def slow(_parcel: Parcel, one: Delivery, _permit: Permit, **_: Any) -> Tried:
         ports.happened.append(("transmit", one.to))
         await gate.wait()
         return Tried(one, Kind.DELIVERED, an_attempt())
@@ -353,7 +365,7 @@ async def test_open_parcels_are_bounded_in_bytes(ports: Ports, monkeypatch: pyte
     deliverer = Ports().deliverer
     open_now, most, gate = [0], [0], asyncio.Event()
 
-    async def slow(_parcel: Parcel, one: Delivery, _permit: Permit) -> Tried:
+    async def slow(_parcel: Parcel, one: Delivery, _permit: Permit, **_: Any) -> Tried:
         open_now[0] += 1
         most[0] = max(most[0], open_now[0])
         await gate.wait()
@@ -381,3 +393,53 @@ async def test_a_stopping_process_hands_back_what_it_has_not_begun(ports: Ports)
     assert finish is Finish.REQUEUE
     assert 1 <= len(ports.of("delivered")) < 40
     assert await ports.deliverer.finish(incoming(a_parcel(id=new_id()), stopping=lambda: True)) is Finish.REQUEUE
+
+
+async def test_a_mail_whose_site_is_slow_waits_outside_of_those_that_are_worked_on(ports: Ports) -> None:
+    ports.waits = [True]
+    assert await ports.deliverer.finish(incoming(a_parcel())) is Finish.ACK
+    assert ports.names() == ["wait", "transmit", "delivered"]
+    assert ports.of("wait") == [0]
+    assert ports.slots.used == 0
+
+
+async def test_what_waits_on_the_ladder_for_limits_costs_no_attempt_and_is_settled_when_it_comes_back(
+    ports: Ports,
+) -> None:
+    parcel = a_parcel(to=("a@x.test", "b@x.test"))
+    ports.waits = [0.4, 0.4]
+    assert await ports.deliverer.finish(incoming(parcel)) is Finish.ACK
+    ((again, wait),) = ports.of("ladder")
+    assert ports.of("transmit") == []
+    assert (again.attempt, again.shaped, again.turn, again.settle) == (parcel.attempt, 1, parcel.turn + 1, True)
+    assert (again.wait, again.id != parcel.id, again.deliveries) == (SHAPED_WAIT, True, parcel.deliveries)
+    assert again.not_before == pytest.approx(time.time() + wait, abs=0.2)
+    assert ports.slots.used == 0
+
+
+async def test_a_stopping_process_hands_back_what_waits(ports: Ports) -> None:
+    stopping = [False]
+
+    async def wait(*_: Any, **__: Any) -> bool:
+        stopping[0] = True
+        return False
+
+    ports.wait = wait  # type: ignore[method-assign]
+    ports.waits = [True]
+    finish = await ports.deliverer.finish(incoming(a_parcel(), stopping=lambda: stopping[0]))
+    assert finish is Finish.REQUEUE
+    assert ports.names() == []
+
+
+async def test_a_mail_that_is_cancelled_while_its_site_is_slow_is_not_sent(ports: Ports) -> None:
+    parcel = a_parcel()
+
+    async def wait(*_: Any, still: Callable[[], bool], **__: Any) -> bool:
+        ports.canceled.add(parcel.deliveries[0].email_id)
+        assert not still()
+        return False
+
+    ports.wait = wait  # type: ignore[method-assign]
+    ports.waits = [True]
+    assert await ports.deliverer.finish(incoming(parcel)) is Finish.ACK
+    assert ports.names() == ["canceled"]

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from random import Random
 
 from msgspec.structs import replace
@@ -10,7 +11,7 @@ from msgspec.structs import replace
 from mailwarren.contracts.events import Kind
 from mailwarren.contracts.ids import new_id
 from mailwarren.contracts.ladder import Ladder
-from mailwarren.contracts.parcel import Delivery, Parcel, Wait
+from mailwarren.contracts.parcel import SHAPED_WAIT, Delivery, Parcel, Wait
 from mailwarren.sender import metrics
 from mailwarren.sender.adapters.ladder import LadderWriter
 from mailwarren.sender.adapters.outcomes import OutcomeWriter
@@ -18,6 +19,15 @@ from mailwarren.sender.copies import Copies
 from mailwarren.sender.domain.retry import POLICIES, deadline, plan_retry
 from mailwarren.sender.events import make_event
 from mailwarren.sender.transmit import Tried
+
+
+@dataclass(frozen=True, slots=True)
+class Shaped:
+    """A delivery that waits for a site's limits, for so many seconds on the ladder."""
+
+    delivery: Delivery
+    site: str
+    wait: float
 
 
 class Deferrals:
@@ -59,6 +69,7 @@ class Deferrals:
                 settle=False,
                 turn=0,
                 asked_at=None,
+                shaped=0,
                 wait=Wait.DEFERRED,
                 not_before=time.time() + wait,
             )
@@ -66,6 +77,31 @@ class Deferrals:
             for delivery in deliveries:
                 self._copies.finish((delivery.id, parcel.attempt))
                 metrics.record_events([make_event(parcel, delivery, Kind.DEFERRED, tried=delivery.last)])
+
+    async def shape(self, parcel: Parcel, shaped: Sequence[Shaped], owned: Callable[[], bool]) -> None:
+        """Put what waits for limits on the ladder, one parcel for each site: nothing was tried, so no attempt is lost.
+
+        A crash after this may bring the mails twice, on the ladder and where they are now, so they are settled then.
+
+        Raises:
+            Stale: the parcel is not ours any more.
+        """
+        groups: dict[str, list[Shaped]] = {}
+        for one in shaped:
+            groups.setdefault(one.site, []).append(one)
+        for ones in groups.values():
+            wait = self._ladder.round_wait(max(one.wait for one in ones))
+            waiting = replace(
+                parcel,
+                id=new_id(),
+                deliveries=tuple(one.delivery for one in ones),
+                settle=True,
+                turn=parcel.turn + 1,
+                shaped=parcel.shaped + 1,
+                wait=SHAPED_WAIT,
+                not_before=time.time() + wait,
+            )
+            await self._ladder_writer.put(waiting, wait, owned)
 
     def _wait_after(self, parcel: Parcel, tried: Tried) -> float | None:
         scale = self._ladder.scale

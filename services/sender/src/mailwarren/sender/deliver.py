@@ -7,6 +7,7 @@ deferral is on the ladder before the parcel is acked, and nothing writes mail da
 import asyncio
 import time
 import traceback
+from enum import Enum
 from random import Random
 
 import structlog
@@ -23,12 +24,13 @@ from mailwarren.sender.adapters.control_log import ControlLog
 from mailwarren.sender.adapters.ladder import LadderWriter, Stale
 from mailwarren.sender.adapters.outcomes import OutcomeWriter
 from mailwarren.sender.copies import Copies
-from mailwarren.sender.deferrals import Deferrals
+from mailwarren.sender.deferrals import Deferrals, Shaped
 from mailwarren.sender.events import make_event
 from mailwarren.sender.incoming import Finish, Incoming
 from mailwarren.sender.reports import Reports
 from mailwarren.sender.room import Room
 from mailwarren.sender.settle import Settler
+from mailwarren.sender.shaping.shaper import Shaper, SlowSite
 from mailwarren.sender.slots import Slots
 from mailwarren.sender.told import describe, tell_attempt
 from mailwarren.sender.transmit import Permit, Transmitter, Tried, Withdrawn
@@ -42,11 +44,25 @@ ALONE_AFTER = 3
 one of them may kill senders, and takes only those along that come after it."""
 
 
+class HandedBack(Enum):
+    """A delivery that was not tried because its parcel goes back to the broker."""
+
+    HANDED_BACK = "handed back"
+
+
+Ended = Tried | Shaped | HandedBack | None
+"""What is left to be done for a delivery: its next attempt, its wait for limits, all of it, or nothing."""
+
+
 class Deliverer:
     """Finishes parcels.
 
     Args:
         slots: bounds the deliveries worked on at once in this process.
+        shaper: holds those whose site is slow.
+
+    Attributes:
+        ended: deliveries that have come to an end or a deferral.
     """
 
     def __init__(
@@ -59,7 +75,10 @@ class Deliverer:
         transmitter: Transmitter,
         ladder: Ladder,
         slots: Slots,
+        shaper: Shaper,
     ) -> None:
+        self.ended = 0
+        self._shaper = shaper
         self._outcomes = outcomes
         self._ladder_writer = ladder_writer
         self._control = control
@@ -168,22 +187,28 @@ class Deliverer:
         for one in ended:
             if isinstance(one, BaseException):
                 raise one
+        self.ended += len(ended)
         deferred = [one for one in ended if isinstance(one, Tried)]
         if deferred:
             await self._deferrals.defer(parcel, deferred, incoming.owned)
         if not incoming.owned():
             return Finish.STALE
-        return Finish.REQUEUE if handed_back else Finish.ACK
+        if handed_back or HandedBack.HANDED_BACK in ended:
+            return Finish.REQUEUE
+        shaped = [one for one in ended if isinstance(one, Shaped)]
+        if shaped:
+            await self._deferrals.shape(parcel, shaped, incoming.owned)
+        return Finish.ACK
 
     async def _deliver_all(
         self, parcel: Parcel, deliveries: list[Delivery], incoming: Incoming, reports: Reports
-    ) -> tuple[list[Tried | BaseException | None], bool]:
+    ) -> tuple[list[Ended | BaseException], bool]:
         """How each delivery ended, and whether some were not begun because the parcel goes back."""
         alone = incoming.count >= ALONE_AFTER
         if alone:
             Random(f"{parcel.id}{incoming.count}").shuffle(deliveries)
         permit = self._permit(parcel, incoming)
-        tasks: list[asyncio.Task[Tried | None]] = []
+        tasks: list[asyncio.Task[Ended]] = []
         free = 0
         for number, delivery in enumerate(deliveries):
             if not free:
@@ -204,18 +229,30 @@ class Deliverer:
 
     async def _deliver_one(
         self, parcel: Parcel, delivery: Delivery, incoming: Incoming, permit: Permit, reports: Reports
-    ) -> Tried | None:
-        """One delivery to its end or its deferral; returns what is to be put on the ladder."""
+    ) -> Ended:
+        """One delivery to its end or its deferral; returns what is to be put on the ladder, or goes back."""
+        working, since, turn = True, 0.0, False
         try:
             event = self._settled_without_trying(parcel, delivery)
             while event is None:
                 try:
                     with tracing.span("smtp attempt", parcel.trace, "client") as span:
-                        tried = await self._transmit(parcel, delivery, incoming, permit)
+                        tried = await self._transmit(parcel, delivery, incoming, permit, turn=turn)
                         if tried is not None:
                             tell_attempt(span, tried)
                 except Withdrawn:
                     event = self._settled_without_trying(parcel, delivery)
+                    continue
+                except SlowSite as slow:
+                    # Others are worked on meanwhile.
+                    self._slots.give()
+                    working, since = False, since or asyncio.get_running_loop().time()
+                    found = await self._wait(slow.site, parcel, delivery, incoming, permit=permit, since=since)
+                    if not isinstance(found, bool):
+                        return found
+                    turn = found
+                    await self._slots.take(1)
+                    working, event = True, self._settled_without_trying(parcel, delivery)
                     continue
                 if tried is None:
                     return None
@@ -227,8 +264,26 @@ class Deliverer:
                 )  # fmt: skip
             reports.add(delivery, self._outcomes.post(parcel.partition, event))
         finally:
-            self._slots.give()
+            if working:
+                self._slots.give()
         return None
+
+    async def _wait(
+        self, site: str, parcel: Parcel, delivery: Delivery, incoming: Incoming, *, permit: Permit, since: float
+    ) -> "bool | Shaped | HandedBack":
+        """Wait for a slow site; whether it is the mail's turn now, or what else becomes of it."""
+
+        def still() -> bool:
+            return incoming.owned() and not incoming.stopping() and permit.wanted(delivery)
+
+        found = await self._shaper.wait(
+            site, parcel, incoming, still=still, since=since, until=self._deferrals.deadline(parcel)
+        )
+        if incoming.stopping():
+            return HandedBack.HANDED_BACK
+        if not incoming.owned():
+            raise Stale
+        return found if isinstance(found, bool) else Shaped(delivery, site, found)
 
     def _permit(self, parcel: Parcel, incoming: Incoming) -> Permit:
         until = self._deferrals.deadline(parcel)
@@ -241,10 +296,12 @@ class Deliverer:
 
         return Permit(incoming.owned, wanted, None if parcel.on_unknown is OnUnknown.RESEND else begin)
 
-    async def _transmit(self, parcel: Parcel, delivery: Delivery, incoming: Incoming, permit: Permit) -> Tried | None:
+    async def _transmit(
+        self, parcel: Parcel, delivery: Delivery, incoming: Incoming, permit: Permit, *, turn: bool
+    ) -> Tried | None:
         try:
-            return await self._transmitter.transmit(parcel, delivery, permit)
-        except (Stale, Withdrawn):
+            return await self._transmitter.transmit(parcel, delivery, permit, turn=turn)
+        except (Stale, Withdrawn, SlowSite):
             raise
         except Exception as error:
             # Ours, not the recipient's: this delivery waits for a person, its neighbours go on.
@@ -274,7 +331,7 @@ class Deliverer:
         return None
 
 
-async def _ended(task: asyncio.Task[Tried | None]) -> Tried | BaseException | None:
+async def _ended(task: asyncio.Task[Ended]) -> Ended | BaseException:
     """How a task ended. One after the other: gather() calls back for each of them."""
     try:
         return await task

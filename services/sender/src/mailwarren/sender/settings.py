@@ -36,6 +36,8 @@ class SenderSettings(Settings):
     """Parcels, for each queue consumed."""
     in_flight: int = Field(default=500, ge=1)
     """Deliveries worked on at once, over all queues."""
+    held: int | None = Field(default=None, ge=1)
+    """Deliveries that wait for slow sites, beside those; None is four times as many."""
     settle_timeout: float = Field(default=10.0, gt=0)
     """Seconds to wait for the tracker's answer before the parcel goes back to the ladder."""
     settle_patience: float = Field(default=900.0, ge=0)

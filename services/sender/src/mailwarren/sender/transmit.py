@@ -19,6 +19,7 @@ from mailwarren.sender.adapters.ladder import Stale
 from mailwarren.sender.adapters.outcomes import OutcomeWriter
 from mailwarren.sender.domain.classify import Reading, ReplyRules, read_reply
 from mailwarren.sender.domain.render import Unbuildable, build_mail
+from mailwarren.sender.shaping.shaper import Shaper
 from mailwarren.sender.smtp import (
     Abandoned,
     DnsFailure,
@@ -77,22 +78,37 @@ class Transmitter:
 
     Args:
         replies: The reply rules in force.
+        shaper: Knows which sites are slow.
     """
 
     def __init__(
-        self, *, routes: Routes, pool: Pool, outcomes: OutcomeWriter, replies: Callable[[], ReplyRules]
+        self,
+        *,
+        routes: Routes,
+        pool: Pool,
+        outcomes: OutcomeWriter,
+        replies: Callable[[], ReplyRules],
+        shaper: Shaper,
     ) -> None:
+        self._shaper = shaper
         self._routes = routes
         self._replies = replies
         self._pool = pool
         self._outcomes = outcomes
 
-    async def transmit(self, parcel: Parcel, delivery: Delivery, permit: Permit) -> Tried:
+    async def transmit(self, parcel: Parcel, delivery: Delivery, permit: Permit, *, turn: bool = False) -> Tried:
         """One attempt.
 
         The mail is built when a connection is in hand: those that wait for one cost next to no memory.
 
+        Args:
+            parcel: The mail's.
+            delivery: The mail.
+            permit: What to ask.
+            turn: The mail has waited for its turn at a slow site, and it has come.
+
         Raises:
+            SlowSite: the mail has to wait for its turn.
             Stale: the parcel stopped being ours before mail data was written.
             Withdrawn: the mail stopped being wanted before that.
         """
@@ -114,6 +130,7 @@ class Transmitter:
             site = await self._routes.site_for(domain_of(delivery.to))
             if isinstance(site, DnsFailure):
                 return _without_site(parcel, delivery, site)
+            self._shaper.check(site, parcel.tenant, turn=turn)
             try:
                 envelope = Envelope(_envelope_sender(parcel.content.sender), delivery.to)
                 result = await self._pool.send(site, envelope, make_data, may_send)

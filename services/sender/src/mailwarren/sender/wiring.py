@@ -1,9 +1,28 @@
-"""From settings to the SMTP engine's parts."""
+"""From settings to the SMTP engine's parts, and what keeps it within limits."""
 
+import asyncio
+import contextlib
 import socket
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
 
+from aio_pika.abc import AbstractConnection
+
+from mailwarren.contracts.ids import new_id
+from mailwarren.contracts.topology import Topology
+from mailwarren.runtime.amqp import Link, Publisher
+from mailwarren.sender.adapters.control_log import ControlLog, ShapingWriter
+from mailwarren.sender.adapters.keeper_queue import KeeperQueue
+from mailwarren.sender.adapters.notices import Notices
+from mailwarren.sender.deliver import OPEN_BYTES
+from mailwarren.sender.domain.in_force import InForce
 from mailwarren.sender.rules.book import RuleBook
 from mailwarren.sender.settings import SenderSettings
+from mailwarren.sender.shaping.heart import Heart, Vitals
+from mailwarren.sender.shaping.keeper import Keeper
+from mailwarren.sender.shaping.roll import Roll, shards_of
+from mailwarren.sender.shaping.shaper import Shaper
+from mailwarren.sender.shaping.waiting import SHARE_OF_PREFETCH, WaitingRoom
 from mailwarren.sender.smtp import (
     ClientSettings,
     Pool,
@@ -13,18 +32,20 @@ from mailwarren.sender.smtp import (
     SiteLimits,
     Timeouts,
     TlsContexts,
+    Watch,
     parse_smtp_url,
 )
 
 
-def build_pool(settings: SenderSettings) -> Pool:
-    """The connections of this process."""
+def build_pool(settings: SenderSettings, watch: Watch) -> Pool:
+    """The connections of this process, within the limits that ``watch`` knows."""
     return Pool(
         ClientSettings(
             helo_name=settings.helo or socket.getfqdn(),
             contexts=TlsContexts(settings.tls_ca_file),
             timeouts=Timeouts(final_dot=settings.dot_timeout),
-        )
+        ),
+        watch=watch,
     )
 
 
@@ -57,3 +78,84 @@ def build_routes(settings: SenderSettings, rules: RuleBook) -> Routes:
         return Routes(smarthost=parse_smtp_url(url), shaping=shaping)
     resolver = Resolver([settings.resolver] if settings.resolver else None)
     return Routes(resolver=resolver, mx_port=settings.mx_port, shaping=shaping)
+
+
+@dataclass(frozen=True, slots=True)
+class ShapingParts:
+    """What keeps this process within the limits that all senders share."""
+
+    control: ControlLog
+    shaper: Shaper
+    pool: Pool
+    keeper: Keeper | None
+    heart: Callable[[Callable[[], Vitals]], Heart]
+
+    @contextlib.asynccontextmanager
+    async def running(self, vitals: Callable[[], Vitals]) -> AsyncIterator[None]:
+        """Inside, everything of it runs."""
+        heart = self.heart(vitals)
+        works = [self.shaper.run(), heart.run(), *([self.keeper.run()] if self.keeper is not None else [])]
+        tasks = [asyncio.create_task(work) for work in works]
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await self.shaper.close()
+            await heart.stop()
+
+
+def build_shaping(
+    settings: SenderSettings,
+    topology: Topology,
+    link: Link,
+    publisher: Publisher,
+    *,
+    rules: RuleBook,
+    names: Sequence[str],
+) -> ShapingParts:
+    """The limits, and the connections under them; ``names`` are the queues that this process consumes."""
+    queues = [name.removeprefix(topology.prefix) for name in names]
+    direct = not (settings.smtp_url and settings.smtp_url.get_secret_value())
+    me, in_force = new_id(), InForce()
+    writer = ShapingWriter(publisher, topology)
+    connections: list[AbstractConnection] = []
+    roll = Roll(me, shards_of(queues))
+    shaper = Shaper(
+        topology=topology,
+        in_force=in_force,
+        roll=roll,
+        room=WaitingRoom(
+            settings.held or 4 * settings.in_flight, OPEN_BYTES // 2, max(1, settings.prefetch // SHARE_OF_PREFETCH)
+        ),
+        shaping=lambda: rules.shaping,
+        direct=direct,
+        high=any(name.startswith("send.high.") for name in queues),
+        write=writer.write,
+        connection=lambda: connections[-1] if link.up else None,
+    )
+    control = ControlLog(link, topology, shaper.heard)
+    notices = Notices(link, publisher, topology, shaper.noticed)
+
+    async def connected(connection: AbstractConnection) -> None:
+        connections[:] = [connection]
+        shaper.connected()
+
+    link.on_up(connected)
+    pool = build_pool(settings, shaper)
+    shaper.attach(pool)
+    keeper = None
+    if direct:
+        keeper = Keeper(
+            queue=KeeperQueue(link, publisher, topology),
+            writer=writer,
+            in_force=in_force,
+            shaping=lambda: rules.shaping,
+            ready=lambda: control.read,
+        )
+
+    def heart(vitals: Callable[[], Vitals]) -> Heart:
+        return Heart(me=me, queues=queues, notices=notices, pool=pool, shaper=shaper, vitals=vitals)
+
+    return ShapingParts(control, shaper, pool, keeper, heart)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import aiormq
 import structlog
 from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMessage, AbstractQueue
+from aiormq.abc import FieldTable
 
 from mailwarren.contracts.codec import NewerVersion, Undecodable, decode_token
 from mailwarren.contracts.shaping import Token
@@ -50,7 +51,6 @@ class Others:
 class _Consumer:
     queue: AbstractQueue
     tag: str
-    most: int
 
 
 @dataclass(slots=True)
@@ -70,6 +70,8 @@ class SlotQueue:
     high: bool
     _channel: AbstractChannel | None = None
     _consumers: list[_Consumer] = field(default_factory=list)
+    _more: int = 0
+    """Tokens that may still come."""
 
     @property
     def open(self) -> bool:
@@ -89,7 +91,7 @@ class SlotQueue:
         except aiormq.exceptions.ChannelNotFoundEntity as error:
             raise NoQueue(self.site) from error
         raw = await channel.get_underlay_channel()
-        raw.on_consumer_cancel_callbacks.add(lambda _frame: self._gone(channel))  # type: ignore[attr-defined]
+        raw.on_consumer_cancel_callbacks.add(lambda _frame: self._gone(channel))
         channel.close_callbacks.add(lambda *_: self._gone(channel))
         self._channel = channel
 
@@ -98,18 +100,19 @@ class SlotQueue:
 
         A consumer that has ended leaves its tokens in hand: the queue has no single active consumer.
         """
-        if self._channel is None or (bool(self._consumers) and self._consumers[0].most == most):
+        if self._channel is None or (most == self._more and bool(most) == bool(self._consumers)):
             return
         await self._stop()
+        self._more = most
         if not most or self._channel is None:
             return
         channel = self._channel
         await channel.set_qos(prefetch_count=most)
-        arguments = {"x-priority": HIGH_PRIORITY} if self.high else None
+        arguments: FieldTable | None = {"x-priority": HIGH_PRIORITY} if self.high else None
         for high in (True, False) if self.high else (False,):
             queue = await channel.get_queue(self._name(high=high), ensure=False)
             tag = await queue.consume(self._on_token, arguments=arguments)
-            self._consumers.append(_Consumer(queue, tag, most))
+            self._consumers.append(_Consumer(queue, tag))
 
     async def others(self) -> Others:
         """Who else waits."""
@@ -130,6 +133,7 @@ class SlotQueue:
         """Give all tokens back."""
         channel, self._channel = self._channel, None
         self._consumers.clear()
+        self._more = 0
         if channel is not None:
             with contextlib.suppress(*LOST):
                 await channel.close()
@@ -148,14 +152,15 @@ class SlotQueue:
             log.warning("sender.slot.unreadable", site=self.site, error=str(error))
             await message.ack()
             return
+        self._more = max(0, self._more - 1)
         self.came(token, message)
 
     def _gone(self, channel: AbstractChannel) -> None:
         if channel is self._channel:
             self._channel = None
             self._consumers.clear()
+            self._more = 0
             self.lost()
 
     def _name(self, *, high: bool) -> str:
         return str(self.topology.slot_queue(self.site, high=high).name)
-

@@ -27,8 +27,11 @@ class Breaker:
         """A connection failed; the override to be put in force, when that was one too many.
 
         Args:
-            most: The site's ``breaker``.
+            site: Its name.
+            most: Its ``breaker``.
             force: What is in force for it.
+            sample: What the failure was.
+            now: Unix time.
         """
         if force.suspended is not None:
             return None

@@ -1,6 +1,6 @@
 """What is in force now: overrides and slot plans as the control log tells of them, entry by entry (DESIGN §6)."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -136,11 +136,7 @@ class InForce:
         over = [one for one in known if one.cause == BREAKER and one.until <= now < one.until + PROBED_FOR]
         return Force(
             suspended=max((one.until for one in active if one.suspend), default=None),
-            connections=_least(one.connections for one in active),
-            rate=_least(one.rate for one in active),
+            connections=min((one.connections for one in active if one.connections is not None), default=None),
+            rate=min((one.rate for one in active if one.rate is not None), default=None),
             probed=max(over, key=lambda one: one.until, default=None),
         )
-
-
-def _least(limits: Iterable[float | None]) -> "float | None":
-    return min((limit for limit in limits if limit is not None), default=None)

@@ -1,4 +1,4 @@
-"""A mail whose site is slow: does it wait in the process, or on the ladder, and how long (DESIGN §6)? No attempt is lost.
+"""A mail whose site is slow: does it wait in the process or on the ladder, and how long (DESIGN §6)?
 
 A provider's shard has one site, so its mails may fill the prefetch: that is what stops the consumption. On a hashed
 shard they stand in the way of other sites' mails, and do not stay.
@@ -40,13 +40,23 @@ class Slow:
 
 
 def plan_wait(
-    slow: Slow, *, provider: bool, lane: Lane, shaped: int, waited: float, room: bool, left: float, scale: float, rng: Random
+    slow: Slow,
+    *,
+    provider: bool,
+    lane: Lane,
+    shaped: int,
+    waited: float,
+    room: bool,
+    left: float,
+    scale: float,
+    rng: Random,
 ) -> Stay | Climb:
     """Where a mail waits for its site.
 
     Args:
         slow: The site.
         provider: Its shard is a provider's.
+        lane: The mail's.
         shaped: How often the parcel has waited on the ladder for limits.
         waited: Seconds that it has waited here.
         room: It may wait here: there is a place.

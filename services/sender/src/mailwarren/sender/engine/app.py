@@ -42,7 +42,10 @@ def build_app(settings: SenderSettings) -> Celery:
 
     app.register_task(MailTask())
 
-    engine = EngineThread(settings, topology, app.handover, app.heartbeat)
+    def queues() -> tuple[str, ...]:
+        return tuple(app.amqp.queues.consume_from)
+
+    engine = EngineThread(settings, topology, app.handover, app.heartbeat, queues)
 
     # Celery's signals hold weak references; the application keeps the functions.
     def logs(**_: Any) -> None:

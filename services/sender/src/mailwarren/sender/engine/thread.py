@@ -5,7 +5,9 @@ import contextlib
 import os
 import socket
 import threading
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from functools import partial
 
 import structlog
 import uvloop
@@ -18,7 +20,6 @@ from mailwarren.runtime.health import Health, HealthServer
 from mailwarren.runtime.heartbeat import Heartbeat
 from mailwarren.runtime.loop import watch_loop
 from mailwarren.sender import metrics
-from mailwarren.sender.adapters.control_log import ControlLog
 from mailwarren.sender.adapters.ladder import LadderWriter
 from mailwarren.sender.adapters.outcomes import OutcomeWriter
 from mailwarren.sender.adapters.questions import Asker
@@ -27,10 +28,11 @@ from mailwarren.sender.engine.consumer import BEAT_EVERY
 from mailwarren.sender.engine.handover import Handover
 from mailwarren.sender.settings import SenderSettings
 from mailwarren.sender.settle import Settler
+from mailwarren.sender.shaping.heart import Vitals
 from mailwarren.sender.slots import Slots
 from mailwarren.sender.smtp import Pool
 from mailwarren.sender.transmit import Transmitter
-from mailwarren.sender.wiring import build_pool, build_routes, open_rules
+from mailwarren.sender.wiring import build_routes, build_shaping, open_rules
 
 log = structlog.get_logger()
 
@@ -38,9 +40,25 @@ GAUGES_EVERY = 1.0
 
 
 class EngineThread:
-    """Starts with the worker, ends after the consumer has drained."""
+    """Starts with the worker, ends after the consumer has drained.
 
-    def __init__(self, settings: SenderSettings, topology: Topology, handover: Handover, heartbeat: Heartbeat) -> None:
+    Args:
+        settings: The sender's.
+        topology: Of the broker.
+        handover: Between the two threads.
+        heartbeat: For the liveness probe.
+        queues: What the worker consumes, asked when it starts.
+    """
+
+    def __init__(
+        self,
+        settings: SenderSettings,
+        topology: Topology,
+        handover: Handover,
+        heartbeat: Heartbeat,
+        queues: Callable[[], Sequence[str]],
+    ) -> None:
+        self._queues = queues
         self._settings = settings
         self._topology = topology
         self._handover = handover
@@ -81,20 +99,23 @@ class EngineThread:
             link = Link(settings.amqp_url.get_secret_value(), f"sender-{socket.gethostname()}")
             publisher = Publisher(link)
             outcomes = OutcomeWriter(publisher, topology)
-            control = ControlLog(link, topology)
             asker = Asker(link, publisher, topology, settings.settle_timeout)
             rules = open_rules(settings)
             routes = build_routes(settings, rules)
-            pool = build_pool(settings)
+            shaping = build_shaping(settings, topology, link, publisher, rules=rules, names=self._queues())
+            control, shaper, pool = shaping.control, shaping.shaper, shaping.pool
             slots = Slots(settings.in_flight)
             deliverer = Deliverer(
                 outcomes=outcomes,
                 ladder_writer=LadderWriter(link, publisher, topology),
                 control=control,
                 settler=Settler(asker, topology.ladder, self._patience, self._handover.connected_for),
-                transmitter=Transmitter(routes=routes, pool=pool, outcomes=outcomes, replies=lambda: rules.replies),
+                transmitter=Transmitter(
+                    routes=routes, pool=pool, outcomes=outcomes, replies=lambda: rules.replies, shaper=shaper
+                ),
                 ladder=topology.ladder,
                 slots=slots,
+                shaper=shaper,
             )
             health = Health("sender")
             health.add("consumer", lambda: self._handover.trouble)
@@ -103,6 +124,8 @@ class EngineThread:
             server = HealthServer(health, settings.metrics_host, settings.metrics_port)
             stack.callback(server.close)
             await stack.enter_async_context(link)
+            vitals = partial(_vitals, slots, settings.in_flight, deliverer)
+            await stack.enter_async_context(shaping.running(vitals))
             stack.push_async_callback(pool.close, 5.0)
             self._handover.start(self._loop, deliverer.finish)
             metrics.record_limits(settings.prefetch, settings.in_flight)
@@ -134,3 +157,7 @@ class EngineThread:
 
     def _patience(self, lane: Lane) -> float:
         return self._settings.settle_patience_high if lane is Lane.HIGH else self._settings.settle_patience
+
+
+def _vitals(slots: Slots, limit: int, deliverer: Deliverer) -> Vitals:
+    return Vitals(slots.used, limit, deliverer.ended)
