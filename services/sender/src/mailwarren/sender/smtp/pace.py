@@ -5,6 +5,8 @@ from collections.abc import Callable
 
 LATE = 0.1
 """Seconds that a wake-up may be late without loss: what ran over in them is kept, beside the one token."""
+HAIR = 1e-6
+"""A timer that is set for the moment of a token may find so much less than one."""
 
 
 class Pace:
@@ -33,8 +35,7 @@ class Pace:
     def take(self, now: float) -> bool:
         """Whether there was a token, which is now taken."""
         self._run(now)
-        # A timer that is set for the moment of a token may find a hair less than one.
-        if self._level < 1 - 1e-6:
+        if self._level < 1 - HAIR:
             return False
         self._level -= 1
         return True
@@ -42,7 +43,7 @@ class Pace:
     def wait(self, now: float) -> float:
         """Seconds until there is a token; infinite at a rate of nothing."""
         self._run(now)
-        if self._level >= 1:
+        if self._level >= 1 - HAIR:
             return 0.0
         return (1 - self._level) / self.rate if self.rate > 0 else float("inf")
 
@@ -82,6 +83,14 @@ class Pacer:
     def take(self) -> bool:
         """Whether there was a token; if not, ``wake`` comes with the next one."""
         if self._pace.take(self._loop.time()):
+            return True
+        if self._timer is None:
+            self._arm()
+        return False
+
+    def ready(self) -> bool:
+        """Whether there is a token; if not, ``wake`` comes with the next one."""
+        if self._pace.wait(self._loop.time()) <= 0:
             return True
         if self._timer is None:
             self._arm()

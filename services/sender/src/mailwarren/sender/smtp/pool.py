@@ -239,7 +239,8 @@ class Pool:
 
     def _forget(self, queue: SitePool) -> None:
         """A site without connections and waiters costs nothing until it is needed again."""
-        del self._sites[queue.name]
+        if self._sites.get(queue.name) is queue:
+            del self._sites[queue.name]
         if not self._sites:
             self._empty.set()
 

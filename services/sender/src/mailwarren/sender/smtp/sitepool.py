@@ -90,6 +90,7 @@ class SitePool(SiteState):
         A connection must be given back by ``release``, whatever became of it.
         """
         if self._closing or self._is_retired(site.route) or not self.share.connections:
+            self._look_empty()
             return Abandoned()
         if not fresh and (resting := self.take_idle(site.route)) is not None:
             return resting
@@ -382,5 +383,8 @@ class SitePool(SiteState):
         having = self._routes[route]
         if having.established + having.dialling == 0:
             del self._routes[route]
-            if not (self._routes or self._line):
-                self._emptied(self)
+            self._look_empty()
+
+    def _look_empty(self) -> None:
+        if not (self._routes or self._line):
+            self._emptied(self)

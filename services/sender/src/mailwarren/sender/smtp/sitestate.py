@@ -104,7 +104,10 @@ class SiteState:
         fresh = self._line.count(route, fresh=True)
         if having.dialling >= fresh + self._line.count(route, fresh=False):
             return False
-        if self._pacer is not None and having.dialling >= fresh and (having.idle or having.dialling):
-            return False  # those that rest and wait for tokens are enough
         alone = having.established + having.dialling == 0
-        return alone or having.dialling < fresh or self._loop.time() >= having.held_until
+        if alone or having.dialling < fresh:
+            return True
+        if self._loop.time() < having.held_until:
+            return False
+        # Under a rate one more is of use when there is a token, and nobody rests to take it.
+        return self._pacer is None or (not (having.idle or having.dialling) and self._pacer.ready())
