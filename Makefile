@@ -7,7 +7,7 @@ SHELL := /bin/sh
 PYTHON := .venv/bin/python
 DEVSTACK := $(PYTHON) -m mailwarren.devstack
 
-.PHONY: help demo up down status logs send scale monitor test bench benchmarks profile lint fmt unit memory series sizing broker-loss bootstrap clean minbase-check test-rabbitmq4 chart-test check-schemas chart-run verify-cluster images images-test compose-env dashboards dashboard-types load stress
+.PHONY: help demo up down status logs send scale monitor test bench benchmarks profile lint fmt unit memory series sizing broker-loss bootstrap clean minbase-check test-rabbitmq4 chart-test check-schemas chart-run verify-cluster images images-test compose-env dashboards dashboard-types load stress shaping-check fairness
 
 help: ## show this list
 	@echo "Mailwarren. Usage: make TARGET"; echo

@@ -2,6 +2,7 @@
 
 import socket
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ from dnslib import RCODE, DNSRecord
 from dnslib.server import DNSHandler, DNSLogger, DNSServer
 from dnslib.zoneresolver import ZoneResolver
 
+from mailwarren.contracts.lanes import Lane
+from mailwarren.devstack.harness.counts import Promise
 from mailwarren.devstack.harness.system import System
 
 
@@ -100,3 +103,42 @@ def name_server() -> Iterator[Callable[[str], str]]:
     for server in servers:
         server.stop()
         server.server.server_close()
+
+
+@dataclass
+class Direct:
+    """A system that sends to the recipients' own hosts."""
+
+    system: System
+    env: dict[str, str]
+
+    def sender(self, name: str, *lanes: Lane, wait: bool = False, **env: str) -> None:
+        """Start one, for these lanes or for all."""
+        self.system.start_sender(name, lanes or tuple(Lane), wait=wait, env=self.env | env)
+
+    def send_all(self, count: int, domains: list[str]) -> list[Promise]:
+        """Bulk calls of 5,000 recipients at most."""
+        addresses = [f"u{n}@{domains[n % len(domains)]}" for n in range(count)]
+        return [one for at in range(0, count, 5000) for one in self.system.send_bulk(addresses[at : at + 5000])]
+
+
+@pytest.fixture
+def direct(system: System, name_server: Callable[[str], str], tmp_path: Path) -> Callable[..., Direct]:
+    """Starts all but the senders, with these rows."""
+
+    def start(rows: str, zone: str) -> Direct:
+        system.start_sink()
+        system.start_tracker(wait=False)
+        system.start_ingest(wait=False)
+        shaping = tmp_path / "shaping.toml"
+        shaping.write_text(rows)
+        port = system.smtp_url.rpartition(":")[2]
+        env = {
+            "MAILWARREN_SMTP_URL": "",
+            "MAILWARREN_RESOLVER": name_server(zone),
+            "MAILWARREN_MX_PORT": port,
+            "MAILWARREN_SHAPING_FILE": str(shaping),
+        }
+        return Direct(system, env)
+
+    return start

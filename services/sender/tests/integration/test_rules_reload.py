@@ -19,7 +19,7 @@ from mailwarren.sender.adapters.outcomes import OutcomeWriter
 from mailwarren.sender.rules.book import RuleBook
 from mailwarren.sender.settings import SenderSettings
 from mailwarren.sender.transmit import Permit, Transmitter, Tried
-from mailwarren.sender.wiring import build_pool, build_routes, open_rules
+from mailwarren.sender.wiring import build_routes, build_shaping, open_rules
 from mailwarren.sink.server import Sink, running_sink
 
 LOOK = 0.05
@@ -53,10 +53,17 @@ class SendingProcess:
     def __init__(self, settings: SenderSettings) -> None:
         self.rules: RuleBook = open_rules(settings)
         self.routes = build_routes(settings, self.rules)
-        self.pool = build_pool(settings)
-        outcomes = OutcomeWriter(Publisher(Link("amqp://unused.test/", "test")), Topology(""))
+        link = Link("amqp://unused.test/", "test")
+        publisher, topology = Publisher(link), Topology("")
+        shaping = build_shaping(settings, topology, link, publisher, rules=self.rules, names=())
+        self.pool = shaping.pool
+        outcomes = OutcomeWriter(publisher, topology)
         self._transmitter = Transmitter(
-            routes=self.routes, pool=self.pool, outcomes=outcomes, replies=lambda: self.rules.replies
+            routes=self.routes,
+            pool=self.pool,
+            outcomes=outcomes,
+            replies=lambda: self.rules.replies,
+            shaper=shaping.shaper,
         )
         self.follow = asyncio.create_task(self.rules.follow(lambda: self.pool.adapt(self.routes.limits_of), LOOK))
 
