@@ -15,6 +15,7 @@ from mailwarren.sender.domain.breaker import Breaker
 from mailwarren.sender.domain.in_force import InForce
 from mailwarren.sender.shaping.roll import Roll
 from mailwarren.sender.shaping.shaper import Shaper, SlowSite
+from mailwarren.sender.shaping.shares import Shares
 from mailwarren.sender.shaping.waiting import WaitingRoom
 from mailwarren.sender.smtp import (
     Abandoned,
@@ -45,20 +46,24 @@ class Process:
         self.site = site
         self.written: list[ShapingEntry] = []
         rows = {site.name: SitePolicy(site.limits)} if named else {}
-        self.shaper = Shaper(
+        room = WaitingRoom(100, 10**6, 100)
+        self.shares = Shares(
             topology=Topology(),
             in_force=InForce(),
             roll=Roll(UUID(int=2), frozenset()),
-            room=WaitingRoom(100, 10**6, 100),
             shaping=lambda: Shaping(rows),
             direct=True,
             high=False,
             write=self.write,
             connection=lambda: None,
+            held=room.count,
+            changed=room.look_again,
             breaker=Breaker(first=0.5),
         )
-        self.pool = Pool(ClientSettings("sender.example", TlsContexts()), watch=self.shaper, host_hold=0.01)
-        self.shaper.attach(self.pool)
+        self.shaper = Shaper(self.shares, room, 1.0)
+        self.pool = self.shares.pool = Pool(
+            ClientSettings("sender.example", TlsContexts()), watch=self.shares, host_hold=0.01
+        )
 
     async def write(self, entry: ShapingEntry) -> None:
         self.written.append(entry)
@@ -84,7 +89,7 @@ async def process(dead: int) -> AsyncIterator[Process]:
     yield process
     task.cancel()
     await process.pool.close(1.0)
-    await process.shaper.close()
+    await process.shares.close()
 
 
 async def serve(port: int) -> asyncio.Server:
@@ -116,7 +121,7 @@ async def test_after_so_many_failures_the_site_is_left_alone_as_one_and_a_succes
     process: Process, dead: int
 ) -> None:
     tries = 0
-    while process.shaper.share_of("down.test", process.site.limits).connections:
+    while process.shares.share_of("down.test", process.site.limits).connections:
         await process.send()
         tries += 1
     assert 3 <= tries <= 6
@@ -132,10 +137,10 @@ async def test_after_so_many_failures_the_site_is_left_alone_as_one_and_a_succes
     assert time.monotonic() - began == pytest.approx(1.0, abs=0.4)
 
     server = await serve(dead)
-    assert process.shaper.share_of("down.test", process.site.limits).connections == 1
+    assert process.shares.share_of("down.test", process.site.limits).connections == 1
     await asyncio.sleep(0.1)
     assert isinstance(await process.send(), Reply)
-    assert process.shaper.share_of("down.test", process.site.limits).connections == 10
+    assert process.shares.share_of("down.test", process.site.limits).connections == 10
     assert process.written == []  # it has no row: what others see of it is for them to find out
     await process.pool.close(1.0)
     server.close()
@@ -147,14 +152,14 @@ async def test_a_site_with_a_row_is_left_alone_by_all_senders(dead: int) -> None
     process = Process(Site("named.test", (host,), limits=SiteLimits(breaker=2)), named=True)
     refused = NoSession(Unreachable(UnreachableKind.CONNECT, "refused", "mx.test"), "mx.test")
     for _ in range(2):
-        process.shaper.no_session(process.site, refused)
+        process.shares.no_session(process.site, refused)
     await asyncio.sleep(0)
     (override,) = process.written
     assert isinstance(override, Override)
     assert (override.name, override.suspend, override.cause) == ("named.test", True, "breaker")
     await asyncio.sleep(0.55)
-    process.shaper.session("named.test")
+    process.shares.session("named.test")
     await asyncio.sleep(0)
     assert isinstance(process.written[-1], OverrideEnd)
     assert process.written[-1].id == override.id
-    await process.shaper.close()
+    await process.shares.close()

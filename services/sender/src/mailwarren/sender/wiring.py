@@ -22,6 +22,7 @@ from mailwarren.sender.shaping.heart import Heart, Vitals
 from mailwarren.sender.shaping.keeper import Keeper
 from mailwarren.sender.shaping.roll import Roll, shards_of
 from mailwarren.sender.shaping.shaper import Shaper
+from mailwarren.sender.shaping.shares import Shares
 from mailwarren.sender.shaping.waiting import SHARE_OF_PREFETCH, WaitingRoom
 from mailwarren.sender.smtp import (
     ClientSettings,
@@ -85,6 +86,7 @@ class ShapingParts:
     """What keeps this process within the limits that all senders share."""
 
     control: ControlLog
+    shares: Shares
     shaper: Shaper
     pool: Pool
     keeper: Keeper | None
@@ -102,7 +104,7 @@ class ShapingParts:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            await self.shaper.close()
+            await self.shares.close()
             await heart.stop()
 
 
@@ -122,29 +124,31 @@ def build_shaping(
     writer = ShapingWriter(publisher, topology)
     connections: list[AbstractConnection] = []
     roll = Roll(me, shards_of(queues))
-    shaper = Shaper(
+    room = WaitingRoom(
+        settings.held or 4 * settings.in_flight, OPEN_BYTES // 2, max(1, settings.prefetch // SHARE_OF_PREFETCH)
+    )
+    shares = Shares(
         topology=topology,
         in_force=in_force,
         roll=roll,
-        room=WaitingRoom(
-            settings.held or 4 * settings.in_flight, OPEN_BYTES // 2, max(1, settings.prefetch // SHARE_OF_PREFETCH)
-        ),
         shaping=lambda: rules.shaping,
         direct=direct,
         high=any(name.startswith("send.high.") for name in queues),
         write=writer.write,
         connection=lambda: connections[-1] if link.up else None,
+        held=room.count,
+        changed=room.look_again,
     )
-    control = ControlLog(link, topology, shaper.heard)
-    notices = Notices(link, publisher, topology, shaper.noticed)
+    shaper = Shaper(shares, room, topology.ladder.scale)
+    control = ControlLog(link, topology, shares.heard)
+    notices = Notices(link, publisher, topology, shares.noticed)
 
     async def connected(connection: AbstractConnection) -> None:
         connections[:] = [connection]
-        shaper.connected()
+        shares.connected()
 
     link.on_up(connected)
-    pool = build_pool(settings, shaper)
-    shaper.attach(pool)
+    pool = shares.pool = build_pool(settings, shares)
     keeper = None
     if direct:
         keeper = Keeper(
@@ -158,4 +162,4 @@ def build_shaping(
     def heart(vitals: Callable[[], Vitals]) -> Heart:
         return Heart(me=me, queues=queues, notices=notices, pool=pool, shaper=shaper, vitals=vitals)
 
-    return ShapingParts(control, shaper, pool, keeper, heart)
+    return ShapingParts(control, shares, shaper, pool, keeper, heart)

@@ -1,7 +1,9 @@
 """How this process keeps to the limits that all senders share (DESIGN §6, ADR 0024).
 
-``Shaper`` is the whole of it: it says what is this process's own of a site's limits, which sites are slow, and holds
-the mails of those until their turn or until it is time for the ladder.
+``Shares`` says what is this process's own of each site's limits: slots that it holds (``SlotHolder``), or its part
+among the living (``Roll``), under what is in force. ``Shaper`` says which mails have to wait, and lets them wait
+(``WaitingRoom``) until their turn or until it is time for the ladder. ``Keeper`` fills the queues of slots; ``Heart``
+tells the others that this process lives.
 
 **What can fail**: the broker. Without it this process has no slots and begins no mail to a named site; it learns of no
 override. Mails that wait belong to whoever gets their parcel then.
