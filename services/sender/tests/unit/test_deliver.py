@@ -79,10 +79,15 @@ class Ports:
         self.happened.append(("settle", count))
         return self.settled(parcel, deliveries)
 
-    async def wait(self, site: str, parcel: Parcel, incoming: Incoming, **_: Any) -> float | bool:
+    async def wait(
+        self, site: str, parcel: Parcel, incoming: Incoming, *, resume: Callable[[], Any], **_: Any
+    ) -> float | bool:
         self.happened.append(("wait", self.slots.used))
         await asyncio.sleep(0)
-        return self.waits.pop(0)
+        found = self.waits.pop(0)
+        if isinstance(found, bool):
+            await resume()
+        return found
 
     async def transmit(self, parcel: Parcel, delivery: Delivery, permit: Permit, *, turn: bool = False) -> Tried:
         await asyncio.sleep(0)
@@ -420,8 +425,9 @@ async def test_what_waits_on_the_ladder_for_limits_costs_no_attempt_and_is_settl
 async def test_a_stopping_process_hands_back_what_waits(ports: Ports) -> None:
     stopping = [False]
 
-    async def wait(*_: Any, **__: Any) -> bool:
+    async def wait(*_: Any, resume: Callable[[], Any], **__: Any) -> bool:
         stopping[0] = True
+        await resume()
         return False
 
     ports.wait = wait  # type: ignore[method-assign]
@@ -429,17 +435,33 @@ async def test_a_stopping_process_hands_back_what_waits(ports: Ports) -> None:
     finish = await ports.deliverer.finish(incoming(a_parcel(), stopping=lambda: stopping[0]))
     assert finish is Finish.REQUEUE
     assert ports.names() == []
+    assert ports.slots.used == 0
 
 
 async def test_a_mail_that_is_cancelled_while_its_site_is_slow_is_not_sent(ports: Ports) -> None:
     parcel = a_parcel()
 
-    async def wait(*_: Any, still: Callable[[], bool], **__: Any) -> bool:
+    async def wait(*_: Any, still: Callable[[], bool], resume: Callable[[], Any], **__: Any) -> bool:
         ports.canceled.add(parcel.deliveries[0].email_id)
         assert not still()
+        await resume()
         return False
 
     ports.wait = wait  # type: ignore[method-assign]
     ports.waits = [True]
     assert await ports.deliverer.finish(incoming(parcel)) is Finish.ACK
     assert ports.names() == ["canceled"]
+
+
+async def test_what_waits_is_left_to_the_parcels_new_holder(ports: Ports) -> None:
+    mine = [True]
+
+    async def wait(*_: Any, resume: Callable[[], Any], **__: Any) -> bool:
+        mine[0] = False
+        await resume()
+        return False
+
+    ports.wait = wait  # type: ignore[method-assign]
+    ports.waits = [True]
+    assert await ports.deliverer.finish(incoming(a_parcel(), owned=lambda: mine[0])) is Finish.STALE
+    assert (ports.names(), ports.slots.used) == ([], 0)

@@ -248,11 +248,14 @@ class Deliverer:
                     self._slots.give()
                     working, since = False, since or asyncio.get_running_loop().time()
                     found = await self._wait(slow.site, parcel, delivery, incoming, permit=permit, since=since)
-                    if not isinstance(found, bool):
+                    if isinstance(found, Shaped):
                         return found
-                    turn = found
-                    await self._slots.take(1)
-                    working, event = True, self._settled_without_trying(parcel, delivery)
+                    working, turn = True, found
+                    if incoming.stopping():
+                        return HandedBack.HANDED_BACK
+                    if not incoming.owned():
+                        raise Stale
+                    event = self._settled_without_trying(parcel, delivery)
                     continue
                 if tried is None:
                     return None
@@ -270,19 +273,24 @@ class Deliverer:
 
     async def _wait(
         self, site: str, parcel: Parcel, delivery: Delivery, incoming: Incoming, *, permit: Permit, since: float
-    ) -> "bool | Shaped | HandedBack":
-        """Wait for a slow site; whether it is the mail's turn now, or what else becomes of it."""
+    ) -> bool | Shaped:
+        """Wait for a slow site: whether it is the mail's turn now, with a slot taken anew, or until when it waits."""
 
         def still() -> bool:
             return incoming.owned() and not incoming.stopping() and permit.wanted(delivery)
 
+        async def resume() -> None:
+            await self._slots.take(1)
+
         found = await self._shaper.wait(
-            site, parcel, incoming, still=still, since=since, until=self._deferrals.deadline(parcel)
+            site,
+            parcel,
+            incoming,
+            still=still,
+            resume=resume,
+            since=since,
+            until=self._deferrals.deadline(parcel),
         )
-        if incoming.stopping():
-            return HandedBack.HANDED_BACK
-        if not incoming.owned():
-            raise Stale
         return found if isinstance(found, bool) else Shaped(delivery, site, found)
 
     def _permit(self, parcel: Parcel, incoming: Incoming) -> Permit:

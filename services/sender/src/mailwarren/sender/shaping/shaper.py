@@ -2,8 +2,8 @@
 
 import asyncio
 import time
-from collections import deque
-from collections.abc import Callable
+from collections import Counter, deque
+from collections.abc import Awaitable, Callable
 from random import Random
 from uuid import UUID
 
@@ -52,6 +52,7 @@ class Shaper:
         self._room = room
         self._scale = scale
         self._samples: dict[str, deque[int]] = {}
+        self._called: Counter[str] = Counter()
         shares.opened = self._give_turns_of
 
     # --- what a mail asks ---
@@ -67,7 +68,15 @@ class Shaper:
             raise SlowSite(name)
 
     async def wait(
-        self, name: str, parcel: Parcel, incoming: Incoming, *, still: Callable[[], bool], since: float, until: float
+        self,
+        name: str,
+        parcel: Parcel,
+        incoming: Incoming,
+        *,
+        still: Callable[[], bool],
+        resume: Callable[[], Awaitable[None]],
+        since: float,
+        until: float,
     ) -> float | bool:
         """Hold a mail whose site is slow.
 
@@ -76,6 +85,7 @@ class Shaper:
             parcel: The mail's.
             incoming: Its message.
             still: False when the mail has something else to do than wait.
+            resume: Returns when the mail may be worked on again.
             since: When it began to wait (the loop's clock).
             until: When its time runs out (Unix time).
 
@@ -103,7 +113,16 @@ class Shaper:
         waiting = self._room.wait(name, Waiting(incoming, since, still), plan.seconds)
         # After this mail has entered: what nobody waits for needs no slot.
         asyncio.get_running_loop().call_soon(self._shares.nudge, name)
-        return await waiting
+        turn = await waiting
+        # Called, and not in the site's line yet: that counts, or more would be called than the line takes.
+        self._called[name] += turn
+        try:
+            await resume()
+        finally:
+            self._called[name] -= turn
+            if not self._called[name]:
+                del self._called[name]
+        return turn
 
     # --- tasks ---
 
@@ -153,7 +172,7 @@ class Shaper:
 
     def _give_turns_of(self, name: str) -> None:
         if self._room.count(name) and not self._shares.bars(name):
-            self._room.call(name, self._space(name))
+            self._room.call(name, self._space(name) - self._called[name])
 
     def _queue(self, name: str) -> SitePool | None:
         return self._shares.pool.at(name) if self._shares.pool is not None else None
