@@ -248,13 +248,9 @@ class Deliverer:
                     self._slots.give()
                     working, since = False, since or asyncio.get_running_loop().time()
                     found = await self._wait(slow.site, parcel, delivery, incoming, permit=permit, since=since)
-                    if isinstance(found, Shaped):
+                    if not isinstance(found, bool):
                         return found
                     working, turn = True, found
-                    if incoming.stopping():
-                        return HandedBack.HANDED_BACK
-                    if not incoming.owned():
-                        raise Stale
                     event = self._settled_without_trying(parcel, delivery)
                     continue
                 if tried is None:
@@ -273,8 +269,12 @@ class Deliverer:
 
     async def _wait(
         self, site: str, parcel: Parcel, delivery: Delivery, incoming: Incoming, *, permit: Permit, since: float
-    ) -> bool | Shaped:
-        """Wait for a slow site: whether it is the mail's turn now, with a slot taken anew, or until when it waits."""
+    ) -> bool | Shaped | HandedBack:
+        """Wait for a slow site: whether it is the mail's turn now, with a slot taken anew, or what becomes of it.
+
+        Raises:
+            Stale: the parcel is not ours any more.
+        """
 
         def still() -> bool:
             return incoming.owned() and not incoming.stopping() and permit.wanted(delivery)
@@ -291,7 +291,14 @@ class Deliverer:
             since=since,
             until=self._deferrals.deadline(parcel),
         )
-        return found if isinstance(found, bool) else Shaped(delivery, site, found)
+        if not isinstance(found, bool):
+            return Shaped(delivery, site, found)
+        if incoming.owned() and not incoming.stopping():
+            return found
+        self._slots.give()
+        if incoming.stopping():
+            return HandedBack.HANDED_BACK
+        raise Stale
 
     def _permit(self, parcel: Parcel, incoming: Incoming) -> Permit:
         until = self._deferrals.deadline(parcel)
