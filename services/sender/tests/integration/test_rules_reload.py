@@ -55,7 +55,7 @@ class SendingProcess:
         self.routes = build_routes(settings, self.rules)
         link = Link("amqp://unused.test/", "test")
         publisher, topology = Publisher(link), Topology("")
-        shaping = build_shaping(settings, topology, link, publisher, rules=self.rules, names=())
+        shaping = build_shaping(settings, topology, link, publisher, rules=self.rules, fleet="", names=())
         self.pool = shaping.pool
         outcomes = OutcomeWriter(publisher, topology)
         self._transmitter = Transmitter(

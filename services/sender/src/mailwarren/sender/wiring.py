@@ -115,6 +115,7 @@ def build_shaping(
     publisher: Publisher,
     *,
     rules: RuleBook,
+    fleet: str,
     names: Sequence[str],
 ) -> ShapingParts:
     """The limits, and the connections under them; ``names`` are the queues that this process consumes."""
@@ -160,6 +161,6 @@ def build_shaping(
         )
 
     def heart(vitals: Callable[[], Vitals]) -> Heart:
-        return Heart(me=me, queues=queues, notices=notices, pool=pool, shaper=shaper, vitals=vitals)
+        return Heart(me=me, fleet=fleet, queues=queues, notices=notices, pool=pool, shaper=shaper, vitals=vitals)
 
     return ShapingParts(control, shares, shaper, pool, keeper, heart)

@@ -42,10 +42,7 @@ def build_app(settings: SenderSettings) -> Celery:
 
     app.register_task(MailTask())
 
-    def queues() -> tuple[str, ...]:
-        return tuple(app.amqp.queues.consume_from)
-
-    engine = EngineThread(settings, topology, app.handover, app.heartbeat, queues)
+    engine = EngineThread(settings, topology, app.handover, app.heartbeat)
 
     # Celery's signals hold weak references; the application keeps the functions.
     def logs(**_: Any) -> None:
@@ -56,8 +53,8 @@ def build_app(settings: SenderSettings) -> Celery:
         logs()
         calm_collector()
         try:
-            _tell_fleet(settings, sender.hostname, list(app.amqp.queues.consume_from))
-            engine.start()
+            queues = list(app.amqp.queues.consume_from)
+            engine.start(_tell_fleet(settings, sender.hostname, queues), queues)
         except Exception as error:
             # Celery swallows a handler's exception and would go on to take mail that nobody sends.
             log.critical("sender.start.failed", error=f"{type(error).__name__}: {error}", exc_info=error)
@@ -73,13 +70,14 @@ def build_app(settings: SenderSettings) -> Celery:
     return app
 
 
-def _tell_fleet(settings: SenderSettings, node: str, queues: list[str]) -> None:
+def _tell_fleet(settings: SenderSettings, node: str, queues: list[str]) -> str:
     """The name of a fleet is that of its workers, unless it is said otherwise."""
     parts = [name.removeprefix(settings.amqp_prefix).split(".") for name in queues]
     lanes = [lane for lane in Lane if any(lane in part for part in parts)]
     shards = [shard for shard in SHARDS if any(shard in part for part in parts)]
     fleet = settings.fleet or node.partition("@")[0].removeprefix(settings.amqp_prefix)
     metrics.record_fleet(fleet, lanes, ["all"] if len(shards) == len(SHARDS) else shards, len(queues))
+    return fleet
 
 
 def celery_config(settings: SenderSettings, topology: Topology) -> dict[str, Any]:

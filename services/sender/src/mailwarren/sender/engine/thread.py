@@ -5,7 +5,7 @@ import contextlib
 import os
 import socket
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future
 from functools import partial
 
@@ -40,25 +40,11 @@ GAUGES_EVERY = 1.0
 
 
 class EngineThread:
-    """Starts with the worker, ends after the consumer has drained.
+    """Starts with the worker, ends after the consumer has drained."""
 
-    Args:
-        settings: The sender's.
-        topology: Of the broker.
-        handover: Between the two threads.
-        heartbeat: For the liveness probe.
-        queues: What the worker consumes, asked when it starts.
-    """
-
-    def __init__(
-        self,
-        settings: SenderSettings,
-        topology: Topology,
-        handover: Handover,
-        heartbeat: Heartbeat,
-        queues: Callable[[], Sequence[str]],
-    ) -> None:
-        self._queues = queues
+    def __init__(self, settings: SenderSettings, topology: Topology, handover: Handover, heartbeat: Heartbeat) -> None:
+        self._fleet = ""
+        self._queues: Sequence[str] = ()
         self._settings = settings
         self._topology = topology
         self._handover = handover
@@ -68,8 +54,9 @@ class EngineThread:
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
         self._started: Future[None] = Future()
 
-    def start(self) -> None:
-        """Return when the loop takes messages (the broker may still be away)."""
+    def start(self, fleet: str, queues: Sequence[str]) -> None:
+        """Return when the loop takes messages from the worker's queues (the broker may still be away)."""
+        self._fleet, self._queues = fleet, queues
         self._thread.start()
         self._started.result(timeout=30)
 
@@ -102,7 +89,9 @@ class EngineThread:
             asker = Asker(link, publisher, topology, settings.settle_timeout)
             rules = open_rules(settings)
             routes = build_routes(settings, rules)
-            shaping = build_shaping(settings, topology, link, publisher, rules=rules, names=self._queues())
+            shaping = build_shaping(
+                settings, topology, link, publisher, rules=rules, fleet=self._fleet, names=self._queues
+            )
             control, shaper, pool = shaping.control, shaping.shaper, shaping.pool
             slots = Slots(settings.in_flight)
             deliverer = Deliverer(

@@ -33,6 +33,7 @@ class Heart:
 
     Args:
         me: This process.
+        fleet: The name of its fleet.
         queues: What it consumes, without prefix.
     """
 
@@ -40,6 +41,7 @@ class Heart:
         self,
         *,
         me: UUID,
+        fleet: str,
         queues: Sequence[str],
         notices: Notices,
         pool: Pool,
@@ -47,6 +49,7 @@ class Heart:
         vitals: Callable[[], Vitals],
     ) -> None:
         self._me = me
+        self._fleet = fleet
         self._queues = tuple(queues)
         self._notices = notices
         self._pool = pool
@@ -56,7 +59,6 @@ class Heart:
         self._ended: deque[int] = deque(maxlen=BEATS_MEASURED + 1)
         self._begun: dict[str, deque[int]] = {}
         self._version = metadata.version("mailwarren-sender")
-        self._fleet = "+".join(dict.fromkeys(name.split(".")[1] for name in self._queues if name.count(".") > 1))
 
     async def run(self) -> None:
         """Beat for ever."""
