@@ -69,8 +69,10 @@ def plan_wait(
     if left < FIRST_RUNG * scale or (room and hold > 0 and (provider or needed <= hold)):
         return Stay(max(0.0, min(hold, left)) if left >= FIRST_RUNG * scale else max(0.0, left))
     if slow.suspended is not None:
-        # A little late rather than early: who comes early goes round once more.
+        # A little late rather than early: who comes early goes round once more. But a person may end it sooner, and
+        # then nobody should wait for much longer than he has: the first look is after five minutes.
         wait = slow.suspended + rng.random() * min(10.0, JITTER * slow.suspended) + FIRST_RUNG * scale / 2
+        wait = min(wait, LONGEST_SHAPED * scale * 2.0 ** min(shaped, 10))
     else:
         longest = LONGEST_SHAPED_HIGH if lane is Lane.HIGH else LONGEST_SHAPED
         base = min(max(slow.line, FIRST_RUNG), LONGEST_SHAPED) * 2.0 ** min(shaped, 10)
