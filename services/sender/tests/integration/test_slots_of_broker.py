@@ -91,7 +91,7 @@ class Sender:
 
     def _use(self) -> Use:
         used = min(self.wanted, self.holder.allowed)
-        return Use(used, self.wanted - used)
+        return Use(used, 0, self.wanted - used)
 
     async def _connected(self, connection: AbstractConnection) -> None:
         self.connection = connection
@@ -256,7 +256,7 @@ async def test_a_site_without_slots_in_the_broker_is_known_as_such(start: Start,
         Topology("none."),
         sender.in_force,
         high=False,
-        use=lambda: Use(0, 1),
+        use=lambda: Use(backlog=1),
         changed=lambda: None,
         connection=lambda: sender.connection,
     )

@@ -21,7 +21,7 @@ TURN_MAILS = 100
 UNUSED = 1.0
 """Seconds after which slots that nothing is done with go back."""
 RESTED = 5.0
-"""Seconds that the high lane's connections may rest while others wait."""
+"""Seconds that the high lane's connections may rest while other lanes wait."""
 WIND_DOWN = 2.0
 """Seconds before a new plan is valid in which nothing is begun that it would not allow."""
 AGAIN_AFTER = 1.0
@@ -31,9 +31,10 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """What a site does here: slots taken, mails that wait for it, mails begun so far, its rate is limited."""
+    """What a site does here: slots taken, connections at rest, mails that wait, mails begun so far, a limited rate."""
 
     used: int = 0
+    idle: int = 0
     backlog: int = 0
     begun: int = 0
     paced: bool = False
@@ -182,14 +183,15 @@ class SlotHolder:
         if needed >= len(usable):
             self._needed_at = loop_now
         wanted = others.any + others.high
+        rested = RESTED if self._high and not others.high else 0.0
         if self._giving:
             return
         if len(usable) > needed and (wanted or loop_now - self._needed_at >= UNUSED):
             self._giving = len(usable) - needed
         elif others.high and not self._high:
             self._giving = min(others.high, len(usable))
-        elif wanted and not use.backlog and loop_now - self._begun_at >= (RESTED if self._high else UNUSED):
-            self._giving = min(wanted, len(usable))
+        elif wanted and not use.backlog and use.idle and loop_now - self._begun_at >= rested:
+            self._giving = min(wanted, use.idle)
         elif others.any:
             mails = TURN_MAILS * max(1, len(usable))
             over = [one for one in usable if loop_now - one.taken_at >= TURN_SECONDS or use.begun - one.begun >= mails]

@@ -209,7 +209,7 @@ class Shares(Watch):
                 paced = any(rate is not None for rate in rates)
                 if queue is None:
                     return Use(backlog=held, paced=paced)
-                return Use(queue.used, queue.waiting + held, queue.begun, paced=paced)
+                return Use(queue.used, queue.stats().idle, queue.waiting + held, queue.begun, paced=paced)
 
             def changed() -> None:
                 if self.pool is not None:
