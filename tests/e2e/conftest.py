@@ -111,6 +111,7 @@ class Direct:
 
     system: System
     env: dict[str, str]
+    shaping: Path
 
     def sender(self, name: str, *lanes: Lane, wait: bool = False, **env: str) -> None:
         """Start one, for these lanes or for all."""
@@ -139,6 +140,6 @@ def direct(system: System, name_server: Callable[[str], str], tmp_path: Path) ->
             "MAILWARREN_MX_PORT": port,
             "MAILWARREN_SHAPING_FILE": str(shaping),
         }
-        return Direct(system, env)
+        return Direct(system, env, shaping)
 
     return start

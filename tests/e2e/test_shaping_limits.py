@@ -56,7 +56,8 @@ def test_a_rate_holds_over_three_senders_while_one_comes_and_one_is_killed(direc
     for number in range(3):
         it.sender(f"sender{number}")
     system.wait_ready()
-    promises = it.send_all(int(RATE * SECONDS), DOMAINS)
+    # More than is sent meanwhile, so that no sender runs out of mail.
+    promises = it.send_all(int(RATE * SECONDS * 2), DOMAINS)
     wait_for(lambda: sink.stats()["mails"] >= RATE, 20, "the first mails")
     begin = time.time()
     end = begin + SECONDS * 0.8
@@ -65,9 +66,12 @@ def test_a_rate_holds_over_three_senders_while_one_comes_and_one_is_killed(direc
     system.services["sender1"].kill()
     wait_for(lambda: time.time() > end, SECONDS, "the end")
     seen = windows(sink.records(), begin, end)
+    times = [int(one.received_at - begin) for one in sink.records()]
+    print(json.dumps({"seconds": [times.count(second) for second in range(int(end - begin))]}))
     print(json.dumps({"windows": len(seen), "least": min(seen), "most": max(seen)}))
     assert min(seen) >= 0.9 * RATE, (min(seen), max(seen))
     assert max(seen) <= 1.1 * RATE, (min(seen), max(seen))
+    it.shaping.write_text(ROWS.replace(f"rate = {RATE}", ""))
     found = system.settle(promises, timeout=60)
     # What the killed sender had in flight may come twice; nothing else may, and nothing is lost.
     assert not found.missing_rows
@@ -144,23 +148,26 @@ def test_other_sites_of_a_shard_keep_their_rate_while_one_is_suspended(direct: C
     it = direct("", "".join(f"{one}. 60 IN MX 10 mx.{one}.\nmx.{one}. 60 IN A 127.0.0.1\n" for one in (slow, quick)))
     system, sink = it.system, it.system.sink
     assert sink is not None
-    sink.play({"domains": ["*"], "dot_latency_ms": 30})
+    sink.play({"domains": ["*"], "dot_latency_ms": 100})
     it.sender("sender")
     system.wait_ready()
 
     def rate() -> float:
         """Mails a second to the quick site, over some seconds of its own."""
-        begin = time.time()
-        promises.extend(it.send_all(1200, [quick]))
-        wait_for(lambda: len(arrivals(system, quick, begin)) >= 1200, 30, "the quick site's mails")
-        seen = arrivals(system, quick, begin)
-        return (len(seen) - 200) / (seen[-100] - seen[100])
+        before = arrived(quick)
+        promises.extend(it.send_all(500, [quick]))
+        wait_for(lambda: arrived(quick) == before + 500, 30, "the quick site's mails")
+        seen = arrivals(system, quick)[before:]
+        return 400 / (seen[450] - seen[50])
+
+    def arrived(domain: str) -> int:
+        return int(sink.stats()["by_domain"].get(domain, {}).get("accepted", 0))
 
     promises: list[Promise] = []
-    alone = max(rate(), rate())
-    impose(system, suspend(slow, 20.0))
-    waiting = it.send_all(3000, [slow])
-    beside = max(rate(), rate())
+    alone = rate()
+    impose(system, suspend(slow, 15.0))
+    waiting = it.send_all(1500, [slow])
+    beside = rate()
     print(json.dumps({"alone": round(alone), "beside": round(beside)}))
     assert arrivals(system, slow) == []
     assert beside > 0.9 * alone
