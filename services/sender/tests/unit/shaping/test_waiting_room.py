@@ -91,13 +91,18 @@ async def test_octets_count_once_for_each_parcel() -> None:
 
 
 async def test_a_hashed_shards_prefetch_is_not_used_up_and_other_shards_have_their_own() -> None:
-    room, first = WaitingRoom(100, 10**6, 2), a_message()
+    room, first = WaitingRoom(100, 10**6, 4), a_message()
     tasks = [enter(room, "x", message) for message in (first, first, a_message())]
     await settle()
     assert room.has_room("x", first, provider=False)
     assert not room.has_room("x", a_message(), provider=False)
+    assert room.has_room("y", a_message(), provider=False), "one site takes no more than half"
     assert room.has_room("x", a_message("send.bulk.h2"), provider=False)
     assert room.has_room("x", a_message(), provider=True)
+    tasks += [enter(room, "y", a_message()) for _ in range(2)]
+    await settle()
+    assert not room.has_room("z", a_message(), provider=False)
     room.call("x", 3)
+    room.call("y", 3)
     await asyncio.gather(*tasks)
     assert room.has_room("x", a_message(), provider=False)

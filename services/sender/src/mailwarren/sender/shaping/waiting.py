@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from mailwarren.sender.incoming import Incoming
 
-SHARE_OF_PREFETCH = 4
+SHARE_OF_PREFETCH = 2
 """A hashed shard's prefetch divided by this may wait."""
 
 
@@ -38,7 +38,7 @@ class WaitingRoom:
     Args:
         limit: Of deliveries; half of it for one site.
         octets: Of the parcels that they belong to.
-        parcels: Of each hashed shard's queue.
+        parcels: Of each hashed shard's queue; half of it for one site.
     """
 
     def __init__(self, limit: int, octets: int, parcels: int) -> None:
@@ -47,7 +47,9 @@ class WaitingRoom:
         self._most_parcels = parcels
         self._sites: dict[str, OrderedDict[Waiting, None]] = {}
         self._of_parcel: dict[int, int] = {}
+        self._of_site: Counter[tuple[int, str]] = Counter()
         self._parcels: Counter[str] = Counter()
+        self._parcels_of_sites: Counter[tuple[str, str]] = Counter()
         self._held = 0
         self._held_octets = 0
 
@@ -66,13 +68,16 @@ class WaitingRoom:
 
     def has_room(self, site: str, incoming: Incoming, *, provider: bool) -> bool:
         """Whether one more delivery of a parcel may wait; of a provider's shard the prefetch is the bound."""
-        known = id(incoming) in self._of_parcel
-        if not known and self._held_octets + len(incoming.body) > self._octets:
+        if id(incoming) not in self._of_parcel and self._held_octets + len(incoming.body) > self._octets:
             return False
         if provider:
             return True
-        parcels = self._parcels[incoming.queue] < self._most_parcels or known
-        return parcels and self._held < self._limit and self.count(site) < self._limit // 2
+        if self._held >= self._limit or self.count(site) >= self._limit // 2:
+            return False
+        of_site = self._parcels_of_sites[incoming.queue, site]
+        return (id(incoming), site) in self._of_site or (
+            self._parcels[incoming.queue] < self._most_parcels and of_site < max(1, self._most_parcels // 2)
+        )
 
     async def wait(self, site: str, waiting: Waiting, seconds: float) -> bool:
         """Wait for at most ``seconds``; whether it is the delivery's turn."""
@@ -112,6 +117,9 @@ class WaitingRoom:
         if self._of_parcel[key] == 1:
             self._held_octets += len(waiting.incoming.body)
             self._parcels[waiting.incoming.queue] += 1
+        self._of_site[key, site] += 1
+        if self._of_site[key, site] == 1:
+            self._parcels_of_sites[waiting.incoming.queue, site] += 1
 
     def _leave(self, site: str, waiting: Waiting) -> None:
         found = self._sites.get(site)
@@ -126,6 +134,12 @@ class WaitingRoom:
             del self._of_parcel[key]
             self._held_octets -= len(waiting.incoming.body)
             self._parcels[waiting.incoming.queue] -= 1
+        self._of_site[key, site] -= 1
+        if not self._of_site[key, site]:
+            del self._of_site[key, site]
+            self._parcels_of_sites[waiting.incoming.queue, site] -= 1
+            if not self._parcels_of_sites[waiting.incoming.queue, site]:
+                del self._parcels_of_sites[waiting.incoming.queue, site]
 
 
 def _end(waiting: Waiting, turn: bool) -> None:  # noqa: FBT001 - a value, handed through
