@@ -14,7 +14,7 @@ from mailwarren.devstack.harness.system import wait_for
 pytestmark = pytest.mark.e2e
 
 FULL = bool(os.environ.get("MAILWARREN_FAIRNESS"))
-BULK, BULK_SENDERS = (200_000, 6) if FULL else (2_500, 2)
+BULK, BULK_SENDERS = (200_000, 6) if FULL else (1_200, 2)
 HIGH, HIGH_SENDERS = (1_000, 2) if FULL else (50, 1)
 RATE = 20.0
 CONNECTIONS = 5
