@@ -142,7 +142,8 @@ def test_a_sender_that_ended_is_shown_as_offline(watched: Watched) -> None:
     wait_for(lambda: watched.status().get("sender-bulk", False), SECONDS, "the roll call")
     watched.system.services["sender-bulk"].stop()
     wait_for(lambda: watched.status()["sender-bulk"] is False, SECONDS, "its absence")
-    assert watched.status()["sender-high"]
+    # On a crowded machine a roll call may miss one that is alive.
+    wait_for(lambda: watched.status()["sender-high"], SECONDS, "the others, which are still there")
 
 
 def test_nobody_was_refused_a_right(watched: Watched) -> None:

@@ -42,13 +42,15 @@ def test_a_beat_alone_has_an_age_and_no_lag() -> None:
     first = age("beating")
     assert first is not None
     assert 0 <= first < 5
-    time.sleep(0.01)
+    time.sleep(2)
     later = age("beating")
     assert later is not None
-    assert later > first
+    assert later >= first + 2
     assert lag("beating") is None
     record_beat("beating")
-    assert age("beating") < later  # type: ignore[operator]
+    again = age("beating")
+    assert again is not None
+    assert again < later
 
 
 @pytest.mark.parametrize("holds", [True, False])

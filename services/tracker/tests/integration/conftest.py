@@ -190,7 +190,7 @@ async def broker(rabbitmq, topology):
         yield broker
 
 
-async def eventually(condition, seconds=10.0):
+async def eventually(condition, seconds=30.0):
     """Wait until an async or plain function returns something true."""
     async with asyncio.timeout(seconds):
         while True:

@@ -52,8 +52,16 @@ class Unknown(PublishError):
     """Sent, but the confirm was lost or is late: it may be stored or not."""
 
 
-# What aiormq raises when a connection or a channel ends under a call.
 _LOST = (TimeoutError, aiormq.exceptions.AMQPError, ConnectionError, RuntimeError)
+
+
+def is_lost(error: Exception) -> bool:
+    """Whether ``error`` says that a connection or a channel ended under a call, or that no answer came.
+
+    What ends without a reason ends the calls that wait for it with a bare ``Exception`` (aiormq's ``reject_all``).
+    """
+    return isinstance(error, _LOST) or type(error) is Exception
+
 
 OnUp = Callable[[aio_pika.abc.AbstractConnection], Awaitable[None]]
 
@@ -182,8 +190,11 @@ class Link:
 
 
 async def _close(channel: aio_pika.abc.AbstractChannel) -> None:
-    with contextlib.suppress(*_LOST):
+    try:
         await channel.close()
+    except Exception as error:
+        if not is_lost(error):
+            raise
 
 
 def _with_heartbeat(url: str) -> str:
@@ -225,7 +236,9 @@ class Publisher:
                 try:
                     async with asyncio.timeout(CONFIRM_TIMEOUT):
                         await self._open(self._connection)
-                except _LOST as error:
+                except Exception as error:
+                    if not is_lost(error):
+                        raise
                     raise NotConnected(f"no channel: {type(error).__name__} {error}") from error
         if (bursts := self._usable) is None:
             raise NotConnected("no connection to the broker, or it blocks publishers")

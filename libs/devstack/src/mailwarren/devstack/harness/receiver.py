@@ -6,6 +6,7 @@ import threading
 import zlib
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib import import_module
 from typing import Any, Self
 
 
@@ -55,6 +56,9 @@ class Receiver:
                     body = gzip.decompress(body)
                 elif encoding == "deflate":
                     body = zlib.decompress(body)
+                elif encoding == "br":
+                    # Sentry's client takes it where it is installed.
+                    body = import_module("brotli").decompress(body)
                 posted.append(Posted(self.path, dict(self.headers), body))
                 self.send_response(200)
                 self.send_header("content-type", "application/json")

@@ -11,12 +11,11 @@ from typing import Any
 from uuid import UUID
 
 import aio_pika
-from aio_pika.exceptions import AMQPError
 
 from mailwarren.contracts.topology import Topology
 from mailwarren.ingest.adapters import dead
 from mailwarren.ingest.domain.refusal import invalid, not_found, unavailable
-from mailwarren.runtime.amqp import Link, Publisher, PublishError
+from mailwarren.runtime.amqp import Link, Publisher, PublishError, is_lost
 
 WITHIN = 20.0
 """Seconds for one look."""
@@ -105,7 +104,9 @@ class Parked:
                     yield letters, total
                 acked = sum(letter.message.processed for letter in letters)
                 await self._put_back(connection, place, max(total, len(letters)) - acked)
-        except (dead.NoShelf, AMQPError, ConnectionError, RuntimeError, TimeoutError) as error:
+        except Exception as error:
+            if not (isinstance(error, dead.NoShelf) or is_lost(error)):
+                raise
             raise unavailable("The broker cannot be asked for dead letters right now.") from error
 
     async def _put_back(self, connection: aio_pika.abc.AbstractConnection, place: dead.Shelf, number: int) -> None:

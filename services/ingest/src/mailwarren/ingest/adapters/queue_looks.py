@@ -4,7 +4,6 @@ Beside :mod:`.depths`, which reads every second only what admission needs.
 """
 
 import asyncio
-import contextlib
 import time
 from collections import deque
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from mailwarren.contracts.shards import SHARDS
 from mailwarren.contracts.topology import Topology
 from mailwarren.ingest.domain.queues import Look, QueueKind
 from mailwarren.ingest.domain.refusal import unavailable
-from mailwarren.runtime.amqp import Link
+from mailwarren.runtime.amqp import Link, is_lost
 
 log = structlog.get_logger()
 
@@ -29,7 +28,6 @@ FRESH = 1.0
 """Seconds for which a look is good enough for the next who asks."""
 RATE_OVER = 15.0
 """Seconds over which a rate is taken at most."""
-_LOST = (aiormq.exceptions.AMQPError, ConnectionError, RuntimeError, TimeoutError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +95,9 @@ class QueueLooks:
             if not self._at or time.monotonic() - self._at > FRESH:
                 try:
                     self._looks = await self._look_at_all()
-                except _LOST as error:
+                except Exception as error:
+                    if not is_lost(error):
+                        raise
                     await self._abandon()
                     log.debug("ingest.queues.unseen", error=f"{type(error).__name__}: {error}")
                     raise unavailable("The broker cannot be asked for its queues right now.") from error
@@ -111,7 +111,9 @@ class QueueLooks:
                 return self._looks[name] if name in self._looks else None  # noqa: SIM401 - get() would read a queue
             try:
                 return await self._look_at(name)
-            except _LOST:
+            except Exception as error:
+                if not is_lost(error):
+                    raise
                 await self._abandon()
                 return None
 
@@ -170,6 +172,9 @@ class QueueLooks:
     async def _abandon(self) -> None:
         channel, self._channel = self._channel, None
         if channel is not None:
-            with contextlib.suppress(*_LOST):
+            try:
                 async with asyncio.timeout(TIMEOUT):
                     await channel.close()
+            except Exception as error:
+                if not is_lost(error):
+                    raise

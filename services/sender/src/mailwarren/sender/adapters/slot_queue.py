@@ -3,7 +3,6 @@
 One channel for each site. When it is lost, with its connection or alone, the broker gives all its tokens to others.
 """
 
-import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -15,14 +14,12 @@ from aiormq.abc import FieldTable
 from mailwarren.contracts.codec import NewerVersion, Undecodable, decode_token
 from mailwarren.contracts.shaping import Token
 from mailwarren.contracts.topology import Topology
+from mailwarren.runtime.amqp import is_lost
 
 log = structlog.get_logger()
 
 HIGH_PRIORITY = 10
 """``x-priority`` of the high lane's consumers: a token goes to them first."""
-
-LOST = (TimeoutError, aiormq.exceptions.AMQPError, ConnectionError, RuntimeError)
-"""What the client library raises when a channel or its connection ends under a call."""
 
 
 class NoQueue(Exception):
@@ -135,8 +132,11 @@ class SlotQueue:
         self._consumers.clear()
         self._more = 0
         if channel is not None:
-            with contextlib.suppress(*LOST):
+            try:
                 await channel.close()
+            except Exception as error:
+                if not is_lost(error):
+                    raise
 
     async def _stop(self) -> None:
         consumers, self._consumers = self._consumers, []

@@ -10,7 +10,8 @@ from aio_pika.abc import AbstractConnection, AbstractIncomingMessage
 
 from mailwarren.contracts.shaping import Token
 from mailwarren.contracts.topology import Topology
-from mailwarren.sender.adapters.slot_queue import LOST, HeldToken, NoQueue, Others, SlotQueue
+from mailwarren.runtime.amqp import is_lost
+from mailwarren.sender.adapters.slot_queue import HeldToken, NoQueue, Others, SlotQueue
 from mailwarren.sender.domain.in_force import InForce
 
 LOOK_EVERY = 0.5
@@ -112,7 +113,9 @@ class SlotHolder:
                 await self._look()
             except NoQueue:
                 self._without_queue()
-            except LOST as error:
+            except Exception as error:
+                if not is_lost(error):
+                    raise
                 log.info("sender.slots.interrupted", site=self.site, error=f"{type(error).__name__}: {error}")
                 await self._drop()
                 await asyncio.sleep(AGAIN_AFTER)

@@ -8,13 +8,12 @@ from functools import partial
 from typing import Any, cast
 
 import aio_pika
-import aiormq
 import structlog
 from aiormq.abc import DeliveredMessage
 from aiormq.channel import Channel as RawChannel
 from pamqp.commands import Basic
 
-from mailwarren.runtime.amqp import Link
+from mailwarren.runtime.amqp import Link, is_lost
 from mailwarren.tracker import metrics
 from mailwarren.tracker.domain.prefetch import Prefetch
 from mailwarren.tracker.domain.read import Message, Source
@@ -26,7 +25,6 @@ LEFT_FOR = 10.0
 """Seconds after which a queue that was left is looked into again."""
 LEFT_SEEN = 3.0
 """Seconds more for which a queue counts as left: if nothing of a newer version comes by then, it is over."""
-_LOST = (aiormq.exceptions.AMQPError, ConnectionError, RuntimeError, TimeoutError)
 
 
 class QueueInbox:
@@ -107,7 +105,9 @@ class QueueInbox:
             return False
         try:
             await channel.basic_ack(message.tag, multiple=True)
-        except _LOST as error:
+        except Exception as error:
+            if not is_lost(error):
+                raise
             log.info("tracker.ack.lost", error=f"{type(error).__name__}: {error}")
             return False
         self._forget(message)
@@ -156,9 +156,9 @@ class QueueInbox:
                 if queue in self._left:
                     continue
                 await raw.basic_consume(queue, partial(self._deliver, connection, epoch, source, queue))
-        except _LOST:
+        except Exception as error:
             # Else the first queues had too much already, and the next channel is on its way.
-            if epoch == self._epoch:
+            if epoch == self._epoch or not is_lost(error):
                 raise
 
     def _begin(self) -> int:
@@ -228,7 +228,9 @@ class QueueInbox:
                     await asyncio.gather(old.close(), return_exceptions=True)
                 if epoch == self._epoch and not self._closing:
                     await self._open(connection)
-        except _LOST as error:
+        except Exception as error:
+            if not is_lost(error):
+                raise
             self._break(connection, self._epoch, f"no channel: {type(error).__name__}: {error}")
 
     def _break(self, connection: aio_pika.abc.AbstractConnection, epoch: int, why: str, *_: object) -> None:
