@@ -64,6 +64,7 @@ class SendingProcess:
             outcomes=outcomes,
             replies=lambda: self.rules.replies,
             shaper=shaping.shaper,
+            automation=shaping.automation,
         )
         self.follow = asyncio.create_task(self.rules.follow(lambda: self.pool.adapt(self.routes.limits_of), LOOK))
 
@@ -161,7 +162,7 @@ async def test_a_reply_rule_of_the_file_alters_the_outcome_of_the_next_mail(star
 
     rule = "[[rules]]\nclass = 'room_shut'\npermanent = '{}'\ntext = 'purple room'\n"
     config.put(replies=rule.format("deferred"))
-    await wait_until(lambda: len(process.rules.replies) == 26)
+    await wait_until(lambda: process.rules.replies[0].bounce_class == "room_shut")
     after = await process.send("a@no.test")
     assert (after.kind, after.attempt and after.attempt.bounce_class) == (Kind.DEFERRED, "room_shut")
 

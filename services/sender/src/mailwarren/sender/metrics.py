@@ -11,6 +11,7 @@ from prometheus_client import Counter, Gauge, Histogram
 from mailwarren.contracts.events import Event, Kind
 from mailwarren.contracts.lanes import Lane
 from mailwarren.contracts.routing import domain_of
+from mailwarren.contracts.shaping import Override, Scope
 from mailwarren.contracts.shards import shard_of
 from mailwarren.runtime.metrics import record_service
 
@@ -79,8 +80,21 @@ _rules_loaded = Gauge(
     "mailwarren_sender_rules_loaded_timestamp_seconds", "When the rules in force were loaded", ["file"]
 )
 
+_overrides = Gauge(
+    "mailwarren_sender_overrides",
+    "Limits in force for a time, by what they are about, what they do and who put them there",
+    ["scope", "kind", "cause", "provider"],
+)
+_actions = Counter(
+    "mailwarren_sender_rule_actions_total", "Limits that a reply rule put in force at this sender", ["rule", "action"]
+)
+
 # By site. All sites without a row share one label value: a direct-to-MX sender meets any number of them.
 _providers: dict[str, str] = {}
+_overrides_shown: set[tuple[str, str, str, str]] = set()
+
+PERSON = "person"
+"""What the cause of an override that a person made begins with."""
 
 
 def record_events(events: Iterable[Event]) -> None:
@@ -203,6 +217,27 @@ def record_dials(opened: Mapping[str, int], failed: Mapping[str, int]) -> None:
     for counter, counts in ((_opened, opened), (_refused, failed)):
         for site, count in counts.items():
             counter.labels(_providers.get(site, OTHER)).inc(count)
+
+
+def record_overrides(overrides: Iterable[Override]) -> None:
+    """What is in force now, at all senders."""
+    counts: Tally[tuple[str, str, str, str]] = Tally()
+    for one in overrides:
+        # Not who it was, of persons: there may be any number.
+        cause = PERSON if one.cause.startswith(f"{PERSON}:") else one.cause
+        provider = _providers.get(one.name, OTHER) if one.scope is Scope.SITE else ""
+        counts[one.scope, "suspend" if one.suspend else "limit", cause, provider] += 1
+    for gone in _overrides_shown - counts.keys():
+        _overrides.remove(*gone)
+    _overrides_shown.clear()
+    for labels, count in counts.items():
+        _overrides_shown.add(labels)
+        _overrides.labels(*labels).set(count)
+
+
+def record_action(rule: str, action: str) -> None:
+    """A reply rule of this bounce class did something: ``suspend``, ``suspend_tenant`` or ``limit``."""
+    _actions.labels(rule, action).inc()
 
 
 def record_epoch(epoch: int) -> None:

@@ -17,8 +17,9 @@ from mailwarren.contracts.routing import domain_of
 from mailwarren.contracts.template import TemplateProblem
 from mailwarren.sender.adapters.ladder import Stale
 from mailwarren.sender.adapters.outcomes import OutcomeWriter
-from mailwarren.sender.domain.classify import Reading, ReplyRules, read_reply
+from mailwarren.sender.domain.classify import PROTOCOL_ERROR, Reading, ReplyRules, read_reply
 from mailwarren.sender.domain.render import Unbuildable, build_mail
+from mailwarren.sender.shaping.automation import Automation
 from mailwarren.sender.shaping.shaper import Shaper
 from mailwarren.sender.smtp import (
     Abandoned,
@@ -79,6 +80,7 @@ class Transmitter:
     Args:
         replies: The reply rules in force.
         shaper: Knows which sites are slow.
+        automation: Carries out what rules ask for.
     """
 
     def __init__(
@@ -89,8 +91,10 @@ class Transmitter:
         outcomes: OutcomeWriter,
         replies: Callable[[], ReplyRules],
         shaper: Shaper,
+        automation: Automation,
     ) -> None:
         self._shaper = shaper
+        self._automation = automation
         self._routes = routes
         self._replies = replies
         self._pool = pool
@@ -137,7 +141,10 @@ class Transmitter:
             except (TemplateProblem, Unbuildable, ValueError) as error:
                 return Tried(delivery, Kind.FAILED, reason=f"the mail could not be built: {error}")
             if not isinstance(result.outcome, Abandoned):
-                return _read(parcel, delivery, site.name, result, self._replies())
+                tried, reading = _read(parcel, delivery, site.name, result, self._replies())
+                if (rule := reading.rule) is not None and isinstance(result.outcome, Reply):
+                    self._automation.seen(rule, site.name, parcel.tenant, result.outcome)
+                return tried
             permit.check(delivery)
             # The gate closed for a moment (too many unconfirmed outcomes), the rules changed, or the pool closes.
             await asyncio.sleep(GATE_PAUSE)
@@ -159,12 +166,12 @@ def _without_site(parcel: Parcel, delivery: Delivery, failure: DnsFailure) -> Tr
     return Tried(delivery, kind, attempt, suppress=failure.permanent)
 
 
-def _read(parcel: Parcel, delivery: Delivery, site: str, result: Result, replies: ReplyRules) -> Tried:
+def _read(parcel: Parcel, delivery: Delivery, site: str, result: Result, replies: ReplyRules) -> tuple[Tried, Reading]:
     reply: Reply | None = None
     trouble: str | None = None
     match result.outcome:
         case Reply() as reply:
-            reading = read_reply(reply, parcel.attempt, replies)
+            reading = read_reply(reply, _protocol_errors(delivery) + 1, replies, site)
         case Unreachable() as failure:
             trouble = f"{failure.kind}: {failure.text}"
             reading = _read_unreachable(parcel, failure)
@@ -186,7 +193,12 @@ def _read(parcel: Parcel, delivery: Delivery, site: str, result: Result, replies
         duration=result.duration,
     )
     reason = "the connection was lost after the final dot; it may have arrived" if _unknown(result) else None
-    return Tried(delivery, reading.kind, attempt, reason, reading.suppress, reading.retry_in)
+    return Tried(delivery, reading.kind, attempt, reason, reading.suppress, reading.retry_in), reading
+
+
+def _protocol_errors(delivery: Delivery) -> int:
+    """How many of the attempts before this one, as far as it matters: 0 or 1."""
+    return int(delivery.last is not None and delivery.last.bounce_class == PROTOCOL_ERROR)
 
 
 def _unknown(result: Result) -> bool:

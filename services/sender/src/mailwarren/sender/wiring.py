@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from aio_pika.abc import AbstractConnection
 
 from mailwarren.contracts.ids import new_id
+from mailwarren.contracts.shaping import Notice
 from mailwarren.contracts.topology import Topology
 from mailwarren.runtime.amqp import Link, Publisher
 from mailwarren.sender.adapters.control_log import ControlLog, ShapingWriter
@@ -18,6 +19,7 @@ from mailwarren.sender.deliver import OPEN_BYTES
 from mailwarren.sender.domain.in_force import InForce
 from mailwarren.sender.rules.book import RuleBook
 from mailwarren.sender.settings import SenderSettings
+from mailwarren.sender.shaping.automation import Automation
 from mailwarren.sender.shaping.heart import Heart, Vitals
 from mailwarren.sender.shaping.keeper import Keeper
 from mailwarren.sender.shaping.roll import Roll, shards_of
@@ -88,6 +90,7 @@ class ShapingParts:
     control: ControlLog
     shares: Shares
     shaper: Shaper
+    automation: Automation
     pool: Pool
     keeper: Keeper | None
     heart: Callable[[Callable[[], Vitals]], Heart]
@@ -142,7 +145,26 @@ def build_shaping(
     )
     shaper = Shaper(shares, room, topology.ladder.scale)
     control = ControlLog(link, topology, shares.heard)
-    notices = Notices(link, publisher, topology, shares.noticed)
+    said: set[asyncio.Task[None]] = set()
+
+    def say(notice: Notice) -> None:
+        task = asyncio.get_running_loop().create_task(notices.say(notice))
+        said.add(task)
+        task.add_done_callback(said.discard)
+
+    automation = Automation(
+        in_force,
+        replies=lambda: rules.replies,
+        named=lambda name: name in rules.shaping.names,
+        impose=shares.impose,
+        say=say,
+    )
+
+    def heard(notice: Notice) -> None:
+        shares.noticed(notice)
+        automation.noticed(notice)
+
+    notices = Notices(link, publisher, topology, heard)
 
     async def connected(connection: AbstractConnection) -> None:
         connections[:] = [connection]
@@ -163,4 +185,4 @@ def build_shaping(
     def heart(vitals: Callable[[], Vitals]) -> Heart:
         return Heart(me=me, fleet=fleet, queues=queues, notices=notices, pool=pool, shaper=shaper, vitals=vitals)
 
-    return ShapingParts(control, shares, shaper, pool, keeper, heart)
+    return ShapingParts(control, shares, shaper, automation, pool, keeper, heart)

@@ -1,6 +1,7 @@
 """``replies.toml``: every built-in rule reads its examples, an operator's rules come first, and what is refused."""
 
 import time
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -8,11 +9,13 @@ from hypothesis import strategies as st
 
 from mailwarren.contracts.events import Kind
 from mailwarren.contracts.reply import Command, Reply
+from mailwarren.contracts.shaping import Scope
+from mailwarren.sender.domain.actions import Action
 from mailwarren.sender.domain.classify import LONGEST_READ, Rule, find_rule, read_reply
 from mailwarren.sender.rules.book import built_in
 from mailwarren.sender.rules.document import RulesError
 from mailwarren.sender.rules.patterns import MOST_WAYS, compile_pattern, count_ways
-from mailwarren.sender.rules.replies import parse_reply, read_replies, read_rules
+from mailwarren.sender.rules.replies import parse_example, read_replies, read_rules
 
 OURS = read_rules(built_in("replies"))
 RULES = tuple(rule for rule, _ in OURS)
@@ -22,13 +25,45 @@ RULES = tuple(rule for rule, _ in OURS)
 def test_every_built_in_rule_reads_its_examples(rule: Rule, examples: tuple[str, ...]) -> None:
     assert examples
     for line in examples:
-        reply = parse_reply(line)
-        assert find_rule(reply, RULES) is rule
-        assert read_reply(reply, 1, RULES).bounce_class == rule.bounce_class
+        reply = parse_example(line)
+        for site in rule.sites or {None}:
+            assert find_rule(reply, RULES, site) is rule
+            assert read_reply(reply, 1, RULES, site).bounce_class == rule.bounce_class
+
+
+@pytest.mark.parametrize(("site", "reply"), [(s, e) for r, examples in OURS for s in r.sites for e in examples])
+def test_what_one_provider_says_does_nothing_to_another(site: str, reply: str) -> None:
+    rule = find_rule(parse_example(reply), RULES, "example.org")
+    assert rule is None or site not in rule.sites
 
 
 def test_no_built_in_rule_is_left_out() -> None:
-    assert len(OURS) == built_in("replies").count(b"\n[[rules]]\n") >= 25
+    assert len(OURS) == built_in("replies").count(b"\n[[rules]]\n") >= 40
+
+
+def test_rules_are_told_apart_at_all_senders() -> None:
+    assert len({rule.key for rule in RULES}) == len(RULES)
+    assert [rule.key for rule, _ in read_rules(built_in("replies"))] == [rule.key for rule in RULES]
+
+
+RULE = "[[rules]]\nclass = 'x'\npermanent = 'failed'\n"
+
+
+@pytest.mark.parametrize(
+    ("written", "action"),
+    [
+        ("{ suspend = '2h' }", Action(7200.0, suspend=True)),
+        ("{ suspend = 90 }", Action(90.0, suspend=True)),
+        ("{ rate = '1/min', for = '30m' }", Action(1800.0, rate=1 / 60)),
+        ("{ connections = 2, for = '5s' }", Action(5.0, connections=2)),
+        ("{ rate = 0.5, connections = 1, for = '1h' }", Action(3600.0, rate=0.5, connections=1)),
+        ("{ suspend_tenant = '5m' }", Action(300.0, Scope.TENANT, suspend=True)),
+    ],
+)
+def test_actions_are_read(written: str, action: Action) -> None:
+    assert own(f"{RULE}text = 'a'\naction = {written}\n")[0].action == action
+    counted = own(f"{RULE}text = 'a'\nafter = '3/2m'\naction = {written}\n")[0].action
+    assert counted == replace(action, after=3, within=120.0)
 
 
 def own(text: str) -> tuple[Rule, ...]:
@@ -60,7 +95,6 @@ def test_a_rule_may_go_by_codes_enhanced_codes_and_text_together() -> None:
     assert find_rule(Reply(554, "company sold", "5.7.10"), (rule,)) is None
 
 
-RULE = "[[rules]]\nclass = 'x'\npermanent = 'failed'\n"
 REFUSED = [
     ("rule = []", "'rule' is no key that this version obeys: rules"),
     ("rules = 1", "[[rules]] are not at most 200 tables"),
@@ -69,7 +103,22 @@ REFUSED = [
     ("[[rules]]\npermanent = 'failed'\ntext = 'a'", "[[rules]] 1 class is missing"),
     (RULE, "[[rules]] 1 (x) would fit every reply: give it codes, enhanced or text"),
     (RULE + "text = 'a'\n" + RULE + "txt = 'a'", "[[rules]] 2 'txt' is no key that this version obeys"),
-    (RULE + "text = 'a'\naction = 'suspend'", "[[rules]] 1 'action' is no key that this version obeys"),
+    (RULE + "text = 'a'\naction = 'suspend'", "[[rules]] 1 action: Expected `object`, got `str`"),
+    (RULE + "text = 'a'\naction = {}", "[[rules]] 1 (x) action is { suspend = … }, { suspend_tenant = … } or"),
+    (RULE + "text = 'a'\naction = { rate = 1 }", "[[rules]] 1 (x) action is { suspend = … }"),
+    (RULE + "text = 'a'\naction = { for = '1h' }", "[[rules]] 1 (x) action is { suspend = … }"),
+    (RULE + "text = 'a'\naction = { suspend = '1h', rate = 1 }", "[[rules]] 1 (x) action is { suspend = … }"),
+    (RULE + "text = 'a'\naction = { suspend = '1h', suspend_tenant = '1h' }", "[[rules]] 1 (x) action is"),
+    (RULE + "text = 'a'\naction = { rate = 'none', for = '1h' }", "[[rules]] 1 (x) action is"),
+    (RULE + "text = 'a'\naction = { rate = 0, for = '1h' }", "[[rules]] 1 (x) action rate: Expected"),
+    (RULE + "text = 'a'\naction = { connections = 0, for = '1h' }", "[[rules]] 1 (x) action connections: Expected"),
+    (RULE + "text = 'a'\naction = { suspend = 'soon' }", "[[rules]] 1 (x) action suspend: Expected"),
+    (RULE + "text = 'a'\naction = { suspend = '25h' }", "[[rules]] 1 (x) suspend and after are 24 hours at most"),
+    (RULE + "text = 'a'\naction = { stop = '1h' }", "[[rules]] 1 (x) action 'stop' is no key that this version"),
+    (RULE + "text = 'a'\nafter = '3/1h'", "[[rules]] 1 (x) after is about an action, and there is none"),
+    (RULE + "text = 'a'\nafter = 'often'\naction = { suspend = '1h' }", "[[rules]] 1 after: Expected `str`"),
+    (RULE + "text = 'a'\nsites = []", "[[rules]] 1 sites: Expected `array` of length >= 1"),
+    (RULE + "text = 'a'\nexamples = ['dot 250 a']", "[[rules]] 1 (x) examples: '250 a' is no refusal of a server"),
     (RULE + "text = ''", "[[rules]] 1 text: Expected `str` of length >= 1"),
     (RULE + "text = 5", "[[rules]] 1 text: Expected `str`, got `int`"),
     (RULE + "text = 'a'\nsuppress = 'yes'", "[[rules]] 1 suppress: Expected `bool`, got `str`"),

@@ -1,5 +1,7 @@
 """``shaping.toml``: what the built-in rows say, how an operator's lie over them, and what is refused."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -7,7 +9,7 @@ from hypothesis import strategies as st
 from mailwarren.sender.rules.book import built_in
 from mailwarren.sender.rules.document import RulesError
 from mailwarren.sender.rules.shaping import read_shaping
-from mailwarren.sender.smtp import SMARTHOST, Shaping, SiteLimits, TlsMode
+from mailwarren.sender.smtp import SMARTHOST, Shaping, SiteLimits, SiteTimeouts, TlsMode
 
 OURS = built_in("shaping")
 
@@ -51,16 +53,17 @@ def test_every_built_in_row_is_tested() -> None:
 
 
 def test_a_row_changes_what_it_says_and_nothing_else() -> None:
-    google = over("[sites.google]\nconnections = 3\n").policy("google")
-    assert google.limits == SiteLimits(connections=3, messages_per_connection=50)
+    google, ours = over("[sites.google]\nconnections = 3\n").policy("google"), over("").policy("google")
+    assert google.limits == replace(ours.limits, connections=3)
     assert google.tls is TlsMode.REQUIRED
 
 
 def test_the_default_row_is_for_what_no_row_says() -> None:
     shaping = over("[default]\nidle = 7.5\nconnections = 2\ntls = 'off'\nmails_behind = 1\n")
-    assert shaping.policy("example.org").limits == SiteLimits(connections=2, idle=7.5, behind=1)
+    example, google = over("").policy("example.org").limits, over("").policy("google").limits
+    assert shaping.policy("example.org").limits == replace(example, connections=2, idle=7.5, behind=1)
     assert shaping.policy("example.org").tls is TlsMode.OFF
-    assert shaping.policy("google").limits == SiteLimits(5, 50, 7.5, 1)
+    assert shaping.policy("google").limits == replace(google, idle=7.5, behind=1)
     assert shaping.policy("comcast.net").limits.idle == 30
     assert shaping.policy("google").tls is TlsMode.REQUIRED
 
@@ -71,6 +74,43 @@ def test_the_default_row_is_for_what_no_row_says() -> None:
 def test_rates_are_numbers_a_second_or_counts_of_a_span(written: str, rate: float) -> None:
     limits = over(f"[sites.google]\nrate = {written}\nconnection_rate = {written}\n").policy("google").limits
     assert (limits.rate, limits.connection_rate) == (rate, rate)
+
+
+@pytest.mark.parametrize(
+    ("site", "rate", "connection_rate", "idle", "breaker"),
+    [
+        ("example.org", 100.0, 100 / 60, 60.0, 100),
+        ("google", None, None, 60.0, 5),
+        ("yahoo", None, None, 60.0, 5),
+        ("outlook", None, None, 60.0, 5),
+        ("office365", None, None, 60.0, 5),
+        ("microsoft", None, None, 60.0, 5),
+        ("apple", None, None, 60.0, 5),
+        ("comcast.net", None, None, 30.0, 24),
+        ("mimecast.com", None, None, 60.0, 100),
+        ("orange.fr", None, None, 60.0, 100),
+        ("gmx", None, None, 60.0, 100),
+        ("yahoo.co.jp", 10.0, None, 60.0, 100),
+    ],
+)
+def test_what_the_built_in_rows_say_of_rates_and_failures(
+    site: str, rate: float | None, connection_rate: float | None, idle: float, breaker: int
+) -> None:
+    limits = read_shaping((OURS,)).policy(site).limits
+    assert (limits.rate, limits.connection_rate, limits.idle, limits.breaker) == (rate, connection_rate, idle, breaker)
+    assert limits.timeouts == SiteTimeouts(connect=30.0, ehlo=60.0, mail=60.0, rcpt=60.0, data=30.0)
+
+
+def test_timeouts_are_laid_over_each_other_key_by_key() -> None:
+    shaping = over("[default]\ntimeouts = { mail = '2m' }\n[sites.google]\ntimeouts = { rcpt = 7, final_dot = '1m' }\n")
+    assert shaping.policy("example.org").limits.timeouts == SiteTimeouts(30.0, 60.0, 120.0, 60.0, 30.0)
+    assert shaping.policy("google").limits.timeouts == SiteTimeouts(30.0, 60.0, 120.0, 7.0, 30.0, 60.0)
+
+
+def test_a_rate_is_lifted() -> None:
+    shaping = over("[default]\nrate = 'none'\nconnection_rate = 'none'\n")
+    limits = shaping.policy("example.org").limits
+    assert (limits.rate, limits.connection_rate) == (None, None)
 
 
 @pytest.mark.parametrize("written", ["0", "-1", "nan", "inf", "true", "''", "'0/s'", "'1/d'", "'1.5/s'", "'10 / s'"])
@@ -120,9 +160,17 @@ REFUSED = [
     ("[sites.google]\nconnections = 99999999999999999999999", "[sites.google] connections: "),
     ("[default]\nmessages_per_connection = 0", "[default] messages_per_connection: Expected `int` >= 1"),
     ("[default]\nidle = 0", "[default] idle: Expected `float` > 0.0"),
-    ("[default]\nidle = inf", "[default] idle: Expected `float` <= 3600.0"),
+    ("[default]\nidle = inf", "[default] idle: Expected `float` <= 86400.0"),
+    ("[default]\nidle = '2h'", "[default] idle: 3600 seconds at most"),
+    ("[default]\nidle = 'long'", "[default] idle: Expected `str` matching regex"),
+    ("[default]\ntimeouts = 5", "[default] timeouts: Expected `object`, got `int`"),
+    (
+        "[default]\ntimeouts = { quit = 5 }",
+        "[default] timeouts 'quit' is no key that this version obeys: connect, ehlo",
+    ),
+    ("[sites.google]\ntimeouts = { rcpt = 0 }", "[sites.google] timeouts rcpt: Expected `float` > 0.0"),
     ("[default]\nidle = nan", "[default] idle: "),
-    ("[default]\nidle = 12:00:00", "[default] idle: Expected `float`"),
+    ("[default]\nidle = 12:00:00", "[default] idle: Expected `float | str`"),
     ("[default]\nmails_behind = 11", "[default] mails_behind: Expected `int` <= 10"),
     ("[default]\ntls = 'maybe'", "[default] tls: expected one of off, opportunistic, required, verify"),
     ("[default]\ntls = 1", "[default] tls: expected one of off, opportunistic, required, verify"),

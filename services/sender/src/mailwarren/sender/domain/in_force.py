@@ -66,6 +66,14 @@ class InForce:
             return None
         return self._sum(Scope.TENANT, str(tenant), now).suspended
 
+    def active(self, scope: Scope, name: str, now: float) -> Iterator[Override]:
+        """The overrides of a site or a tenant that are in force."""
+        return (one for one in self._overrides.get((scope, name), {}).values() if one.since <= now < one.until)
+
+    def overrides(self, now: float) -> Iterator[Override]:
+        """All that are in force."""
+        return (one for found in self._overrides.values() for one in found.values() if one.since <= now < one.until)
+
     def plan(self, site: str, now: float) -> SlotPlan | None:
         """The plan that is valid."""
         return next((plan for plan in reversed(self._plans.get(site, ())) if plan.valid_from <= now), None)

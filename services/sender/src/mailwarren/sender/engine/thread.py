@@ -5,6 +5,7 @@ import contextlib
 import os
 import socket
 import threading
+import time
 from collections.abc import Sequence
 from concurrent.futures import Future
 from functools import partial
@@ -24,6 +25,7 @@ from mailwarren.sender.adapters.ladder import LadderWriter
 from mailwarren.sender.adapters.outcomes import OutcomeWriter
 from mailwarren.sender.adapters.questions import Asker
 from mailwarren.sender.deliver import Deliverer
+from mailwarren.sender.domain.in_force import InForce
 from mailwarren.sender.engine.consumer import BEAT_EVERY
 from mailwarren.sender.engine.handover import Handover
 from mailwarren.sender.settings import SenderSettings
@@ -100,7 +102,12 @@ class EngineThread:
                 control=control,
                 settler=Settler(asker, topology.ladder, self._patience, self._handover.connected_for),
                 transmitter=Transmitter(
-                    routes=routes, pool=pool, outcomes=outcomes, replies=lambda: rules.replies, shaper=shaper
+                    routes=routes,
+                    pool=pool,
+                    outcomes=outcomes,
+                    replies=lambda: rules.replies,
+                    shaper=shaper,
+                    automation=shaping.automation,
                 ),
                 ladder=topology.ladder,
                 slots=slots,
@@ -120,7 +127,7 @@ class EngineThread:
             metrics.record_limits(settings.prefetch, settings.in_flight)
             self._started.set_result(None)
             log.info("sender.engine.started", retry_scale=settings.retry_scale, metrics_port=server.port)
-            watch = asyncio.create_task(self._watch(slots, pool))
+            watch = asyncio.create_task(self._watch(slots, pool, shaping.shares.in_force))
             follow = asyncio.create_task(rules.follow(lambda: pool.adapt(routes.limits_of)))
             turning = asyncio.create_task(watch_loop("engine"))
             await self._stop.wait()
@@ -128,13 +135,14 @@ class EngineThread:
             follow.cancel()
             turning.cancel()
 
-    async def _watch(self, slots: Slots, pool: Pool) -> None:
+    async def _watch(self, slots: Slots, pool: Pool, in_force: InForce) -> None:
         since_beat = BEAT_EVERY
         while True:
             metrics.record_in_flight(slots.used, self._handover.open)
             metrics.record_sites(pool.stats().sites)
             dials = pool.take_dials()
             metrics.record_dials(dials.opened, dials.failed)
+            metrics.record_overrides(in_force.overrides(time.time()))
             since_beat += GAUGES_EVERY
             if since_beat >= BEAT_EVERY:
                 self._heartbeat.beat("engine")

@@ -3,13 +3,16 @@
 import argparse
 import hashlib
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
+from mailwarren.sender.domain.actions import Action
 from mailwarren.sender.domain.classify import find_rule
 from mailwarren.sender.rules.book import built_in
 from mailwarren.sender.rules.document import RulesError
-from mailwarren.sender.rules.replies import parse_reply, read_replies
+from mailwarren.sender.rules.replies import parse_example, read_replies
 from mailwarren.sender.rules.shaping import read_shaping
+from mailwarren.sender.smtp import SiteTimeouts
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -23,6 +26,8 @@ def main(arguments: list[str] | None = None) -> int:
         check = commands.add_parser(name, help=f"check a {name}.toml over the built-in one")
         check.add_argument("file", type=Path)
         check.add_argument(asks, help=meaning)
+        if name == "replies":
+            check.add_argument("--site", help="whose reply it is: the name of a row")
     commands.add_parser("show", help="print a built-in file").add_argument("name", choices=("shaping", "replies"))
     chosen = parser.parse_args(arguments)
     if chosen.command == "show":
@@ -30,7 +35,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     try:
         data = chosen.file.read_bytes()
-        lines = _shaping(data, chosen.mx) if chosen.command == "shaping" else _replies(data, chosen.reply)
+        lines = _shaping(data, chosen.mx) if chosen.command == "shaping" else _replies(data, chosen.reply, chosen.site)
     except OSError as error:
         return _fail(f"{chosen.file}: {error.strerror}")
     except RulesError as error:
@@ -52,6 +57,7 @@ def _shaping(data: bytes, mx: str | None) -> list[str]:
         f"connections {limits.connections}, messages_per_connection {limits.messages_per_connection}",
         f"idle {limits.idle:g}, mails_behind {limits.behind}, tls {policy.tls}",
         f"rate {_rate(limits.rate)}, connection_rate {_rate(limits.connection_rate)}, breaker {limits.breaker}",
+        f"timeouts {_timeouts(limits.timeouts)}",
     ]
 
 
@@ -59,14 +65,27 @@ def _rate(rate: float | None) -> str:
     return "none" if rate is None else f"{rate:g}/s"
 
 
-def _replies(data: bytes, line: str | None) -> list[str]:
+def _timeouts(timeouts: SiteTimeouts) -> str:
+    return ", ".join(f"{name} {value:g}" for name, value in asdict(timeouts).items() if value is not None) or "as all"
+
+
+def _replies(data: bytes, line: str | None, site: str | None) -> list[str]:
     rules = read_replies((data, built_in("replies")))
     if line is None:
         return [f"{len(rules)} rules"]
-    rule = find_rule(parse_reply(line), rules)
+    rule = find_rule(parse_example(line), rules, site)
     if rule is None:
         return ["no rule reads it: a 4yz is tried again, a 5yz fails"]
-    return [f"rule {rules.index(rule) + 1} reads it: {rule.bounce_class}; a 5yz is {rule.permanent}"]
+    reads = f"rule {rules.index(rule) + 1} reads it: {rule.bounce_class}; a 5yz is {rule.permanent}"
+    return [reads] if rule.action is None else [reads, _does(rule.action)]
+
+
+def _does(action: Action) -> str:
+    limits = [f"connections {action.connections}"] if action.connections is not None else []
+    limits += [f"rate {action.rate * 60:g}/min"] if action.rate is not None else []
+    after = f" after {action.after} in {action.within:g} s" if action.after > 1 else ""
+    what = "nothing is sent" if action.suspend else ", ".join(limits)
+    return f"then for {action.seconds:g} s{after}: {what}, {action.scope}-wide at all senders"
 
 
 def _fail(reason: str) -> int:

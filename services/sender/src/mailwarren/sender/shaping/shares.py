@@ -85,11 +85,11 @@ class Shares(Watch):
         most = limits.connections if force.connections is None else min(limits.connections, max(1, force.connections))
         holder = self._holder(name)
         if holder is not None and not holder.missing:
-            connections = holder.allowed
+            connections, credit = holder.allowed, 0.0
             part = connections / max(1, holder.of)
         else:
             part = 1 / (self._roll.live(name, asyncio.get_running_loop().time()) if self.direct else 1)
-            connections = 1 if force.probed is not None else max(1, int(most * part))
+            connections, credit = 1 if force.probed is not None else max(1, int(most * part)), 1.0
         if not connections:
             return Share(0)
         rates = [rate for rate in (limits.rate, force.rate) if rate is not None]
@@ -97,6 +97,7 @@ class Shares(Watch):
             connections,
             min(rates) * part if rates else None,
             limits.connection_rate * part if limits.connection_rate is not None else None,
+            credit,
         )
 
     def freed(self, name: str) -> None:

@@ -38,7 +38,7 @@ from mailwarren.sender.smtp.shaping import Shaping, SitePolicy
 from mailwarren.sender.smtp.share import Share, Watch
 from mailwarren.sender.smtp.site import Auth, Host, Site, SiteLimits, TlsMode
 from mailwarren.sender.smtp.sitestate import SiteStats
-from mailwarren.sender.smtp.timeouts import Timeouts
+from mailwarren.sender.smtp.timeouts import SiteTimeouts, Timeouts
 from mailwarren.sender.smtp.tls import TlsContexts
 from mailwarren.sender.smtp.url import SmtpUrl, parse_smtp_url
 
@@ -66,6 +66,7 @@ __all__ = [
     "SiteLimits",
     "SitePolicy",
     "SiteStats",
+    "SiteTimeouts",
     "SmtpUrl",
     "Timeouts",
     "TlsContexts",

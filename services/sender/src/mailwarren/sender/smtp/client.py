@@ -68,11 +68,12 @@ async def open_session(host: Host, site: Site, settings: ClientSettings) -> Conn
 
 
 async def _open(host: Host, site: Site, mode: TlsMode, settings: ClientSettings) -> Connection | Failure:
-    connection = await _connect(host, site, settings)
+    timeouts = site.limits.timeouts.over(settings.timeouts)
+    connection = await _connect(host, site, settings, timeouts)
     if not isinstance(connection, Connection):
         return connection
     try:
-        await _greet(connection, settings)
+        await _greet(connection, settings, timeouts)
         if not site.implicit_tls and mode is not TlsMode.OFF:
             await _secured(connection, mode, settings)
         if site.auth is not None:
@@ -86,8 +87,7 @@ async def _open(host: Host, site: Site, mode: TlsMode, settings: ClientSettings)
     return connection
 
 
-async def _connect(host: Host, site: Site, settings: ClientSettings) -> Connection | Unreachable:
-    timeouts = settings.timeouts
+async def _connect(host: Host, site: Site, settings: ClientSettings, timeouts: Timeouts) -> Connection | Unreachable:
     loop = asyncio.get_running_loop()
     context = settings.contexts.for_mode(site.tls) if site.implicit_tls else None
     kind, problem = UnreachableKind.CONNECT, ""
@@ -115,8 +115,8 @@ async def _connect(host: Host, site: Site, settings: ClientSettings) -> Connecti
     return Unreachable(kind, problem, str(host))
 
 
-async def _greet(connection: Connection, settings: ClientSettings) -> None:
-    greeting = await connection.greeting(settings.timeouts.greeting)
+async def _greet(connection: Connection, settings: ClientSettings, timeouts: Timeouts) -> None:
+    greeting = await connection.greeting(timeouts.greeting)
     _require(connection, greeting, Command.CONNECT)
     connection.capabilities = await _hello(connection, settings.helo_name)
 

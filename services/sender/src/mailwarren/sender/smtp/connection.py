@@ -160,7 +160,7 @@ class Connection(Wire):
         self._current = dispatch
         dispatch.written = True
         dispatch.began = time.monotonic()
-        self._timer.set(self._timeouts.command)
+        self._timer.set(self._timeouts.stages[dispatch.transaction.stage])
         self._transport.write(dispatch.transaction.start())
 
     def _write_behind(self) -> None:
@@ -186,7 +186,7 @@ class Connection(Wire):
         elif following.written:
             self._current = following
             following.began = time.monotonic()
-            self._timer.set(self._timeouts.command)
+            self._timer.set(self._timeouts.stages[following.transaction.stage])
         else:
             self._begin(following)
 
@@ -209,11 +209,11 @@ class Connection(Wire):
             return
         step = current.transaction.advance(raw)
         if step is Step.WAIT:
-            self._timer.set(self._timeouts.command)
+            self._timer.set(self._timeouts.stages[current.transaction.stage])
         elif step is Step.SEND_DATA:
             self._send_data(current)
         elif isinstance(step, bytes):
-            self._timer.set(self._timeouts.command)
+            self._timer.set(self._timeouts.stages[current.transaction.stage])
             self._transport.write(step)
         else:
             self._decided(current, step)

@@ -5,7 +5,7 @@ The connection feeds it replies and does what each ``Step`` says; the outcome is
 """
 
 import re
-from enum import Enum, auto
+from enum import Enum, IntEnum, auto
 
 from mailwarren.contracts.reply import Command, Reply
 from mailwarren.sender.smtp.capabilities import Capabilities
@@ -40,22 +40,24 @@ class Step(Enum):
     """Decided, and the connection must be closed."""
 
 
-class _Stage(Enum):
-    RSET = auto()
-    MAIL = auto()
-    RCPT = auto()
-    DATA = auto()
-    LONE_DOT = auto()
-    DOT = auto()
+class Stage(IntEnum):
+    """What a transaction waits for the reply to; the number is its place in ``Timeouts.stages``."""
+
+    RSET = 0
+    MAIL = 1
+    RCPT = 2
+    DATA = 3
+    LONE_DOT = 4
+    DOT = 5
 
 
 _COMMANDS = {
-    _Stage.RSET: Command.MAIL,
-    _Stage.MAIL: Command.MAIL,
-    _Stage.RCPT: Command.RCPT,
-    _Stage.DATA: Command.DATA,
-    _Stage.LONE_DOT: Command.DATA,
-    _Stage.DOT: Command.DOT,
+    Stage.RSET: Command.MAIL,
+    Stage.MAIL: Command.MAIL,
+    Stage.RCPT: Command.RCPT,
+    Stage.DATA: Command.DATA,
+    Stage.LONE_DOT: Command.DATA,
+    Stage.DOT: Command.DOT,
 }
 
 
@@ -121,6 +123,7 @@ class Transaction:
     Attributes:
         decided: The server's answer for this recipient, None while there is none. In a group it may be there before
             the last reply.
+        stage: What it waits for.
         nonsense: What the server did wrong, when that is why the transaction ended.
         unfinished: True when the server may still hold the envelope, so that the next transaction must begin with RSET.
             A refused final dot counts as such.
@@ -131,9 +134,9 @@ class Transaction:
         "_group",
         "_parameters",
         "_recipient_taken",
-        "_stage",
         "decided",
         "nonsense",
+        "stage",
         "unfinished",
     )
 
@@ -144,40 +147,40 @@ class Transaction:
         self._envelope = envelope
         self._parameters = parameters
         self._group = pipelined
-        self._stage = _Stage.RSET if reset else _Stage.MAIL
+        self.stage = Stage.RSET if reset else Stage.MAIL
         self._recipient_taken = False
 
     @property
     def command(self) -> Command:
         """The command whose reply is awaited."""
-        return _COMMANDS[self._stage]
+        return _COMMANDS[self.stage]
 
     def start(self) -> bytes:
         """Return what is written first."""
         if not self._group:
-            return _RSET if self._stage is _Stage.RSET else self._mail()
+            return _RSET if self.stage is Stage.RSET else self._mail()
         group = b"MAIL FROM:<%b>%b\r\nRCPT TO:<%b>\r\nDATA\r\n" % (
             self._envelope.reverse_path,
             self._parameters,
             self._envelope.forward_path,
         )
-        return _RSET + group if self._stage is _Stage.RSET else group
+        return _RSET + group if self.stage is Stage.RSET else group
 
     def advance(self, raw: RawReply) -> Step | bytes:
         """Take one reply and return the next step, or the octets to write before waiting for the next reply."""
         code = raw.code
-        stage = self._stage
+        stage = self.stage
         if code == SERVICE_CLOSING:
             # No more replies of the group will come.
             self._decide(raw)
             return Step.DROP
-        if stage is _Stage.DATA:
+        if stage is Stage.DATA:
             return self._data_answered(raw)
-        if stage is _Stage.LONE_DOT:
+        if stage is Stage.LONE_DOT:
             return Step.DONE
         if _INTERMEDIATE <= code < _REFUSED:
             return self._drop("an intermediate reply where none belongs")
-        if stage is _Stage.DOT:
+        if stage is Stage.DOT:
             # RFC 5321 §4.1.1.4 ends the transaction here whatever the reply. Postfix keeps the envelope of a message
             # that its restrictions refused, and would answer 503 to every MAIL after it.
             self.unfinished = code >= _REFUSED
@@ -185,28 +188,28 @@ class Transaction:
             return Step.DONE
         return self._envelope_answered(stage, raw)
 
-    def _envelope_answered(self, stage: _Stage, raw: RawReply) -> Step | bytes:
+    def _envelope_answered(self, stage: Stage, raw: RawReply) -> Step | bytes:
         """RSET, MAIL and RCPT: in a group the next reply is for the next command, whatever this one says."""
         taken = raw.code < _INTERMEDIATE
-        if stage is _Stage.RSET:
+        if stage is Stage.RSET:
             if not taken:
                 return self._drop("RSET refused")
-            self._stage = _Stage.MAIL
+            self.stage = Stage.MAIL
             return Step.WAIT if self._group else self._mail()
         if not taken:
             self._decide(raw)
-        if stage is _Stage.MAIL:
+        if stage is Stage.MAIL:
             self.unfinished = taken
-            following, line = _Stage.RCPT, b"RCPT TO:<%b>\r\n" % self._envelope.forward_path
+            following, line = Stage.RCPT, b"RCPT TO:<%b>\r\n" % self._envelope.forward_path
         else:
             self._recipient_taken = taken
-            following, line = _Stage.DATA, _DATA
+            following, line = Stage.DATA, _DATA
         if self._group:
-            self._stage = following
+            self.stage = following
             return Step.WAIT
         if not taken:
             return Step.DONE
-        self._stage = following
+        self.stage = following
         return line
 
     def _data_answered(self, raw: RawReply) -> Step | bytes:
@@ -216,13 +219,13 @@ class Transaction:
             self._decide(raw)
             return Step.DONE
         if self.decided is None:
-            self._stage = _Stage.DOT
+            self.stage = Stage.DOT
             self.unfinished = False
             return Step.SEND_DATA
         if self._recipient_taken:
             # MAIL refused, RCPT and DATA taken: a lone dot might deliver an empty mail.
             return Step.DROP
-        self._stage = _Stage.LONE_DOT
+        self.stage = Stage.LONE_DOT
         return END_OF_DATA
 
     def _mail(self) -> bytes:

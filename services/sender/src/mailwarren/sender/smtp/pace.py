@@ -17,14 +17,15 @@ class Pace:
     Args:
         rate: Tokens a second.
         now: When it begins.
+        credit: Tokens that it begins with, where nothing is taken over.
     """
 
     __slots__ = ("_at", "_level", "rate")
 
-    def __init__(self, rate: float, now: float) -> None:
+    def __init__(self, rate: float, now: float, credit: float = 0.0) -> None:
         self.rate = rate
         self._at = now
-        self._level = 0.0
+        self._level = credit
 
     def set_rate(self, rate: float, now: float) -> None:
         """Go on at ``rate``; what has run in stays, but for what a rate of nothing leaves."""
@@ -62,14 +63,17 @@ class Pacer:
 
     Args:
         wake: Called then, once for any number of refusals.
+        credit: As of a :class:`Pace`.
     """
 
     __slots__ = ("_loop", "_pace", "_timer", "_wake")
 
-    def __init__(self, rate: float, loop: asyncio.AbstractEventLoop, wake: Callable[[], None]) -> None:
+    def __init__(
+        self, rate: float, loop: asyncio.AbstractEventLoop, wake: Callable[[], None], credit: float = 0.0
+    ) -> None:
         self._loop = loop
         self._wake = wake
-        self._pace = Pace(rate, loop.time())
+        self._pace = Pace(rate, loop.time(), credit)
         self._timer: asyncio.TimerHandle | None = None
 
     def set_rate(self, rate: float) -> None:

@@ -14,11 +14,14 @@ class Share:
         connections: Open at the same time; 0 lets nothing begin, and those at rest close.
         rate: Mails begun in a second; None is as many as go.
         connection_rate: Connections begun in a second; None likewise.
+        credit: Connections that may be begun at once when a rate begins: 0 where this process takes them over from
+            another, which may have begun one a moment ago.
     """
 
     connections: int
     rate: float | None = None
     connection_rate: float | None = None
+    credit: float = 0.0
 
 
 class Watch:

@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from mailwarren.sender.smtp.timeouts import AS_ALL, SiteTimeouts
+
 
 class TlsMode(StrEnum):
     """How much TLS a site needs."""
@@ -74,6 +76,7 @@ class SiteLimits:
         rate: Mails begun in a second; None is as many as go.
         connection_rate: Connections begun in a second; None likewise.
         breaker: Connection failures in a row, over all hosts of the site, after which it is left alone for a while.
+        timeouts: What it has otherwise than all; for connections that are opened from now on.
 
     Raises:
         ValueError: a limit under which no mail could ever go.
@@ -86,6 +89,7 @@ class SiteLimits:
     rate: float | None = None
     connection_rate: float | None = None
     breaker: int = 100
+    timeouts: SiteTimeouts = AS_ALL
 
     def __post_init__(self) -> None:
         """Refuse limits that would keep senders waiting for ever."""

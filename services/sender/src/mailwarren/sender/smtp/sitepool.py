@@ -146,7 +146,7 @@ class SitePool(SiteState):
             return
         self.share = share
         self._pacer = self._paced(self._pacer, share.rate)
-        self._dial_pacer = self._paced(self._dial_pacer, share.connection_rate)
+        self._dial_pacer = self._paced(self._dial_pacer, share.connection_rate, share.credit)
         if not share.connections:
             for waiter in self._line.heads():
                 self._turn_away(waiter.route)
@@ -287,13 +287,13 @@ class SitePool(SiteState):
 
     # --- rates ---
 
-    def _paced(self, pacer: Pacer | None, rate: float | None) -> Pacer | None:
+    def _paced(self, pacer: Pacer | None, rate: float | None, credit: float = 0.0) -> Pacer | None:
         if rate is None:
             if pacer is not None:
                 pacer.stop()
             return None
         if pacer is None:
-            return Pacer(rate, self._loop, self._go_on)
+            return Pacer(rate, self._loop, self._go_on, credit)
         pacer.set_rate(rate)
         return pacer
 

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,19 +13,70 @@ class Timeouts:
         connect: TCP, per host.
         tls: The handshake.
         greeting: From connected to the greeting.
-        command: From any command to its reply.
+        command: From any command to its reply, but for those of a transaction that have their own.
+        mail: From MAIL, or the RSET before it, to the reply; None is as ``command``.
+        rcpt: From RCPT; likewise.
+        data: From DATA; likewise.
         data_block: Between two steps of progress while a large message is written.
         final_dot: From the final dot to the reply. Short values send mail twice: the server is still working on it.
         quit: From QUIT to the end of the connection.
+        stages: Those of a transaction, by the number of its stage (``dialogue.Stage``).
     """
 
     connect: float = 30.0
     tls: float = 30.0
     greeting: float = 60.0
     command: float = 60.0
+    mail: float | None = None
+    rcpt: float | None = None
+    data: float | None = None
     data_block: float = 120.0
     final_dot: float = 300.0
     quit: float = 5.0
+    stages: tuple[float, ...] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Compute ``stages`` once: they are looked up several times for each mail."""
+        mail, rcpt, data = (self.command if one is None else one for one in (self.mail, self.rcpt, self.data))
+        object.__setattr__(self, "stages", (mail, mail, rcpt, data, data, self.final_dot))
+
+
+@dataclass(frozen=True, slots=True)
+class SiteTimeouts:
+    """What a site has otherwise than all; None is as they have it.
+
+    Attributes:
+        connect: As ``Timeouts.connect``.
+        ehlo: The greeting, and each reply until the first MAIL.
+        mail: As ``Timeouts.mail``, and so on.
+        final_dot: Never more than all have: trackers and the end of a sender count on that.
+    """
+
+    connect: float | None = None
+    ehlo: float | None = None
+    mail: float | None = None
+    rcpt: float | None = None
+    data: float | None = None
+    final_dot: float | None = None
+
+    def over(self, base: Timeouts) -> Timeouts:
+        """The timeouts of a connection to the site."""
+        if self == AS_ALL:
+            return base
+        return replace(
+            base,
+            connect=self.connect or base.connect,
+            greeting=self.ehlo or base.greeting,
+            command=self.ehlo or base.command,
+            mail=self.mail or base.mail or base.command,
+            rcpt=self.rcpt or base.rcpt or base.command,
+            data=self.data or base.data or base.command,
+            final_dot=min(self.final_dot or base.final_dot, base.final_dot),
+        )
+
+
+AS_ALL = SiteTimeouts()
+"""Of a site that has none of its own."""
 
 
 class DeadlineTimer:
