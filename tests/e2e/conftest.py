@@ -138,6 +138,7 @@ def direct(system: System, name_server: Callable[[str], str], tmp_path: Path) ->
             "MAILWARREN_SMTP_URL": "",
             "MAILWARREN_RESOLVER": name_server(zone),
             "MAILWARREN_MX_PORT": port,
+            "MAILWARREN_PRIVATE_MX": "true",
             "MAILWARREN_SHAPING_FILE": str(shaping),
         }
         return Direct(system, env, shaping)

@@ -20,7 +20,12 @@ def test_each_domain_gets_what_its_dns_says(system: System, name_server: Callabl
     system.start_sink()
     system.start_tracker(wait=False)
     port = system.smtp_url.rpartition(":")[2]
-    direct = {"MAILWARREN_SMTP_URL": "", "MAILWARREN_RESOLVER": name_server(ZONE), "MAILWARREN_MX_PORT": port}
+    direct = {
+        "MAILWARREN_SMTP_URL": "",
+        "MAILWARREN_RESOLVER": name_server(ZONE),
+        "MAILWARREN_MX_PORT": port,
+        "MAILWARREN_PRIVATE_MX": "true",
+    }
     system.start_sender(wait=False, env=direct)
     system.start_ingest()
     promises = system.send_bulk(["a@good.test", "b@bare.test", "c@null.test", "d@nowhere.test"])

@@ -15,6 +15,8 @@ class SenderSettings(Settings):
     resolver: str | None = None
     """``address:port`` of the DNS resolver; None is the system's."""
     mx_port: int = 25
+    private_mx: bool = False
+    """Whether to send to mail hosts that have no public address."""
     helo: str | None = None
     """The name said in EHLO; None is this host's."""
     tls_ca_file: Path | None = None

@@ -79,7 +79,7 @@ def build_routes(settings: SenderSettings, rules: RuleBook) -> Routes:
     url = settings.smtp_url.get_secret_value() if settings.smtp_url else ""
     if url:
         return Routes(smarthost=parse_smtp_url(url), shaping=shaping)
-    resolver = Resolver([settings.resolver] if settings.resolver else None)
+    resolver = Resolver([settings.resolver] if settings.resolver else None, private=settings.private_mx)
     return Routes(resolver=resolver, mx_port=settings.mx_port, shaping=shaping)
 
 

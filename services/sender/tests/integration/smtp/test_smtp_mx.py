@@ -12,7 +12,7 @@ from dnslib import QTYPE, RCODE, RR
 from dnslib.server import DNSHandler, DNSLogger, DNSServer
 
 from mailwarren.sender.smtp import DnsFailure, Envelope, Resolver, Routes, Shaping, SitePolicy, TlsMode, prepare_data
-from mailwarren.sender.smtp.mx import MailHost
+from mailwarren.sender.smtp.mx import MailHost, is_public
 
 ZONE = """
 two.example.        300 MX 20 mx2.two.example.
@@ -39,6 +39,18 @@ odd.example.        300 MX 6 .
 odd.example.        300 MX 10 mx1.two.example.
 alias.example.      300 MX 10 cname.example.
 cname.example.      300 CNAME mx1.two.example.
+loop.example.       300 MX 10 ring1.loop.example.
+ring1.loop.example. 300 CNAME ring2.loop.example.
+ring2.loop.example. 300 CNAME ring1.loop.example.
+circle.example.     300 CNAME circle.example.
+inner.example.      300 MX 10 mx1.two.example.
+inner.example.      300 MX 20 db.inner.example.
+db.inner.example.   300 A 10.0.0.5
+db.inner.example.   300 AAAA ::ffff:10.0.0.5
+both.example.       300 MX 10 db.inner.example.
+both.example.       300 MX 20 mx.both.example.
+mx.both.example.    300 A 8.8.8.8
+mx.both.example.    300 A 169.254.169.254
 """
 
 
@@ -95,7 +107,7 @@ def zone(dns_server: Zone) -> Iterator[Zone]:
 
 @pytest.fixture
 async def resolver(zone: Zone):
-    resolver = Resolver([zone.address], timeout=0.5)
+    resolver = Resolver([zone.address], timeout=0.5, private=True)
     yield resolver
     await resolver.close()
 
@@ -147,7 +159,7 @@ async def test_a_domain_without_mail_hosts_says_whether_that_is_for_good(resolve
 
 
 async def test_ipv6_can_be_left_out(zone):
-    resolver = Resolver([zone.address], ipv6=False)
+    resolver = Resolver([zone.address], ipv6=False, private=True)
 
     assert [host.addresses for host in await resolver.mail_hosts("two.example")] == [("127.0.0.2",), ("127.0.0.3",)]
     assert not any(kind == "AAAA" for _, kind in zone.asked)
@@ -189,7 +201,7 @@ async def test_what_was_kept_is_asked_again_when_its_time_is_over(resolver, zone
 
 
 async def test_the_cache_is_bounded(zone):
-    resolver = Resolver([zone.address], size=2)
+    resolver = Resolver([zone.address], size=2, private=True)
     for domain in ("null.example", "missing.example", "text.example", "null.example"):
         await resolver.mail_hosts(domain)
 
@@ -209,6 +221,48 @@ async def test_a_cancelled_question_does_not_cancel_the_others(resolver, zone):
 
 
 @pytest.mark.parametrize("server", ["", "localhost", "127.0.0.1:port", "999.1.1.1", "::1:x"])
+@pytest.mark.parametrize("domain", ["loop.example", "circle.example", "silent.example", "servfail.example"])
+async def test_dns_that_loops_or_is_silent_ends_in_a_failure_that_is_tried_again(resolver, domain: str) -> None:
+    began = time.monotonic()
+    found = await resolver.mail_hosts(domain)
+    assert isinstance(found, DnsFailure)
+    assert not found.permanent
+    assert time.monotonic() - began < 3
+
+
+@pytest.mark.parametrize("domain", ["inner.example", "apex.example", "six.example"])
+async def test_hosts_without_a_public_address_get_no_mail_unless_that_is_allowed(zone, domain: str) -> None:
+    resolver = Resolver([zone.address], timeout=0.5)
+    found = await resolver.mail_hosts(domain)
+    await resolver.close()
+    assert isinstance(found, DnsFailure)
+    assert not found.permanent  # a mistake of theirs, or of ours: nobody is suppressed for it
+    assert "MAILWARREN_PRIVATE_MX" in found.text
+
+
+async def test_public_addresses_of_a_domain_are_used_and_others_left_out(zone) -> None:
+    resolver = Resolver([zone.address], timeout=0.5)
+    assert await resolver.mail_hosts("both.example") == (MailHost("mx.both.example", 20, ("8.8.8.8",)),)
+    await resolver.close()
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        *("127.0.0.1", "10.1.2.3", "172.16.0.1", "192.168.0.1", "169.254.169.254", "100.64.0.1", "0.0.0.0", "224.0.0.1"),
+        *("255.255.255.255", "::1", "::", "fe80::1", "fd00::1", "ff02::1", "::ffff:127.0.0.1", "64:ff9b::a00:1"),
+        *("2002:a00:1::", "2001:0:a00:1::1"),
+    ],
+)
+def test_addresses_that_are_not_public(address: str) -> None:
+    assert not is_public(address)
+
+
+@pytest.mark.parametrize("address", ["8.8.8.8", "2607:f8b0::1a", "::ffff:8.8.8.8", "64:ff9b::808:808"])
+def test_addresses_that_are_public(address: str) -> None:
+    assert is_public(address)
+
+
 def test_a_name_server_is_an_address(server):
     with pytest.raises(ValueError, match=r"name server|IPv4 or IPv6"):
         Resolver([server])

@@ -44,6 +44,7 @@ class Automation:
         named: Whether a site has a row, and so limits that senders share.
         impose: Puts an override in force, here and (``known``) at all senders.
         say: Tells all senders of a sighting.
+        tell_every: Seconds between two sightings of the same that are told.
     """
 
     def __init__(
@@ -54,12 +55,14 @@ class Automation:
         named: Callable[[str], bool],
         impose: Callable[..., None],
         say: Callable[[Notice], None],
+        tell_every: float = TELL_EVERY,
     ) -> None:
         self._in_force = in_force
         self._replies = replies
         self._named = named
         self._impose = impose
         self._say = say
+        self._tell_every = tell_every
         self._sightings = Sightings()
         self._untold: dict[Counted, _Seen] = {}
         self._by_key: tuple[ReplyRules, dict[str, Rule]] = ((), {})
@@ -127,7 +130,7 @@ class Automation:
         if seen is None:
             self._untold[what] = _Seen(0, reply, sample)
             self._tell(what, 1, sample)
-            asyncio.get_running_loop().call_later(TELL_EVERY, self._tell_more, what)
+            asyncio.get_running_loop().call_later(self._tell_every, self._tell_more, what)
         # A host's refusal is handed to all who waited for a connection to it: that is one reply, and not so many.
         elif seen.reply is not reply:
             seen.count, seen.reply, seen.sample = seen.count + 1, reply, sample
@@ -139,7 +142,7 @@ class Automation:
             return
         self._tell(what, seen.count, seen.sample)
         seen.count = 0
-        asyncio.get_running_loop().call_later(TELL_EVERY, self._tell_more, what)
+        asyncio.get_running_loop().call_later(self._tell_every, self._tell_more, what)
 
     def _tell(self, what: Counted, count: int, sample: str) -> None:
         key, site, tenant = what

@@ -29,6 +29,8 @@ TROUBLE_HOLD = 15.0
 MOST_HOSTS = 10
 """Best MX hosts whose addresses are looked up."""
 
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+
 _SERVER = re.compile(
     r"\[(?P<v6>[^\]]+)\](?::(?P<v6port>\d+))?|(?P<v4>[\d.]+)(?::(?P<v4port>\d+))?|(?P<bare>[0-9a-fA-F:.]+)"
 )
@@ -73,6 +75,11 @@ NO_NAME = DnsFailure(permanent=True, enhanced="5.1.2", text="Not a domain name")
 NO_LITERALS = DnsFailure(permanent=True, enhanced="5.1.2", text="Address literals are not served")
 NO_HOST = DnsFailure(permanent=True, enhanced="5.4.4", text="The domain has neither MX nor address records")
 NO_ADDRESS = DnsFailure(permanent=False, enhanced="4.4.4", text="No mail host of the domain has an address")
+NO_PUBLIC = DnsFailure(
+    permanent=False,
+    enhanced="4.4.4",
+    text="No mail host of the domain has an address of a public network (MAILWARREN_PRIVATE_MX would allow it)",
+)
 
 
 class Resolver:
@@ -82,6 +89,8 @@ class Resolver:
         nameservers: ``address``, ``address:port`` or ``[address]:port`` each; None takes the system's.
         timeout: Seconds per query, all servers and repetitions included.
         ipv6: Whether to look for AAAA records.
+        private: Whether mail hosts may have addresses of no public network. Whoever owns a domain names its mail hosts,
+            and could make us talk to what only we can reach.
         size: Domains, and hosts, kept in the caches.
 
     Raises:
@@ -94,12 +103,14 @@ class Resolver:
         *,
         timeout: float = 10.0,
         ipv6: bool = True,
+        private: bool = False,
         size: int = 50_000,
     ) -> None:
         self._resolver = dns.asyncresolver.Resolver(configure=nameservers is None)
         if nameservers is not None:
             self._resolver.nameservers = [_nameserver(text) for text in nameservers]
         self._timeout = timeout
+        self._private = private
         self._types = (dns.rdatatype.A, dns.rdatatype.AAAA) if ipv6 else (dns.rdatatype.A,)
         self._domains: LookupCache[MailHosts] = LookupCache(self._look_up_domain, size=size)
         self._hosts: LookupCache[_Addresses] = LookupCache(self._look_up_host, size=size)
@@ -142,7 +153,8 @@ class Resolver:
         if records:
             ttl = min(answer.ttl for answer in records)
             addresses = tuple(value for answer in records for value in answer.values)
-            return _Addresses(addresses, ttl), ttl
+            allowed = addresses if self._private else tuple(filter(is_public, addresses))
+            return _Addresses(allowed, ttl, None if allowed else NO_PUBLIC), ttl
         failures = [answer for answer in answers if isinstance(answer, DnsFailure) and not answer.permanent]
         if failures:
             return _Addresses((), TROUBLE_HOLD, failures[0]), TROUBLE_HOLD
@@ -209,6 +221,17 @@ def _is_name(host: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def is_public(address: str) -> bool:
+    """Whether an address is one host of the public internet, seen through what can wrap an IPv4 address in IPv6."""
+    ip = ipaddress.ip_address(address)
+    if isinstance(ip, ipaddress.IPv6Address):
+        inner = ip.ipv4_mapped or ip.sixtofour or (ip.teredo or (None, None))[1]
+        if ip in _NAT64:
+            inner = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
+        ip = inner or ip
+    return ip.is_global and not ip.is_multicast
 
 
 def _nameserver(text: str) -> dns.nameserver.Nameserver:
