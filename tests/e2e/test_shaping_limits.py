@@ -145,7 +145,8 @@ def attempts(system: System) -> list[int]:
 def test_other_sites_of_a_shard_keep_their_rate_while_one_is_suspended(direct: Callable[..., Any]) -> None:
     """Both sites are of one hashed shard with one sender, whose prefetch is full of mails for the suspended one."""
     slow, quick = of_one_shard()
-    it = direct("", "".join(f"{one}. 60 IN MX 10 mx.{one}.\nmx.{one}. 60 IN A 127.0.0.1\n" for one in (slow, quick)))
+    rows = "[default]\nrate = 'none'\nconnection_rate = 'none'\n"
+    it = direct(rows, "".join(f"{one}. 60 IN MX 10 mx.{one}.\nmx.{one}. 60 IN A 127.0.0.1\n" for one in (slow, quick)))
     system, sink = it.system, it.system.sink
     assert sink is not None
     sink.play({"domains": ["*"], "dot_latency_ms": 100})

@@ -3,10 +3,11 @@
 from mailwarren.dashboards.board import Board, Row
 from mailwarren.dashboards.palette import OUTCOMES
 from mailwarren.dashboards.panels import Graph, Limits, Number, Table
-from mailwarren.dashboards.queries import LANE, PROVIDER, SHARD, Query, increase, quantile, rate, share, total
+from mailwarren.dashboards.queries import LANE, PROVIDER, SHARD, Query, increase, quantile, rate, select, share, total
 
 _ATTEMPTS = "mailwarren_sender_attempts_total"
 _SECONDS = "mailwarren_sender_attempt_seconds"
+_OVERRIDES = select("mailwarren_sender_overrides", PROVIDER, 'scope="site"')
 _CHOSEN = (LANE, SHARD, PROVIDER)
 
 
@@ -180,6 +181,20 @@ _CAUSES = Row(
             bad="`failed` above `opened`: the provider turns you away, or its hosts are not reached. A mail's timeline "
             "has the words in `trouble`.",
             unit="ops",
+        ),
+        Graph(
+            "Limits in force for a time, by provider",
+            (
+                Query(
+                    f"max by (provider, kind, cause) ({_OVERRIDES})",
+                    "{{provider}} {{kind}} {{cause}}",
+                ),
+            ),
+            shows="Suspensions and limits that all senders keep, by their cause: a reply rule, a breaker, a person.",
+            bad="A provider that is suspended again and again: it is told too much, or its users complain.",
+            unit="short",
+            width=24,
+            runbook="MailwarrenProviderSuspended",
         ),
     ),
 )
