@@ -5,7 +5,9 @@ from collections.abc import Iterator
 import pytest
 from prometheus_client import REGISTRY
 
+from mailwarren.contracts.ids import new_id
 from mailwarren.contracts.parcel import Attempt
+from mailwarren.contracts.shaping import Override, Scope
 from mailwarren.contracts.testing import a_parcel, an_event
 from mailwarren.sender import metrics
 from mailwarren.sender.smtp import SMARTHOST, SiteStats
@@ -78,3 +80,23 @@ def test_a_sender_says_what_it_consumes_and_how_much_it_takes() -> None:
     assert value("info", fleet="night", lanes="bulk,normal", shards="all") == 1
     assert (value("queues"), value("prefetch"), value("in_flight_limit")) == (24, 50, 500)
     assert (value("in_flight"), value("parcels_open")) == (7, 3)
+
+
+def test_what_is_in_force_is_shown_while_it_is_and_persons_are_one() -> None:
+    metrics.name_sites(("named.test",))
+
+    def one(name: str, cause: str, scope: Scope = Scope.SITE, *, suspend: bool = True) -> Override:
+        return Override(new_id(), scope, name, 0.0, 9e9, suspend=suspend, cause=cause)
+
+    found = [one("named.test", "rule:ip_blocked"), one("x.test", "breaker"), one("y.test", "breaker")]
+    found += [one("named.test", "person:ada"), one("named.test", "person:bob"), one("t", "person:bob", Scope.TENANT)]
+    metrics.record_overrides([*found, one("named.test", "rule:ip_blocked", suspend=False)])
+    shown = {"scope": "site", "kind": "suspend", "provider": "named.test"}
+    assert value("overrides", cause="rule:ip_blocked", **shown) == 1
+    assert value("overrides", cause="rule:ip_blocked", **shown | {"kind": "limit"}) == 1
+    assert value("overrides", cause="person", **shown) == 2
+    assert value("overrides", cause="breaker", **shown | {"provider": "other"}) == 2
+    assert value("overrides", scope="tenant", kind="suspend", cause="person", provider="") == 1
+    metrics.record_overrides(())
+    labels = shown | {"cause": "person"}
+    assert REGISTRY.get_sample_value("mailwarren_sender_overrides", labels) is None

@@ -147,6 +147,45 @@ def test_a_variable_cannot_add_a_header() -> None:
         build_mail(content, a_delivery(variables={"name": "x\r\nBcc: all@x.test"}), ACCEPTED)
 
 
+hostile = st.text(
+    st.sampled_from('\r\n\0\v\f\x1c\x85\u2028 \t:;,<>@"\\\\=?ab\u00fc\U0001f98a')
+    | st.characters(blacklist_categories=("Cs",)),
+    max_size=80,
+)
+FIELDS = ["From", "Date", "To", "Subject", "Message-ID", "Reply-To", "X-Own", "MIME-Version", "Content-Type"]
+
+
+@given(subject=hostile, header=hostile, name=hostile, reply=hostile, to=hostile, variable=hostile)
+@example("x\r\nBcc: all@x.test", "", "", "", "", "")
+@example("", "x\r\n\r\nbody", "", "", "", "")
+@example("", "", 'x"\r\nBcc: all@x.test\r\nX: "', "", "", "")
+@example("", "", "", "a@x.test>\nBcc: <b", "", "")
+@example("", "", "", "", "a@x.test\u2028Bcc: b@x.test", "")
+@example("", "", "", "", "", "x\rBcc: all@x.test")
+def test_no_value_ever_escapes_its_header(
+    subject: str, header: str, name: str, reply: str, to: str, variable: str
+) -> None:
+    """Whatever stands in a parcel: the mail has the fields that it should have, or is not built."""
+    content = a_content(
+        syntax=Syntax.TEMPLATE,
+        sender=f"{name} <ada@sender.test>",
+        reply_to=(reply,),
+        to=(to,),
+        headers={"X-Own": header},
+        subject=subject.replace("{", "(") + "{{ v }}",
+        text="hello",
+    )
+    try:
+        raw = build_mail(content, a_delivery(variables={"v": variable}), ACCEPTED)
+    except (Unbuildable, TemplateProblem):
+        return
+    head, _, body = raw.partition(b"\r\n\r\n")
+    fields = [line.partition(b":")[0].decode() for line in head.split(b"\r\n") if line[:1] not in b" \t"]
+    assert [field for field in fields if field != "Content-Transfer-Encoding"] == FIELDS
+    assert not set(head.replace(b"\r\n", b"")) & set(b"\r\n\0")
+    assert body == b"hello\r\n"
+
+
 def test_a_failing_template_says_so() -> None:
     content = a_content(syntax=Syntax.TEMPLATE, text="{{ 1 / zero }}")
     with pytest.raises(TemplateProblem, match="division"):

@@ -65,3 +65,46 @@ def test_a_wait_is_its_step_within_the_jitter(attempt: int, seed: int, scale: fl
 @pytest.mark.parametrize("left", [0.0, 1.0, 100.0])
 def test_no_wait_passes_the_end(left: float) -> None:
     assert plan_retry(NORMAL, attempt=1, now=1000.0, until=1000.0 + left, scale=1.0, rng=Random(0)) is None
+
+
+waits = st.floats(0, 1e6)
+plans = st.fixed_dictionaries(
+    {"attempt": st.integers(1, 60), "now": st.floats(0, 1e9), "scale": st.floats(0.001, 1.0), "hint": st.none() | waits}
+)
+
+
+@given(lane=st.sampled_from(list(Lane)), plan=plans, seed=st.integers())
+def test_with_one_dice_a_later_attempt_and_a_longer_wish_never_wait_less(lane: Lane, plan: dict, seed: int) -> None:
+    def wait(**changes: object) -> float:
+        found = plan_retry(POLICIES[lane], **(plan | changes), until=1e12, rng=Random(seed))
+        assert found is not None
+        return found
+
+    assert 0 < wait() <= wait(attempt=plan["attempt"] + 1)
+    assert wait() <= wait(hint=(plan["hint"] or 0.0) + 60.0)
+
+
+@given(
+    lane=st.sampled_from(list(Lane)),
+    seed=st.integers(),
+    scale=st.floats(0.001, 1.0),
+    expires_at=st.none() | st.floats(-1e3, 1e6),
+    hints=st.lists(st.none() | st.floats(0, 3600.0), max_size=300),
+)
+def test_whatever_servers_wish_the_attempts_end_before_the_time_does(
+    lane: Lane, seed: int, scale: float, expires_at: float | None, hints: list[float | None]
+) -> None:
+    policy, now, rng = POLICIES[lane], 0.0, Random(seed)
+    until = deadline(policy, 0.0, expires_at, scale)
+    assert until <= policy.budget * scale
+    most = policy.budget / (0.8 * min(policy.waits)) + 2
+    attempt = 1
+    while True:
+        hint = hints[(attempt - 1) % len(hints)] if hints else None
+        wait = plan_retry(policy, attempt=attempt, now=now, until=until, scale=scale, rng=rng, hint=hint)
+        if wait is None:
+            break
+        assert now < now + wait < until
+        now += wait
+        attempt += 1
+        assert attempt < most

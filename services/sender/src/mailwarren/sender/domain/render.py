@@ -41,7 +41,7 @@ def build_mail(content: Content, delivery: Delivery, accepted_at: float) -> byte
 
     Raises:
         TemplateProblem: the template fails with this delivery's variables.
-        Unbuildable: a rendered header holds a line break.
+        Unbuildable: a rendered header holds a line break, or an address a control character.
     """
     subject, html, text = _filled(content, delivery)
     before, after = _fixed_fields(content.sender, content.reply_to, tuple(content.headers.items()), int(accepted_at))
@@ -100,6 +100,8 @@ def mailbox_field(mailbox: str) -> str:
 
 @lru_cache(maxsize=1024)
 def _parsed_mailbox_field(mailbox: str) -> str:
+    if _CONTROL.search(mailbox):
+        raise Unbuildable("an address holds a control character")
     name, address = parseaddr(mailbox)
     if not name:
         return address or mailbox
