@@ -34,7 +34,7 @@ def test_a_reply_to_one_sender_stops_all_of_them_and_a_person_ends_that(direct: 
     for number in range(2):
         it.sender(f"sender{number}")
     system.wait_ready()
-    promises = it.send_all(600, DOMAINS)
+    promises = it.send_all(240, DOMAINS)
     wait_for(lambda: sink.stats()["mails"] >= 40, 20, "the first mails")
 
     rule = {"stage": "rcpt", "code": 451, "enhanced": "4.7.0", "text": SAYS}

@@ -18,6 +18,7 @@ from sqlalchemy import (
     Table,
     Text,
     Uuid,
+    func,
     text,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
@@ -134,6 +135,12 @@ Index(
     deliveries.c.state,
     deliveries.c.accepted_at,
     postgresql_where=deliveries.c.ended_at.is_(None),
+)
+Index(
+    "ix_deliveries_quota",
+    deliveries.c.tenant,
+    func.lower(deliveries.c.address),
+    postgresql_where=text("bounce_class = 'quota' AND state = 'bounced'"),
 )
 
 events = Table(

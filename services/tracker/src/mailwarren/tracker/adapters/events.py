@@ -10,7 +10,7 @@ from mailwarren.contracts.events import Event
 from mailwarren.tracker.adapters.rows import Row, columns, copy, moment, tried_columns
 from mailwarren.tracker.domain.fold import Report
 from mailwarren.tracker.domain.stats import Cell
-from mailwarren.tracker.domain.suppression import Suppression
+from mailwarren.tracker.domain.suppression import FULL_HOLDS, FULL_TIMES, FULL_WITHIN, Suppression
 
 if TYPE_CHECKING:
     from asyncpg import Connection, Record
@@ -37,6 +37,25 @@ ON CONFLICT (tenant, address) DO UPDATE
   SET reason = excluded.reason, origin = excluded.origin, email_id = excluded.email_id,
       created_at = excluded.created_at, expires_at = NULL
   WHERE s.expires_at IS NOT NULL
+"""
+
+_FULL = """
+INSERT INTO suppressions AS s (tenant, address, reason, origin, email_id, created_at, expires_at)
+SELECT tenant, address, reason, origin, email_id, to_timestamp(at), to_timestamp(at + $7)
+FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::uuid[], $6::float8[])
+  AS t (tenant, address, reason, origin, email_id, at)
+WHERE $8 <= (
+  SELECT count(*) FROM (
+    SELECT 1 FROM deliveries d
+    WHERE d.tenant = t.tenant AND lower(d.address) = t.address AND d.bounce_class = 'quota' AND d.state = 'bounced'
+      AND d.ended_at > to_timestamp(t.at - $9)
+    LIMIT $8
+  ) AS found
+)
+ORDER BY tenant, address
+ON CONFLICT (tenant, address) DO UPDATE
+  SET email_id = excluded.email_id, created_at = excluded.created_at, expires_at = excluded.expires_at
+  WHERE s.expires_at IS NOT NULL AND s.reason = excluded.reason
 """
 
 _STATS = """
@@ -71,6 +90,13 @@ async def write_suppressions(connection: "Connection[Record]", entries: Iterable
     rows = {(s.tenant, s.address): (s.tenant, s.address, s.reason, s.origin, s.email_id, s.at) for s in entries}
     if rows:
         await connection.execute(_SUPPRESSIONS, *columns(rows.values(), 6))
+
+
+async def write_full_mailboxes(connection: "Connection[Record]", entries: Iterable[Suppression]) -> None:
+    """Put those addresses on the lists whose mailboxes have been full too often, as their deliveries say."""
+    rows = {(s.tenant, s.address): (s.tenant, s.address, s.reason, s.origin, s.email_id, s.at) for s in entries}
+    if rows:
+        await connection.execute(_FULL, *columns(rows.values(), 6), FULL_HOLDS, FULL_TIMES, FULL_WITHIN)
 
 
 async def add_stats(connection: "Connection[Record]", cells: Counter[Cell]) -> None:

@@ -7,7 +7,7 @@ from mailwarren.contracts.parcel import Parcel
 from mailwarren.tracker.adapters import deliveries, events
 from mailwarren.tracker.adapters.deliveries import Stored
 from mailwarren.tracker.domain.fold import Report, doubtful, fold
-from mailwarren.tracker.domain.suppression import suppression_of
+from mailwarren.tracker.domain.suppression import full_mailbox_of, suppression_of
 from mailwarren.tracker.ports import Recorded
 
 if TYPE_CHECKING:
@@ -53,4 +53,5 @@ async def write(
     into.delivered = folded.delivered
     into.repeated = len(reports) - len(news)
     await events.write_suppressions(connection, filter(None, map(suppression_of, into.events)))
+    await events.write_full_mailboxes(connection, filter(None, map(full_mailbox_of, into.events)))
     known.update((ident, change.status) for ident, change in folded.changes.items())

@@ -10,6 +10,14 @@ from mailwarren.store.states import Origin
 UNCLASSIFIED = "invalid_recipient"
 """The reason when the sender named no bounce class."""
 
+FULL = "quota"
+"""The bounce class of a mailbox that is full."""
+FULL_TIMES = 3
+FULL_WITHIN = 7 * 86400.0
+"""Seconds: a mailbox that was full so many times within them is one that nobody reads any more."""
+FULL_HOLDS = 30 * 86400.0
+"""Seconds for which it then gets no mail: unlike an address that does not exist, it may be emptied."""
+
 
 class Suppression(msgspec.Struct, frozen=True):
     """An entry of the list; ``at`` in Unix seconds, ``address`` in lower case."""
@@ -32,3 +40,10 @@ def suppression_of(event: Event) -> Suppression | None:
         return None
     reason = (event.tried and event.tried.bounce_class) or UNCLASSIFIED
     return Suppression(event.tenant, event.to.lower(), reason, Origin.BOUNCE, event.email_id, event.at)
+
+
+def full_mailbox_of(event: Event) -> Suppression | None:
+    """The entry that an event asks for when its mailbox has been full :data:`FULL_TIMES` times, this one included."""
+    if event.kind is not Kind.BOUNCED or event.tried is None or event.tried.bounce_class != FULL:
+        return None
+    return Suppression(event.tenant, event.to.lower(), FULL, Origin.BOUNCE, event.email_id, event.at)
