@@ -13,7 +13,7 @@ from mailwarren.contracts import codec
 from mailwarren.contracts.events import Cancel, Event, Kind, Marker, Outcomes, Suppress
 from mailwarren.contracts.lanes import Lane
 from mailwarren.contracts.order import Order, Work
-from mailwarren.contracts.parcel import Attempt, Content, Delivery, Mark, OnUnknown, Parcel, Role, Syntax, Wait
+from mailwarren.contracts.parcel import Attempt, Content, Delivery, Mark, OnUnknown, Parcel, Role, Setback, Syntax, Wait
 from mailwarren.contracts.reply import Command, Reply
 from mailwarren.contracts.settle import Answer, Question, Verdict
 
@@ -113,6 +113,15 @@ def a_deferred() -> Parcel:
     )
 
 
+def a_suspect() -> Parcel:
+    """A mail that senders died of."""
+    split = Setback(1_764_000_100.0, "sender-bulk-0:1", "the broker gave it to 3 senders")
+    begun = Setback(1_764_000_110.5, "sender-bulk-1:1", "began it")
+    return msgspec.structs.replace(
+        a_single(), wait=Wait.HOP, settle=True, returned=4, begun=1, setbacks=(split, begun), not_before=1_764_000_750.0
+    )
+
+
 def an_unsettled() -> Parcel:
     """On the ladder because the tracker did not answer."""
     return msgspec.structs.replace(
@@ -194,6 +203,7 @@ CASES = (
     parcel_case("bulk", a_bulk()),
     parcel_case("deferred", a_deferred()),
     parcel_case("unsettled", an_unsettled()),
+    parcel_case("suspect", a_suspect()),
     parcel_case("traced", a_traced()),
     Case("outcomes.traced.v1", a_traced_outcome(), codec.decode_tracker),
     Case(

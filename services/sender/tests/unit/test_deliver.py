@@ -16,10 +16,11 @@ from mailwarren.contracts.parcel import Delivery, OnUnknown, Parcel, Wait
 from mailwarren.contracts.reply import Reply
 from mailwarren.contracts.testing import a_delivery, a_parcel, an_attempt
 from mailwarren.sender.adapters.ladder import Stale
-from mailwarren.sender.deliver import ALONE_AFTER, Deliverer
+from mailwarren.sender.deliver import Deliverer
 from mailwarren.sender.incoming import Finish, Incoming
 from mailwarren.sender.settle import Settled
 from mailwarren.sender.slots import Slots
+from mailwarren.sender.suspects import Suspects
 from mailwarren.sender.transmit import Permit, Tried, Withdrawn
 
 LADDER = Ladder(0.01)
@@ -44,6 +45,7 @@ class Ports:
             transmitter=self,  # type: ignore[arg-type]
             ladder=LADDER,
             slots=Slots(10),
+            suspects=Suspects(self, LADDER, "here:1"),  # type: ignore[arg-type]
         )
 
     async def report(self, partition: int, event: Event) -> None:
@@ -78,6 +80,8 @@ class Ports:
         await asyncio.sleep(0)
         if permit.begin is not None:
             await permit.begin(delivery)
+        if permit.insure is not None:
+            await permit.insure()
         self.before_data()
         if not permit.owned():
             raise Stale
@@ -331,21 +335,6 @@ async def test_a_parcel_ends_when_all_its_outcomes_are_confirmed(ports: Ports, m
     assert not finishing.done()
     confirm.set_result(None)
     assert await finishing is Finish.ACK
-
-
-async def test_the_mails_of_a_parcel_that_came_again_and_again_go_one_by_one(ports: Ports) -> None:
-    """One of them may be what kills senders: those before it have their outcome, in another order each time."""
-    parcel = a_parcel(to=tuple(f"u{n}@x.test" for n in range(8)))
-    orders = []
-    for count in range(ALONE_AFTER - 1, ALONE_AFTER + 2):
-        again = Ports()
-        message = incoming(parcel, headers=parcel_headers(parcel) | {"x-delivery-count": count})
-        assert await again.deliverer.finish(message) is Finish.ACK
-        assert sorted(again.of("transmit")) == [one.to for one in parcel.deliveries]
-        names = again.names()[1:]
-        assert (names == ["transmit", "delivered"] * 8) is (count >= ALONE_AFTER)
-        orders.append(tuple(again.of("transmit")))
-    assert len(set(orders)) == 3
 
 
 async def test_open_parcels_are_bounded_in_bytes(ports: Ports, monkeypatch: pytest.MonkeyPatch) -> None:

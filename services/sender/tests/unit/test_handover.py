@@ -132,6 +132,23 @@ async def test_what_is_out_of_order_is_acked_alone(crossing: Crossing) -> None:
     assert crossing.done == [("ack up to", 5)]
 
 
+async def test_a_released_message_is_acked_while_its_work_goes_on(crossing: Crossing) -> None:
+    consumer = Consumer()
+    crossing.handover.attach(consumer)
+    crossing.gates[1] = asyncio.Event()
+    crossing.work_of[1] = Finish.RELEASED
+    await crossing.send(1)
+    crossing.seen[0].release()
+    await asyncio.sleep(0.03)
+    consumer.turn()
+    assert crossing.done == [("ack", 1)]
+    assert crossing.handover.open == 1, "a shutdown waits for its work"
+    crossing.gates[1].set()
+    await asyncio.sleep(0.03)
+    consumer.turn()
+    assert (crossing.done, crossing.handover.open) == ([("ack", 1)], 0)
+
+
 async def test_what_goes_back_is_not_acked_with_the_others(crossing: Crossing) -> None:
     consumer = Consumer()
     crossing.handover.attach(consumer)

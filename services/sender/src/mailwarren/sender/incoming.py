@@ -15,6 +15,8 @@ class Finish(Enum):
     ACK = "ack"
     REQUEUE = "requeue"
     STALE = "stale"
+    RELEASED = "released"
+    """It was acked before its work was done: :attr:`Incoming.release`."""
 
 
 @dataclass(slots=True)
@@ -30,6 +32,8 @@ class Incoming:
     """False as soon as the broker connection that it came over is lost."""
     stopping: Callable[[], bool] = field(default=lambda: False)
     """True when this process shuts down and starts nothing new."""
+    release: Callable[[], None] = field(default=lambda: None)
+    """Acks the message now, for something else stands for its mail; :attr:`Finish.RELEASED` must follow."""
 
     @property
     def count(self) -> int:

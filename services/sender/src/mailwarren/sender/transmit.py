@@ -59,6 +59,8 @@ class Permit:
     """Nobody has canceled the mail and its time has not run out."""
     begin: Callable[[Delivery], Awaitable[None]] | None
     """If there is one, to be awaited when a connection is in hand, before the server hears of the mail."""
+    insure: Callable[[], Awaitable[None]] | None = None
+    """If there is one, to be awaited when a connection is in hand, before the mail is built."""
 
     def check(self, delivery: Delivery) -> None:
         """Raise :class:`Stale` or :class:`Withdrawn` when the mail may not be sent."""
@@ -99,6 +101,8 @@ class Transmitter:
 
         async def make_data() -> bytes:
             permit.check(delivery)  # it may have waited long for its connection
+            if permit.insure is not None:
+                await permit.insure()
             data = prepare_data(build_mail(parcel.content, delivery, parcel.accepted_at))
             if permit.begin is not None:
                 await permit.begin(delivery)

@@ -91,6 +91,14 @@ class Handover:
             # Parking failed as well: the broker keeps the message and gives it to somebody else.
             log.exception("sender.message.error")
             finish = Finish.REQUEUE
+        self._hand_back(held, finish)
+
+    def _release(self, held: _Held) -> None:
+        with self._lock:
+            self.open += 1  # its work goes on, and a shutdown waits for that too
+        self._hand_back(held, Finish.ACK)
+
+    def _hand_back(self, held: _Held, finish: Finish) -> None:
         with self._lock:
             self._back.append((held, finish))
             consumer = self._consumer
@@ -130,6 +138,7 @@ class Handover:
         epoch = self.epoch
         info = message.delivery_info
         body = message.body
+        held = _Held(message, epoch)
         incoming = Incoming(
             body=body.encode("utf-8", "surrogateescape") if isinstance(body, str) else bytes(body),
             headers=message.headers or {},
@@ -138,9 +147,10 @@ class Handover:
             redelivered=bool(info.get("redelivered")),
             owned=lambda: self.epoch == epoch,
             stopping=lambda: self.stopping,
+            release=lambda: self._release(held),
         )
         with self._lock:
-            self._over.append((_Held(message, epoch), incoming))
+            self._over.append((held, incoming))
             self.open += 1
             self._unsettled.append(message.delivery_tag)
             wake = len(self._over) == 1
@@ -166,7 +176,7 @@ class Handover:
         errors = consumer.connection_errors
         acks: dict[int, Any] = {}
         for held, finish in back:
-            if held.epoch != epoch or finish is Finish.STALE:
+            if held.epoch != epoch or finish in (Finish.STALE, Finish.RELEASED):
                 continue
             if finish is Finish.ACK:
                 acks[held.message.delivery_tag] = held.message

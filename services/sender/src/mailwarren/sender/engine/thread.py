@@ -29,6 +29,7 @@ from mailwarren.sender.settings import SenderSettings
 from mailwarren.sender.settle import Settler
 from mailwarren.sender.slots import Slots
 from mailwarren.sender.smtp import Pool
+from mailwarren.sender.suspects import Suspects
 from mailwarren.sender.transmit import Transmitter
 from mailwarren.sender.wiring import build_pool, build_routes, open_rules
 
@@ -87,14 +88,16 @@ class EngineThread:
             routes = build_routes(settings, rules)
             pool = build_pool(settings)
             slots = Slots(settings.in_flight)
+            ladder_writer = LadderWriter(link, publisher, topology)
             deliverer = Deliverer(
                 outcomes=outcomes,
-                ladder_writer=LadderWriter(link, publisher, topology),
+                ladder_writer=ladder_writer,
                 control=control,
                 settler=Settler(asker, topology.ladder, self._patience, self._handover.connected_for),
                 transmitter=Transmitter(routes=routes, pool=pool, outcomes=outcomes, replies=lambda: rules.replies),
                 ladder=topology.ladder,
                 slots=slots,
+                suspects=Suspects(ladder_writer, topology.ladder, f"{socket.gethostname()}:{os.getpid()}"),
             )
             health = Health("sender")
             health.add("consumer", lambda: self._handover.trouble)

@@ -1,0 +1,40 @@
+"""What a run of crash rounds came to, for a person."""
+
+from mailwarren.chaos.judge import BOUND
+from mailwarren.chaos.rounds import Account
+
+
+def report(account: Account) -> str:
+    """A table of the rounds, the four counts, and the verdict."""
+    lines = [
+        "| round | killed | started | left | sent twice: outcome unconfirmed | final dot unanswered | gauge before "
+        "| oldest unconfirmed |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for blow in account.blows:
+        costs = [cost for cost in account.costs if cost.death in blow.deaths]
+        gauges = " ".join("–" if cost.death.gauge is None else str(cost.death.gauge) for cost in costs)
+        lines.append(
+            f"| {blow.round.number} | {' '.join(cost.death.sender.removeprefix('sender') for cost in costs)} "
+            f"| {blow.started} | {blow.left} | {sum(len(cost.unconfirmed) for cost in costs)} "
+            f"| {sum(len(cost.unanswered) for cost in costs)} | {gauges} "
+            f"| {max((cost.oldest for cost in costs), default=0.0) * 1000:.0f} ms |"
+        )
+    unconfirmed = sum(len(cost.unconfirmed) for cost in account.costs)
+    unanswered = sum(len(cost.unanswered) for cost in account.costs)
+    rows = ", ".join(f"{count:,} {state}" for state, count in account.rows.most_common())
+    lines += [
+        "",
+        f"promised by the API {account.promised:,}; rows: {rows}; at the sink {account.arrived:,}; "
+        f"left in queues: {account.waiting or 'nothing'}",
+        f"lost: {account.lost}",
+        f"copies too many: {unconfirmed} whose outcome was unconfirmed, {unanswered} whose final dot was unanswered; the "
+        f"sink's ledger accepted {account.twice} mails more than once",
+        f"most for one kill: {account.worst} of {len(account.costs)} kills (bound: {BOUND})",
+        f"without an explanation: {len(account.unexplained)}",
+    ]
+    lines += [f"    {copies}" for copies in account.unexplained[:5]]
+    if not account.difference.balanced:
+        lines.append(f"the ledger: {account.difference}")
+    lines.append(f"{'HOLDS' if account.holds else 'DOES NOT HOLD'}, in {account.seconds:.0f} s")
+    return "\n".join(lines)

@@ -1,0 +1,134 @@
+"""Crash rounds: senders are killed under load, and then every mail is looked for."""
+
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from random import Random
+
+from mailwarren.chaos.crew import Crew, Death
+from mailwarren.chaos.judge import BOUND, Cost, copies_of, explain
+from mailwarren.chaos.plan import Round, draw_rounds
+from mailwarren.chaos.posting import Posting
+from mailwarren.devstack.harness.counts import DELIVERED, Disagreement
+from mailwarren.devstack.harness.sink import SinkRecord
+from mailwarren.devstack.harness.system import System
+
+PERSONA = {"domains": ["*"], "dot_latency_ms": {"low": 20, "high": 50}}
+AHEAD = 4000
+"""Mails that are promised and have not arrived, at most: enough for four senders, and the load lasts for all rounds."""
+FIRST_SENDERS = 2
+_LOOK_EVERY = 0.05
+_SECONDS_A_ROUND = 60.0
+"""That mail may stand still before it counts as stuck."""
+
+
+@dataclass(frozen=True)
+class Blow:
+    """A round as it was: what died, and who came and went after it."""
+
+    round: Round
+    at: float
+    deaths: tuple[Death, ...]
+    started: int
+    left: int
+
+
+@dataclass
+class Account:
+    """What the four counts say of a run. ``promised`` is the API's, ``rows`` Postgres', ``arrived`` the sink's, and
+    ``waiting`` the broker's once all senders have ended."""
+
+    blows: list[Blow]
+    promised: int
+    rows: Counter[str]
+    arrived: int
+    waiting: dict[str, int]
+    difference: Disagreement
+    costs: list[Cost]
+    twice: int
+    """Mails that the sink's ledger accepted more than once."""
+    unexplained: list[tuple[SinkRecord, ...]] = field(default_factory=list)
+    seconds: float = 0.0
+
+    @property
+    def lost(self) -> int:
+        """Promised, and without a row, an end, or a copy at the sink."""
+        found = self.difference
+        kinds = (found.missing_rows, found.without_end, found.delivered_but_not_at_sink)
+        return len({promise for kind in kinds for promise in kind})
+
+    @property
+    def worst(self) -> int:
+        """The most that one death cost."""
+        return max((cost.count for cost in self.costs), default=0)
+
+    @property
+    def holds(self) -> bool:
+        """Nothing lost, nothing made up, each second copy explained, and none of the deaths cost more than the bound."""
+        alike = self.promised == self.rows[DELIVERED] == self.arrived
+        return alike and self.difference.balanced and not (self.waiting or self.unexplained) and self.worst <= BOUND
+
+
+def run(system: System, *, rounds: int, mails: int, seed: int, tell: Callable[[str], None]) -> Account:
+    """Post, kill, wait, account. The system has all but senders.
+
+    Raises:
+        TimeoutError: mail stood still for a minute.
+        ServiceDied: something ended that nobody killed.
+    """
+    witness = system.sink
+    if witness is None:
+        raise RuntimeError("start_sink() comes first")
+    witness.play(PERSONA)
+    began = time.monotonic()
+    crew = Crew(system, {}, Random(f"crew {seed}"))
+    crew.set_count(FIRST_SENDERS)
+    blows: list[Blow] = []
+
+    def arrived() -> int:
+        return int(witness.stats()["unique"])
+
+    with Posting(system, mails, arrived=arrived, ahead=min(AHEAD, max(500, mails // 4))) as posting:
+        for one in draw_rounds(rounds, seed):
+            _wait_for(one.after * mails, arrived, crew, posting)
+            time.sleep(one.pause)
+            deaths = tuple(crew.kill(one.victims, one.number))
+            blow = Blow(one, time.time(), deaths, *crew.set_count(one.senders))
+            blows.append(blow)
+            tell(_line(blow, rounds, arrived(), mails, time.monotonic() - began))
+    _wait_for(mails, arrived, crew, posting)
+    tell("all mails have arrived; the ledgers are compared")
+    difference = system.settle(posting.promises, timeout=_SECONDS_A_ROUND)
+    waiting = system.left_in_broker()
+    costs, unexplained = explain(copies_of(witness.records()), [death for blow in blows for death in blow.deaths])
+    return Account(
+        blows=blows,
+        promised=len(posting.promises),
+        rows=Counter(system.states(posting.promises).values()),
+        arrived=arrived(),
+        waiting=waiting,
+        difference=difference,
+        costs=costs,
+        twice=len(witness.accepted_twice()),
+        unexplained=[tuple(copies) for copies in unexplained],
+        seconds=time.monotonic() - began,
+    )
+
+
+def _wait_for(goal: float, arrived: Callable[[], int], crew: Crew, posting: Posting) -> None:
+    moved, before = time.monotonic(), -1
+    while (now := arrived()) < goal:
+        posting.check()
+        alive = crew.alive
+        if now != before:
+            moved, before = time.monotonic(), now
+        elif time.monotonic() - moved > _SECONDS_A_ROUND:
+            raise TimeoutError(f"{now} of {goal:.0f} mails arrived, and none for a minute; senders: {alive}")
+        time.sleep(_LOOK_EVERY)
+
+
+def _line(blow: Blow, rounds: int, arrived: int, mails: int, seconds: float) -> str:
+    came = f", {blow.started} started" * bool(blow.started) + f", {blow.left} told to leave" * bool(blow.left)
+    names = ", ".join(death.sender for death in blow.deaths)
+    return f"{seconds:4.0f} s  round {blow.round.number}/{rounds}: {arrived:,} of {mails:,} mails; killed {names}{came}"
