@@ -1,4 +1,4 @@
-"""A sender's connections to the broker are cut with 150 mails in flight (``make broker-cut`` without the naive worker)."""
+"""A sender's connections to the broker are cut with 150 mails in flight: ``make broker-cut`` without the naive one."""
 
 import pytest
 

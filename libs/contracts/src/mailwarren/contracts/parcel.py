@@ -99,7 +99,7 @@ class Attempt(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Setback(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A try that came to nothing: when (Unix seconds), at which sender, and why. For a person who looks at the parcel."""
+    """A try that came to nothing: when (Unix seconds), at which sender, and why. For a person who looks at it."""
 
     at: float
     sender: str

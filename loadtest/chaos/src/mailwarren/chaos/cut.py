@@ -1,8 +1,8 @@
 """The broker's connections are cut while 150 mails are in flight: how many come twice?
 
-Both workers hold all 150 mails at once, each at its own SMTP connection, when their connections to the broker are reset;
-both connect again by themselves. *Before the dot*: the server lets them wait for its 354, so nothing has been handed over.
-*After the dot*: the mail is handed over, and the server lets them wait for its reply.
+Both workers hold all 150 mails at once, each at its own SMTP connection, when their connections to the broker are
+reset; both connect again by themselves. *Before the dot*: the server lets them wait for its 354, so nothing has been
+handed over. *After the dot*: the mail is handed over, and the server lets them wait for its reply.
 """
 
 import sys
@@ -23,7 +23,6 @@ from mailwarren.chaos.cutter import Cutter
 from mailwarren.devstack.harness.service import Service
 from mailwarren.devstack.harness.sink import SinkWitness
 from mailwarren.devstack.harness.system import System, wait_for
-from mailwarren.devstack.ports import free_ports
 
 MAILS = 150
 WAITS = {"before the dot": "data", "after the dot": "dot"}

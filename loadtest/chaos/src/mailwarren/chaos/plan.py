@@ -11,8 +11,8 @@ MOST_SENDERS = 4
 class Round:
     """One blow: when, against how many, and how many senders there are to be afterwards.
 
-    ``after`` is the share of all mails that must have arrived, ``pause`` how many seconds later it falls. The share keeps
-    rounds within the load however fast the machine is; the pause makes the moment random against what senders do.
+    ``after`` is the share of all mails that must have arrived, ``pause`` how many seconds later it falls. The share
+    keeps rounds within the load however fast the machine is; the pause makes the moment random against what senders do.
     """
 
     number: int

@@ -32,8 +32,11 @@ class Call:
 
 
 def calls(mails: int) -> Iterator[Call]:
-    """Of each :data:`SHIFT` mails 30 are posted one by one in the high lane, 20 in the normal one; 20 more are a bulk call
-    in the high lane, 130 one in the normal lane, the others one in the bulk lane."""
+    """The calls for so many mails.
+
+    Of each :data:`SHIFT` 30 are posted one by one in the high lane and 20 in the normal one; 20 more are a bulk call in
+    the high lane, 130 one in the normal lane, the others one in the bulk lane.
+    """
     for first in range(0, mails, SHIFT):
         people = [f"u{number}@d{number % DOMAINS}.test" for number in range(first, min(first + SHIFT, mails))]
         parts = ((Lane.HIGH, 30, 1), (Lane.NORMAL, 20, 1), (Lane.HIGH, 20, 20), (Lane.NORMAL, 130, 130))

@@ -7,13 +7,12 @@ from mailwarren.chaos.rounds import Account
 def report(account: Account) -> str:
     """A table of the rounds, the four counts, and the verdict."""
     lines = [
-        "| round | killed | started | left | sent twice: outcome unconfirmed | final dot unanswered | gauge before "
-        "| oldest unconfirmed |",
+        "| round | killed | started | left | outcome unconfirmed | dot unanswered | gauge before | oldest |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for blow in account.blows:
         costs = [cost for cost in account.costs if cost.death in blow.deaths]
-        gauges = " ".join("–" if cost.death.gauge is None else str(cost.death.gauge) for cost in costs)
+        gauges = " ".join("-" if cost.death.gauge is None else str(cost.death.gauge) for cost in costs)
         lines.append(
             f"| {blow.round.number} | {' '.join(cost.death.sender.removeprefix('sender') for cost in costs)} "
             f"| {blow.started} | {blow.left} | {sum(len(cost.unconfirmed) for cost in costs)} "
@@ -25,11 +24,10 @@ def report(account: Account) -> str:
     rows = ", ".join(f"{count:,} {state}" for state, count in account.rows.most_common())
     lines += [
         "",
-        f"promised by the API {account.promised:,}; rows: {rows}; at the sink {account.arrived:,}; "
-        f"left in queues: {account.waiting or 'nothing'}",
-        f"lost: {account.lost}",
-        f"copies too many: {unconfirmed} whose outcome was unconfirmed, {unanswered} whose final dot was unanswered; the "
-        f"sink's ledger accepted {account.twice} mails more than once",
+        f"promised by the API: {account.promised:,}; rows: {rows}; at the sink: {account.arrived:,}",
+        f"left in queues: {account.waiting or 'nothing'}; lost: {account.lost}",
+        f"sent again: {unconfirmed} whose outcome was unconfirmed, {unanswered} whose final dot was unanswered",
+        f"accepted more than once, by the sink's ledger: {account.twice}",
         f"most for one kill: {account.worst} of {len(account.costs)} kills (bound: {BOUND})",
         f"without an explanation: {len(account.unexplained)}",
     ]

@@ -36,8 +36,11 @@ class Blow:
 
 @dataclass
 class Account:
-    """What the four counts say of a run. ``promised`` is the API's, ``rows`` Postgres', ``arrived`` the sink's, and
-    ``waiting`` the broker's once all senders have ended."""
+    """What the four counts say of a run.
+
+    ``promised`` is the API's, ``rows`` Postgres', ``arrived`` the sink's, ``waiting`` the broker's once all senders
+    have ended.
+    """
 
     blows: list[Blow]
     promised: int
@@ -65,7 +68,7 @@ class Account:
 
     @property
     def holds(self) -> bool:
-        """Nothing lost, nothing made up, each second copy explained, and none of the deaths cost more than the bound."""
+        """Nothing lost or made up, each second copy explained, and no death cost more than the bound."""
         alike = self.promised == self.rows[DELIVERED] == self.arrived
         return alike and self.difference.balanced and not (self.waiting or self.unexplained) and self.worst <= BOUND
 

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from mailwarren.contracts.events import Kind
 from mailwarren.contracts.ids import new_id
 from mailwarren.contracts.ladder import Ladder
-from mailwarren.contracts.parcel import Delivery, Parcel, Wait
+from mailwarren.contracts.parcel import Parcel, Wait
 from mailwarren.sender import metrics
 from mailwarren.sender.adapters.ladder import LadderWriter
 from mailwarren.sender.adapters.outcomes import OutcomeWriter

@@ -5,11 +5,11 @@ connection, and the parcel may have lain in its prefetch all the while. So a par
 times is only *suspect*, and what it is guilty of is found out mail by mail:
 
 1. It is split: each of its mails goes on as a parcel of its own, and a poison mail takes no neighbour with it.
-2. Before a suspect mail is built, its successor is put on the ladder (:class:`Insurance`): a copy that says who began it
-   and when. A sender that lives finishes the mail, and the copy is settled and dropped. When it dies, the copy is the
-   durable note that it began just this mail, which the broker's count is not.
-3. Mails that nobody has died of yet are tried :data:`GROUP` at a time, the others one by one, so that each further death
-   tells the poison from its company.
+2. Before a suspect mail is built, its successor is put on the ladder (:class:`Insurance`): a copy that says who began
+   it and when. A sender that lives finishes the mail, and the copy is settled and dropped. When it dies, the copy is
+   the durable note that it began just this mail, which the broker's count is not.
+3. Mails that nobody has died of yet are tried :data:`GROUP` at a time, the others one by one, so that each further
+   death tells the poison from its company.
 4. What :data:`MOST_BEGUN` senders began and did not finish goes to ``mail.dead``, with every setback on the way.
 """
 
@@ -39,8 +39,8 @@ GROUP = 20
 MOST_BEGUN = 3
 """Senders that began a suspect mail and did not finish it, after which it is parked."""
 INSURED = 640.0
-"""Seconds at scale 1 after which a suspect mail is looked at again: longer than any attempt takes, so that a sender that
-lives has reported by then, and as long as the tracker lets a claim stand."""
+"""Seconds at scale 1 after which a suspect mail is looked at again: longer than any attempt takes, so that a sender
+that lives has reported by then, and as long as the tracker lets a claim stand."""
 MOST_SETBACKS = 40
 """That a parcel carries; the oldest are forgotten."""
 REASON_LENGTH = 600
@@ -169,13 +169,13 @@ class Suspects:
         deliveries = [one for one in parcel.deliveries if not one.suppressed]
         returned = parcel.returned + incoming.count
         log.warning("sender.parcel.split", returned=returned, count=len(deliveries))
-        why = f"the broker gave it to {returned} senders that were gone before they had finished it; its mails go on apart"
+        why = f"the broker gave it to {returned} senders that were gone before they had finished it; split"
         setbacks = add_setback(parcel, self.sender, why)
         wait = self._ladder.accuracy
         alone = replace(
             parcel,
-            # Not the true count: when a sender dies in the middle of this, the parcel is split once more, and the tracker
-            # must see the second copy of a mail as a copy, not as the next holder of the first.
+            # Not the true count: when a sender dies in the middle of this, the parcel is split once more, and the
+            # tracker must see the second copy of a mail as a copy, not as the next holder of the first.
             returned=SUSPECT_AFTER,
             setbacks=setbacks,
             settle=True,
