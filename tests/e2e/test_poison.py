@@ -16,7 +16,7 @@ from mailwarren.sender.suspects import MOST_BEGUN, SUSPECT_AFTER
 pytestmark = pytest.mark.e2e
 
 CRASHING = Path(__file__).parent / "crashing"
-SENDERS = 2
+SENDERS = 3
 ENV = {"PYTHONPATH": str(CRASHING)}
 SCALE = 0.002
 """A successor of a suspect mail is looked at after 1.3 s instead of eleven minutes."""
@@ -65,7 +65,7 @@ def test_it_is_parked_with_all_that_it_did_and_takes_no_neighbour_along(
         def states() -> Counter[str]:
             return Counter(system.states(promises).values())
 
-        deaths = keep_senders(system, lambda: states()["parked"] == 1 and states()["delivered"] == 49, 90)
+        deaths = keep_senders(system, lambda: states()["parked"] == 1 and states()["delivered"] == 49, 150)
         # Whole three times, then once in a group, then alone.
         assert len(deaths) == SUSPECT_AFTER + MOST_BEGUN
         assert [at for (_, at), state in system.states(promises).items() if state == "parked"] == ["poison25@d1.test"]

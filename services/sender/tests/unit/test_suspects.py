@@ -51,9 +51,14 @@ class Broker:
             "key": "normal.h1",
             "redelivered": count > 0,
             "owned": lambda: True,
-            "release": lambda: self.happened.append("acked"),
+            "release": self.release,
         }
         return Incoming(**(values | changes))
+
+    async def release(self) -> bool:
+        await asyncio.sleep(0)
+        self.happened.append("acked")
+        return True
 
     async def try_one(
         self, _parcel: Parcel, _deliveries: list[Delivery], _incoming: Incoming, insurance: Insurance | None
@@ -107,6 +112,20 @@ async def test_a_suspect_mail_has_a_successor_before_it_is_begun(broker: Broker)
     assert (successor.setbacks[-1].sender, "began it" in successor.setbacks[-1].reason) == ("pod:1", True)
     # The tracker sees its holder as the one after this, and after any that gets this message again.
     assert count_of(successor, broker.message(successor)) > count_of(parcel, message)
+
+
+async def test_a_mail_whose_message_cannot_be_acked_is_not_begun(broker: Broker) -> None:
+    parcel = replace(a_parcel(), returned=3)
+
+    async def lost() -> bool:
+        return False
+
+    message = broker.message(parcel, release=lost)
+    finish = await broker.suspects.finish(parcel, list(parcel.deliveries), message, broker.try_one)
+    assert finish is Finish.RELEASED
+    (successor,) = broker.happened
+    # The tracker takes the message that comes back and the successor for two copies.
+    assert count_of(successor, broker.message(successor)) == count_of(parcel, broker.message(parcel, 1))
 
 
 async def test_without_a_successor_a_mail_is_not_begun(broker: Broker) -> None:

@@ -1,6 +1,6 @@
 """A message as it came from a send queue, and what becomes of it."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
@@ -19,6 +19,10 @@ class Finish(Enum):
     """It was acked before its work was done: :attr:`Incoming.release`."""
 
 
+async def _not_released() -> bool:
+    return False
+
+
 @dataclass(slots=True)
 class Incoming:
     """A message as it came from a send queue."""
@@ -32,8 +36,9 @@ class Incoming:
     """False as soon as the broker connection that it came over is lost."""
     stopping: Callable[[], bool] = field(default=lambda: False)
     """True when this process shuts down and starts nothing new."""
-    release: Callable[[], None] = field(default=lambda: None)
-    """Acks the message now, for something else stands for its mail; :attr:`Finish.RELEASED` must follow."""
+    release: Callable[[], Awaitable[bool]] = field(default=_not_released)
+    """Acks the message now, for something else stands for its mail; :attr:`Finish.RELEASED` must follow. False when the
+    connection was lost before that: the broker gives it to somebody else."""
 
     @property
     def count(self) -> int:

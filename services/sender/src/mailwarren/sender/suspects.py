@@ -98,7 +98,9 @@ class Insurance:
         self.taken = False
 
     async def take(self) -> None:
-        """Return when the successor is on the ladder; the message at hand is acked then. Once is enough.
+        """Return when the successor is on the ladder and the message at hand is acked. Once is enough.
+
+        Both before the mail is begun: when this sender dies of it, there must be one copy and not two.
 
         Raises:
             Stale: the parcel is not ours any more.
@@ -117,7 +119,8 @@ class Insurance:
         )
         await self._ladder_writer.put(successor, self._wait, self._incoming.owned)
         self.taken = True
-        self._incoming.release()
+        if not await self._incoming.release():
+            raise Stale
 
 
 class Suspects:
