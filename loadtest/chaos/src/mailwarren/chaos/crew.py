@@ -1,16 +1,20 @@
 """The senders of a run: they come, go in order, and are killed."""
 
 import signal
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from math import inf
 from random import Random
 
 import httpx
 import psutil
+from prometheus_client.parser import text_string_to_metric_families
 
 from mailwarren.devstack.harness.system import System
 
-_GAUGE = "mailwarren_sender_exposed "
+_GAUGE = "mailwarren_sender_exposed"
+_SETTLE = "mailwarren_sender_settle_seconds"
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,24 @@ class Death:
     ports: frozenset[int]
 
 
+@dataclass
+class Settling:
+    """How long the tracker took to answer, from the senders' histograms."""
+
+    buckets: Counter[float] = field(default_factory=Counter)
+    """Questions answered within so many seconds, each bound with those below it."""
+    unanswered: int = 0
+
+    @property
+    def answered(self) -> int:
+        """Questions that got an answer."""
+        return self.buckets[inf]
+
+    def within(self, share: float) -> float:
+        """The least bound in seconds that so large a share of the answers kept to."""
+        return min((bound for bound, count in self.buckets.items() if count >= share * self.answered), default=inf)
+
+
 class Crew:
     """Starts, ends and kills the senders of ``system``.
 
@@ -45,6 +67,8 @@ class Crew:
         self._chance = chance
         self._started = 0
         self._leaving: set[str] = set()
+        self.settling = Settling()
+        """Of the senders that were killed, and of those that were :meth:`ask_living`."""
 
     @property
     def alive(self) -> list[str]:
@@ -70,7 +94,7 @@ class Crew:
 
     def _kill_one(self, name: str, number: int) -> Death:
         service = self._system.services[name]
-        gauge = self._gauge(name)
+        gauge = self._ask(name)
         # Nothing is sent after this, so that the ports are those of all it has sent.
         at = service.signal(signal.SIGSTOP)
         ports = frozenset(
@@ -97,9 +121,24 @@ class Crew:
     def _is_to_sink(self, connection: "psutil._ntuples.pconn") -> bool:
         return bool(connection.raddr) and self._system.smtp_url.endswith(f":{connection.raddr.port}")
 
-    def _gauge(self, name: str) -> int | None:
+    def ask_living(self) -> None:
+        """Add what those that live have measured."""
+        for name in self.alive:
+            self._ask(name)
+
+    def _ask(self, name: str) -> int | None:
+        """Add what a sender has measured; what it says would be sent twice now."""
         try:
-            lines = httpx.get(self._system.metrics_url(name), timeout=1).text.splitlines()
+            text = httpx.get(self._system.metrics_url(name), timeout=1).text
         except httpx.HTTPError:
             return None
-        return next((int(float(line.removeprefix(_GAUGE))) for line in lines if line.startswith(_GAUGE)), None)
+        exposed = None
+        for family in text_string_to_metric_families(text):
+            for sample in family.samples if family.name in (_GAUGE, _SETTLE) else ():
+                if sample.name == _GAUGE:
+                    exposed = int(sample.value)
+                elif sample.name == f"{_SETTLE}_bucket" and sample.labels["answered"] == "yes":
+                    self.settling.buckets[float(sample.labels["le"])] += int(sample.value)
+                elif sample.name == f"{_SETTLE}_count" and sample.labels["answered"] == "no":
+                    self.settling.unanswered += int(sample.value)
+        return exposed

@@ -1,5 +1,6 @@
 """What a run of crash rounds came to, for a person."""
 
+from mailwarren.chaos.crew import Settling
 from mailwarren.chaos.judge import BOUND
 from mailwarren.chaos.rounds import Account
 
@@ -27,6 +28,7 @@ def report(account: Account) -> str:
         f"promised by the API: {account.promised:,}; rows: {rows}; at the sink: {account.arrived:,}",
         f"left in queues: {account.waiting or 'nothing'}; lost: {account.lost}",
         f"sent again: {unconfirmed} whose outcome was unconfirmed, {unanswered} whose final dot was unanswered",
+        _settled(account.settling),
         f"accepted more than once, by the sink's ledger: {account.twice}",
         f"most for one kill: {account.worst} of {len(account.costs)} kills (bound: {BOUND})",
         f"without an explanation: {len(account.unexplained)}",
@@ -36,3 +38,11 @@ def report(account: Account) -> str:
         lines.append(f"the ledger: {account.difference}")
     lines.append(f"{'HOLDS' if account.holds else 'DOES NOT HOLD'}, in {account.seconds:.0f} s")
     return "\n".join(lines)
+
+
+def _settled(settling: Settling) -> str:
+    half, most = settling.within(0.5), settling.within(0.95)
+    return (
+        f"settled: {settling.answered} questions answered, half of them within {half} s, 95 % within {most} s; "
+        f"{settling.unanswered} not answered"
+    )

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from random import Random
 
-from mailwarren.chaos.crew import Crew, Death
+from mailwarren.chaos.crew import Crew, Death, Settling
 from mailwarren.chaos.judge import BOUND, Cost, copies_of, explain
 from mailwarren.chaos.plan import Round, draw_rounds
 from mailwarren.chaos.posting import Posting
@@ -51,6 +51,7 @@ class Account:
     costs: list[Cost]
     twice: int
     """Mails that the sink's ledger accepted more than once."""
+    settling: Settling
     unexplained: list[tuple[SinkRecord, ...]] = field(default_factory=list)
     seconds: float = 0.0
 
@@ -103,6 +104,7 @@ def run(system: System, *, rounds: int, mails: int, seed: int, tell: Callable[[s
     _wait_for(mails, arrived, crew, posting)
     tell("all mails have arrived; the ledgers are compared")
     difference = system.settle(posting.promises, timeout=_SECONDS_A_ROUND)
+    crew.ask_living()
     waiting = system.left_in_broker()
     costs, unexplained = explain(copies_of(witness.records()), [death for blow in blows for death in blow.deaths])
     return Account(
@@ -114,6 +116,7 @@ def run(system: System, *, rounds: int, mails: int, seed: int, tell: Callable[[s
         difference=difference,
         costs=costs,
         twice=len(witness.accepted_twice()),
+        settling=crew.settling,
         unexplained=[tuple(copies) for copies in unexplained],
         seconds=time.monotonic() - began,
     )
