@@ -193,8 +193,8 @@ class Suspects:
 
     async def _park(self, parcel: Parcel, incoming: Incoming) -> Finish:
         begun = parcel.begun
-        lines = "\n".join(_line(one) for one in parcel.setbacks)
-        reason = f"{begun} senders began this mail and were gone before they had finished it\n{lines}"
+        # Not the setbacks: they quote servers, who quote addresses, and a list of dead letters has none.
+        reason = f"{begun} senders began this mail and were gone before they had finished it"
         log.warning("sender.parcel.poison", begun=begun)
         metrics.record_parked("poison")
         # A replay begins anew, and keeps what was learned.
