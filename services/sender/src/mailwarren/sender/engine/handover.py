@@ -96,7 +96,8 @@ class Handover:
         self._hand_back(held, finish)
 
     async def _release(self, held: _Held) -> bool:
-        held.released = released = asyncio.get_running_loop().create_future()
+        released: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        held.released = released
         with self._lock:
             if held.epoch != self.epoch:
                 return False
