@@ -27,7 +27,7 @@ from mailwarren.devstack.harness.system import System, wait_for
 MAILS = 150
 WAITS = {"before the dot": "data", "after the dot": "dot"}
 """Where the server lets the mails wait, by its stage."""
-SECONDS = 4.0
+SECONDS = 3.0
 """That it lets them wait."""
 _QUIET = 3.0
 """Without a new copy for so long, no more come."""

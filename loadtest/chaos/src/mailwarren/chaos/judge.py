@@ -12,8 +12,6 @@ BOUND = 500
 OLDEST = 2.5
 """Seconds between a reply and the death of its sender: a sender stops new mail data when the oldest outcome has waited
 for two seconds, and half a second is for the broker's confirm of the last."""
-CLOCKS = 0.05
-"""Seconds by which the moment of a signal may be noted early."""
 
 
 @dataclass
@@ -61,7 +59,7 @@ def explain(
             if cost is None:
                 unexplained.append(copies)
                 break
-            seen = copy.answered_at is not None and copy.answered_at <= cost.death.at + CLOCKS
+            seen = copy.answered_at is not None and copy.answered_at <= cost.death.at
             (cost.unconfirmed if seen else cost.unanswered).append(copy)
     return costs, unexplained
 
