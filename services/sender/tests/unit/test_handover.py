@@ -132,11 +132,12 @@ async def test_what_is_out_of_order_is_acked_alone(crossing: Crossing) -> None:
     assert crossing.done == [("ack up to", 5)]
 
 
-async def test_a_released_message_is_acked_while_its_work_goes_on(crossing: Crossing) -> None:
+@pytest.mark.parametrize("end", [Finish.RELEASED, Finish.ACK, Finish.REQUEUE])
+async def test_a_released_message_is_acked_once_while_its_work_goes_on(crossing: Crossing, end: Finish) -> None:
     consumer = Consumer()
     crossing.handover.attach(consumer)
     crossing.gates[1] = asyncio.Event()
-    crossing.work_of[1] = Finish.RELEASED
+    crossing.work_of[1] = end
     await crossing.send(1)
     releasing = asyncio.ensure_future(crossing.seen[0].release())
     await asyncio.sleep(0.03)

@@ -93,7 +93,8 @@ class Handover:
             # Parking failed as well: the broker keeps the message and gives it to somebody else.
             log.exception("sender.message.error")
             finish = Finish.REQUEUE
-        self._hand_back(held, finish)
+        # A second ack, or a requeue after it, would make the broker close the channel.
+        self._hand_back(held, finish if held.released is None else Finish.RELEASED)
 
     async def _release(self, held: _Held) -> bool:
         released: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
