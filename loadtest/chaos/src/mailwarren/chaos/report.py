@@ -29,6 +29,7 @@ def report(account: Account) -> str:
         f"left in queues: {account.waiting or 'nothing'}; lost: {account.lost}",
         f"sent again: {unconfirmed} whose outcome was unconfirmed, {unanswered} whose final dot was unanswered",
         _settled(account.settling),
+        f"waited for a dead sender's claim to run out (ten minutes, the clock was put forward): {account.held_up}",
         f"accepted more than once, by the sink's ledger: {account.twice}",
         f"most for one kill: {account.worst} of {len(account.costs)} kills (bound: {BOUND})",
         f"without an explanation: {len(account.unexplained)}",
