@@ -110,7 +110,7 @@ def run(system: System, *, rounds: int, mails: int, seed: int, tell: Callable[[s
             blow = Blow(one, time.time(), deaths, *crew.set_count(one.senders))
             blows.append(blow)
             tell(_line(blow, rounds, arrived(), mails, time.monotonic() - began))
-    held_up = _wait_for_last(system, mails, arrived, crew, posting, tell)
+    held_up = _wait_for_last(system, mails, arrived, crew, posting, tell=tell)
     tell("all mails have arrived; the ledgers are compared")
     difference = system.settle(posting.promises, timeout=_SECONDS_A_ROUND)
     crew.ask_living()
@@ -138,12 +138,13 @@ def _wait_for_last(
     arrived: Callable[[], int],
     crew: Crew,
     posting: Posting,
+    *,
     tell: Callable[[str], None],
 ) -> int:
     """Wait for all; returns how many only came when the claims of the dead had run out.
 
-    A claim that a second copy of its mail met stands for ten minutes (``docs/adr/0013``). Nothing is being sent any more
-    when nothing arrives, so the clock can be put forward instead.
+    A claim that a second copy of its mail met stands for ten minutes (``docs/adr/0013``). Nothing is being sent any
+    more when nothing arrives, so the clock can be put forward instead.
     """
     try:
         _wait_for(mails, arrived, crew, posting, still=_CLAIMED_SECONDS)
