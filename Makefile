@@ -7,7 +7,7 @@ SHELL := /bin/sh
 PYTHON := .venv/bin/python
 DEVSTACK := $(PYTHON) -m mailwarren.devstack
 
-.PHONY: help demo up down status logs send scale monitor test bench benchmarks profile lint fmt unit memory series sizing broker-loss bootstrap clean minbase-check test-rabbitmq4 chart-test check-schemas chart-run verify-cluster images images-test compose-env dashboards dashboard-types load stress shaping-check fairness
+.PHONY: help demo up down status logs send scale monitor test bench benchmarks profile lint fmt unit memory series sizing broker-loss bootstrap clean minbase-check test-rabbitmq4 chart-test check-schemas chart-run verify-cluster images images-test compose-env dashboards dashboard-types load stress shaping-check fairness crash-rounds broker-cut
 
 help: ## show this list
 	@echo "Mailwarren. Usage: make TARGET"; echo
@@ -70,6 +70,14 @@ broker-loss: ## three RabbitMQ nodes under load, of which two are killed in turn
 stress: bootstrap ## completion time, rate, errors and bottleneck over the stress grid; QUICK=1 ONLY=glob FRESH=1 PUBLISH=1
 stress: bootstrap ## completion time, rate, errors and bottleneck over the stress grid; QUICK=1 ONLY='glob …' FRESH=1 PUBLISH=1
 	@.venv/bin/mailwarren-stress $${QUICK:+--quick} $${ONLY:+--only "$$ONLY"} $${SCALE:+--scale "$$SCALE"} $${FRESH:+--fresh} $${PUBLISH:+--publish docs/stress}
+
+crash-rounds: ## senders killed under load, then every mail accounted for (minutes): ROUNDS=20 MAILS=50000 SEED=1
+	@bin/bootstrap --with-rabbitmq
+	@.venv/bin/mailwarren-chaos crash-rounds $${ROUNDS:+--rounds "$$ROUNDS"} $${MAILS:+--mails "$$MAILS"} $${SEED:+--seed "$$SEED"}
+
+broker-cut: ## the broker's connections cut under 150 mails in flight: a sender's, and a naive Celery worker's
+	@bin/bootstrap --with-rabbitmq
+	@.venv/bin/mailwarren-chaos broker-cut
 
 benchmarks: bootstrap ## the hot paths one by one: route, render, classify, codec, SMTP client, record a batch (K=name)
 	@$(PYTHON) -m pytest -q loadtest/bench/tests/benchmarks -o python_files='bench_*.py' -o python_functions='bench_*' \

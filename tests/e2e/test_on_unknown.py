@@ -65,3 +65,47 @@ def test_a_repeated_call_does_not_give_up_mail_that_its_first_copy_is_sending(sy
     found = system.settle(promises, timeout=60)
     assert set(system.states(promises).values()) == {"delivered"}, str(found)
     assert not [pair for _, pair in found.doubled if pair.answered > 1], str(found)
+
+
+def test_a_sender_killed_between_final_dot_and_reply_leaves_each_mail_to_its_wish(system: System) -> None:
+    """Twenty final dots of each wish have come, no reply; ten mails of each have not begun."""
+    # Each wish in a lane, and so at a sender, of its own: with twenty connections, and nothing said ahead on them.
+    wishes = {"resend": Lane.HIGH, "hold": Lane.NORMAL, "fail": Lane.BULK}
+    system.start_sink()
+    system.start_ingest(wait=False)
+    system.start_tracker(wait=False)
+    for wish, lane in wishes.items():
+        env = {"MAILWARREN_CONNECTIONS": "20", "MAILWARREN_MAILS_BEHIND": "0"}
+        system.start_sender(f"victim-{wish}", [lane], env=env, wait=False)
+    system.wait_ready()
+    assert system.sink
+    system.sink.play({"domains": ["*"], "dot_latency_ms": 8000})
+    promises = {
+        wish: system.send_bulk([f"{wish}{n}@d1.test" for n in range(30)], lane=lane, on_unknown=wish)
+        for wish, lane in wishes.items()
+    }
+    wait_for(lambda: int(system.sink.stats()["pending"]) == 60, 20, "sixty final dots")
+    for wish in wishes:
+        system.services[f"victim-{wish}"].kill()
+    system.sink.play({"domains": ["*"]})
+    system.start_sender("heir")
+    everything = [promise for those in promises.values() for promise in those]
+    found = system.settle(everything, timeout=60)
+    assert found.balanced, str(found)
+    states = {wish: Counter(system.states(those).values()) for wish, those in promises.items()}
+    assert states == {
+        "resend": {"delivered": 30},
+        "hold": {"held": 20, "delivered": 10},
+        "fail": {"failed": 20, "delivered": 10},
+    }
+    assert len(found.doubled) == 20
+    assert all(
+        promise.address.startswith("resend") and (pair.answered, pair.unanswered) == (1, 1)
+        for promise, pair in found.doubled
+    )
+    # Who looks at one of them reads why.
+    reasons = system.query("select distinct kind, reason from events where kind in ('held', 'failed') order by kind")
+    assert [(row["kind"], "a sender died while it was being sent" in row["reason"]) for row in reasons] == [
+        ("failed", True),
+        ("held", True),
+    ]

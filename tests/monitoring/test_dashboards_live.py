@@ -48,6 +48,7 @@ QUIET = {
     "overview / RabbitMQ's alarms": "an alarm of the broker would stop everything else that is shown here",
     "senders / Exposed": "lasts milliseconds, unless the broker stops at the right moment: not every run meets it",
     "senders / Exposed, by sender": "as above",
+    "senders / Parcels split": "a parcel has to come back three times from senders that are gone",
     "queues / Queues missing": "a topology without holes is how it should be",
     "queues / Queues that do not answer": "needs a quorum queue without a leader for 15 s",
     "queues / Alarms": "an alarm of the broker would stop everything else that is shown here",

@@ -1,14 +1,17 @@
 """A real sender that kills itself at one place of its code: ``CRASH_AT=<place>:<n>`` dies the n-th time it gets there.
 
-Celery loads it as ``-A crashing_sender:app``. Only the moment of death is added; every step is the product's own.
+Celery loads it as ``-A crashing_sender:app``. Only the moment of death is added; every step is the product's own. With
+``SUSPECT_AFTER=0`` every parcel is one that may kill senders.
 """
 
 import os
 import signal
 from typing import Any
 
+from mailwarren.sender import suspects
 from mailwarren.sender.adapters.ladder import LadderWriter
 from mailwarren.sender.adapters.outcomes import OutcomeWriter
+from mailwarren.sender.adapters.questions import Asker
 from mailwarren.sender.engine.handover import Handover
 
 _place, _, _nth = os.environ.get("CRASH_AT", "nowhere:1").partition(":")
@@ -45,6 +48,10 @@ def ack(self: Handover, _plain: Any = Handover.flush) -> None:
 around(OutcomeWriter, "_publish_batch", "outcomes")
 around(LadderWriter, "put", "ladder")
 around(LadderWriter, "park", "park")
+around(Asker, "ask", "question")
+around(OutcomeWriter, "report", "report")
+around(suspects.Insurance, "take", "successor")
+suspects.SUSPECT_AFTER = int(os.environ.get("SUSPECT_AFTER", suspects.SUSPECT_AFTER))
 Handover.flush = ack  # type: ignore[method-assign]
 
 

@@ -22,6 +22,7 @@ from mailwarren.contracts.parcel import (
     OnUnknown,
     Parcel,
     Role,
+    Setback,
     Syntax,
     Wait,
 )
@@ -135,6 +136,15 @@ def a_deferred() -> Parcel:
     )
 
 
+def a_suspect() -> Parcel:
+    """A mail that senders died of."""
+    split = Setback(1_764_000_100.0, "sender-bulk-0:1", "the broker gave it to 3 senders")
+    begun = Setback(1_764_000_110.5, "sender-bulk-1:1", "began it")
+    return msgspec.structs.replace(
+        a_single(), wait=Wait.HOP, settle=True, returned=4, begun=1, setbacks=(split, begun), not_before=1_764_000_750.0
+    )
+
+
 def an_unsettled() -> Parcel:
     """On the ladder because the tracker did not answer."""
     return msgspec.structs.replace(
@@ -245,6 +255,7 @@ CASES = (
     parcel_case("bulk", a_bulk()),
     parcel_case("deferred", a_deferred()),
     parcel_case("unsettled", an_unsettled()),
+    parcel_case("suspect", a_suspect()),
     parcel_case("traced", a_traced()),
     parcel_case("shaped", a_shaped()),
     parcel_case("shaped_to_come", a_shaped_one_to_come()),

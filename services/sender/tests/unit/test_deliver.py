@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from msgspec.structs import replace
 
 from mailwarren.contracts.codec import decode_parcel, encode_parcel, parcel_headers
 from mailwarren.contracts.events import Event, Kind
@@ -16,11 +17,12 @@ from mailwarren.contracts.parcel import SHAPED_WAIT, Delivery, OnUnknown, Parcel
 from mailwarren.contracts.reply import Reply
 from mailwarren.contracts.testing import a_delivery, a_parcel, an_attempt
 from mailwarren.sender.adapters.ladder import Stale
-from mailwarren.sender.deliver import ALONE_AFTER, Deliverer
+from mailwarren.sender.deliver import Deliverer
 from mailwarren.sender.incoming import Finish, Incoming
 from mailwarren.sender.settle import Settled
 from mailwarren.sender.shaping.shaper import SlowSite
 from mailwarren.sender.slots import Slots
+from mailwarren.sender.suspects import SUSPECT_AFTER, Suspects
 from mailwarren.sender.transmit import Permit, Tried, Withdrawn
 
 LADDER = Ladder(0.01)
@@ -49,6 +51,7 @@ class Ports:
             ladder=LADDER,
             slots=self.slots,
             shaper=self,  # type: ignore[arg-type]
+            suspects=Suspects(self, LADDER, "here:1"),  # type: ignore[arg-type]
         )
 
     async def report(self, partition: int, event: Event) -> None:
@@ -95,6 +98,8 @@ class Ports:
             raise SlowSite("x.test")
         if permit.begin is not None:
             await permit.begin(delivery)
+        if permit.insure is not None:
+            await permit.insure()
         self.before_data()
         if not permit.owned():
             raise Stale
@@ -350,19 +355,36 @@ async def test_a_parcel_ends_when_all_its_outcomes_are_confirmed(ports: Ports, m
     assert await finishing is Finish.ACK
 
 
-async def test_the_mails_of_a_parcel_that_came_again_and_again_go_one_by_one(ports: Ports) -> None:
-    """One of them may be what kills senders: those before it have their outcome, in another order each time."""
+async def test_a_parcel_that_came_again_and_again_is_split_and_nothing_of_it_sent(ports: Ports) -> None:
     parcel = a_parcel(to=tuple(f"u{n}@x.test" for n in range(8)))
-    orders = []
-    for count in range(ALONE_AFTER - 1, ALONE_AFTER + 2):
-        again = Ports()
-        message = incoming(parcel, headers=parcel_headers(parcel) | {"x-delivery-count": count})
-        assert await again.deliverer.finish(message) is Finish.ACK
-        assert sorted(again.of("transmit")) == [one.to for one in parcel.deliveries]
-        names = again.names()[1:]
-        assert (names == ["transmit", "delivered"] * 8) is (count >= ALONE_AFTER)
-        orders.append(tuple(again.of("transmit")))
-    assert len(set(orders)) == 3
+    message = incoming(parcel, headers=parcel_headers(parcel) | {"x-delivery-count": SUSPECT_AFTER})
+    assert await ports.deliverer.finish(message) is Finish.ACK
+    assert ports.names() == ["ladder"] * 8
+    parts = [part for part, _ in ports.of("ladder")]
+    assert [part.deliveries for part in parts] == [(one,) for one in parcel.deliveries]
+    assert {part.setbacks[-1].sender for part in parts} == {"here:1"}
+
+
+async def test_a_suspect_mail_is_settled_and_has_a_successor_before_it_is_sent(ports: Ports) -> None:
+    parcel = replace(a_parcel(), returned=SUSPECT_AFTER, settle=True)
+
+    async def release() -> bool:
+        ports.happened.append(("acked", None))
+        return True
+
+    message = incoming(parcel, headers=parcel_headers(parcel) | {"x-delivery-count": 1}, release=release)
+    assert await ports.deliverer.finish(message) is Finish.RELEASED
+    assert ports.names() == ["settle", "ladder", "acked", "transmit", "delivered"]
+    assert ports.of("settle") == [SUSPECT_AFTER + 1]
+
+
+async def test_a_deferral_says_what_the_servers_said_and_ends_the_suspicion(ports: Ports) -> None:
+    ports.tried = deferred
+    parcel = replace(a_parcel(to=("a@x.test", "b@x.test")), returned=2)
+    assert await ports.deliverer.finish(incoming(parcel)) is Finish.ACK
+    ((again, _),) = ports.of("ladder")
+    assert (again.returned, again.begun) == (0, 0)
+    assert [one.reason for one in again.setbacks] == ["attempt 1: 451 later (2 mails)"]
 
 
 async def test_open_parcels_are_bounded_in_bytes(ports: Ports, monkeypatch: pytest.MonkeyPatch) -> None:

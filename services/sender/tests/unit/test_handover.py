@@ -132,6 +132,43 @@ async def test_what_is_out_of_order_is_acked_alone(crossing: Crossing) -> None:
     assert crossing.done == [("ack up to", 5)]
 
 
+@pytest.mark.parametrize("end", [Finish.RELEASED, Finish.ACK, Finish.REQUEUE])
+async def test_a_released_message_is_acked_once_while_its_work_goes_on(crossing: Crossing, end: Finish) -> None:
+    consumer = Consumer()
+    crossing.handover.attach(consumer)
+    crossing.gates[1] = asyncio.Event()
+    crossing.work_of[1] = end
+    await crossing.send(1)
+    releasing = asyncio.ensure_future(crossing.seen[0].release())
+    await asyncio.sleep(0.03)
+    assert not releasing.done()
+    consumer.turn()
+    assert (crossing.done, await releasing) == ([("ack", 1)], True)
+    assert crossing.handover.open == 1, "a shutdown waits for its work"
+    crossing.gates[1].set()
+    await asyncio.sleep(0.03)
+    consumer.turn()
+    assert (crossing.done, crossing.handover.open) == ([("ack", 1)], 0)
+
+
+@pytest.mark.parametrize("moment", ["before", "while it waits"])
+async def test_what_cannot_be_acked_any_more_is_not_released(crossing: Crossing, moment: str) -> None:
+    crossing.handover.attach(Consumer())
+    crossing.gates[1] = asyncio.Event()
+    await crossing.send(1)
+    if moment == "before":
+        crossing.handover.lost()
+    releasing = asyncio.ensure_future(crossing.seen[0].release())
+    await asyncio.sleep(0.03)
+    crossing.handover.lost()
+    async with asyncio.timeout(5):
+        assert await releasing is False
+    crossing.gates[1].set()
+    await asyncio.sleep(0.03)
+    crossing.handover.attach(Consumer())
+    assert crossing.handover.open == 0
+
+
 async def test_what_goes_back_is_not_acked_with_the_others(crossing: Crossing) -> None:
     consumer = Consumer()
     crossing.handover.attach(consumer)

@@ -106,6 +106,14 @@ class Attempt(msgspec.Struct, frozen=True, omit_defaults=True):
     duration: float = 0.0
 
 
+class Setback(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A try that came to nothing: when (Unix seconds), at which sender, and why. For a person who looks at it."""
+
+    at: float
+    sender: str
+    reason: str
+
+
 class Delivery(msgspec.Struct, frozen=True, omit_defaults=True):
     """One address of an email: the unit of the ledger.
 
@@ -136,6 +144,9 @@ class Parcel(msgspec.Struct, frozen=True, omit_defaults=True):
     ``shaped`` counts its waits for limits since the last attempt, which cost no attempt.
     ``asked_at`` is when the first unanswered question of this attempt was put. ``trace`` is a W3C ``traceparent``: the
     trace of the API call, and what in it this parcel comes from.
+    ``returned`` counts how often the broker had to give this attempt to another sender in messages before this one, and
+    ``begun`` the senders that began its mail and were gone before they had finished it: such mail may kill senders.
+    ``setbacks`` says why each try so far came to nothing, the oldest first.
     """
 
     id: UUID
@@ -157,3 +168,6 @@ class Parcel(msgspec.Struct, frozen=True, omit_defaults=True):
     asked_at: float | None = None
     trace: str | None = None
     shaped: int = 0
+    returned: int = 0
+    begun: int = 0
+    setbacks: tuple[Setback, ...] = ()

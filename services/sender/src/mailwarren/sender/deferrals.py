@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from random import Random
@@ -18,7 +19,11 @@ from mailwarren.sender.adapters.outcomes import OutcomeWriter
 from mailwarren.sender.copies import Copies
 from mailwarren.sender.domain.retry import POLICIES, deadline, plan_retry
 from mailwarren.sender.events import make_event
+from mailwarren.sender.suspects import add_setback
 from mailwarren.sender.transmit import Tried
+
+TOLD_REPLIES = 3
+"""Different replies that a setback quotes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +38,14 @@ class Shaped:
 class Deferrals:
     """Puts deliveries on the ladder, and reports those whose time has run out."""
 
-    def __init__(self, outcomes: OutcomeWriter, ladder_writer: LadderWriter, ladder: Ladder, copies: Copies) -> None:
+    def __init__(
+        self, outcomes: OutcomeWriter, ladder_writer: LadderWriter, ladder: Ladder, copies: Copies, sender: str
+    ) -> None:
         self._outcomes = outcomes
         self._ladder_writer = ladder_writer
         self._ladder = ladder
         self._copies = copies
+        self._sender = sender
 
     def deadline(self, parcel: Parcel) -> float:
         """When the parcel's budget ends, in seconds since the epoch."""
@@ -49,7 +57,7 @@ class Deferrals:
         Raises:
             Stale: the parcel is not ours any more.
         """
-        groups: dict[float, list[Delivery]] = {}
+        groups: dict[float, list[Tried]] = {}
         reports = []
         for tried in deferred:
             wait = self._wait_after(parcel, tried)
@@ -58,9 +66,10 @@ class Deferrals:
                 event = make_event(parcel, tried.delivery, Kind.EXPIRED, tried=tried.attempt, reason=reason)
                 reports.append(self._outcomes.report(parcel.partition, event))
             else:
-                groups.setdefault(wait, []).append(replace(tried.delivery, last=tried.attempt))
+                groups.setdefault(wait, []).append(tried)
         await asyncio.gather(*reports)
-        for wait, deliveries in groups.items():
+        for wait, together in groups.items():
+            deliveries = [replace(tried.delivery, last=tried.attempt) for tried in together]
             again = replace(
                 parcel,
                 id=parcel.id if len(groups) == 1 else new_id(),
@@ -70,6 +79,9 @@ class Deferrals:
                 turn=0,
                 asked_at=None,
                 shaped=0,
+                returned=0,
+                begun=0,
+                setbacks=add_setback(parcel, self._sender, _why(parcel, together)),
                 wait=Wait.DEFERRED,
                 not_before=time.time() + wait,
             )
@@ -123,3 +135,20 @@ class Deferrals:
         rounded = self._ladder.round_wait(wait)
         # Rounding up may not carry a mail past its end.
         return rounded if now + rounded < until else None
+
+
+def _why(parcel: Parcel, together: Sequence[Tried]) -> str:
+    """What the servers said to the mails that are to be tried again, the most frequent first."""
+    said = Counter(_said(tried) for tried in together)
+    told = [f"{text} ({count} mails)" if len(together) > 1 else text for text, count in said.most_common(TOLD_REPLIES)]
+    more = len(said) - len(told)
+    return f"attempt {parcel.attempt}: {'; '.join(told)}" + (f"; and {more} other replies" if more else "")
+
+
+def _said(tried: Tried) -> str:
+    attempt = tried.attempt
+    if attempt is None:
+        return tried.reason or "not tried"
+    if attempt.reply is None:
+        return attempt.trouble or "no reply"
+    return f"{attempt.reply.code} {attempt.reply.text}"[:200]

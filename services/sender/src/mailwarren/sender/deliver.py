@@ -7,8 +7,10 @@ deferral is on the ladder before the parcel is acked, and nothing writes mail da
 import asyncio
 import time
 import traceback
+from collections.abc import Mapping
 from enum import Enum
-from random import Random
+from types import MappingProxyType
+from typing import Any
 
 import structlog
 from msgspec.structs import replace
@@ -32,6 +34,7 @@ from mailwarren.sender.room import Room
 from mailwarren.sender.settle import Settler
 from mailwarren.sender.shaping.shaper import Shaper, SlowSite
 from mailwarren.sender.slots import Slots
+from mailwarren.sender.suspects import Insurance, Suspects, count_of, is_suspect, setback_headers
 from mailwarren.sender.told import describe, tell_attempt
 from mailwarren.sender.transmit import Permit, Transmitter, Tried, Withdrawn
 
@@ -39,9 +42,6 @@ log = structlog.get_logger()
 
 OPEN_BYTES = 16 * 2**20
 """Bodies of the parcels that are open at once; the others of the prefetch wait as they came."""
-ALONE_AFTER = 3
-"""Deliveries of the same message by the broker after which its mails are sent one by one, in another order each time:
-one of them may kill senders, and takes only those along that come after it."""
 
 
 class HandedBack(Enum):
@@ -59,6 +59,7 @@ class Deliverer:
 
     Args:
         slots: bounds the deliveries worked on at once in this process.
+        suspects: takes the parcels that may kill senders.
         shaper: holds those whose site is slow.
 
     Attributes:
@@ -76,6 +77,7 @@ class Deliverer:
         ladder: Ladder,
         slots: Slots,
         shaper: Shaper,
+        suspects: Suspects,
     ) -> None:
         self.ended = 0
         self._shaper = shaper
@@ -86,9 +88,10 @@ class Deliverer:
         self._transmitter = transmitter
         self._ladder = ladder
         self._slots = slots
+        self._suspects = suspects
         self._room = Room(OPEN_BYTES)
         self._copies = Copies()
-        self._deferrals = Deferrals(outcomes, ladder_writer, ladder, self._copies)
+        self._deferrals = Deferrals(outcomes, ladder_writer, ladder, self._copies, suspects.sender)
 
     async def finish(self, incoming: Incoming) -> Finish:
         """Do all that the parcel needs now; whatever comes back is safe to do at once."""
@@ -126,17 +129,19 @@ class Deliverer:
         except Exception as error:
             # Ours, not the recipient's: a person looks at it, nobody is told that the mail bounced.
             log.exception("sender.parcel.error")
-            return await self._park(incoming, "error", f"{type(error).__name__}: {error}")
+            return await self._park(incoming, "error", f"{type(error).__name__}: {error}", setback_headers(parcel))
         metrics.record_parcel(parcel.lane, finish.value)
         log.debug("sender.parcel.finished", attempt=parcel.attempt, finish=finish.value)
         return finish
 
-    async def _park(self, incoming: Incoming, kind: str, reason: str) -> Finish:
+    async def _park(
+        self, incoming: Incoming, kind: str, reason: str, more: Mapping[str, Any] = MappingProxyType({})
+    ) -> Finish:
         metrics.record_parked(kind)
         log.warning("sender.message.parked", reason=reason)
         await self._ladder_writer.park(
             incoming.body,
-            incoming.headers,
+            {**incoming.headers, **more},
             queue=incoming.queue,
             key=incoming.key,
             reason=reason,
@@ -158,6 +163,8 @@ class Deliverer:
         return finish
 
     async def _work(self, parcel: Parcel, incoming: Incoming) -> Finish:
+        if self._suspects.must_split(parcel, incoming):
+            return await self._suspects.split(parcel, incoming)
         await self._control.wait_read()
         deliveries = [one for one in parcel.deliveries if not one.suppressed]
         met = await self._copies.wait_free([(one.id, parcel.attempt) for one in deliveries])
@@ -165,23 +172,30 @@ class Deliverer:
         with self._copies.reserve([(one.id, parcel.attempt) for one in deliveries]):
             if deliveries and (met or self._may_have_been_tried(parcel, incoming)):
                 deliveries = await self._settle(parcel, deliveries, incoming)
+            if deliveries and is_suspect(parcel, incoming):
+                return await self._suspects.finish(parcel, deliveries, incoming, self._deliver)
             return await self._deliver(parcel, deliveries, incoming)
 
     async def _settle(self, parcel: Parcel, deliveries: list[Delivery], incoming: Incoming) -> list[Delivery]:
         """Do what the tracker's answers ask for; returns what is to be sent."""
-        settled = await self._settler.settle(parcel, deliveries, incoming.count, incoming.owned)
+        settled = await self._settler.settle(parcel, deliveries, count_of(parcel, incoming), incoming.owned)
         if settled.put_back is not None:
-            await self._ladder_writer.put(settled.put_back, settled.wait, incoming.owned)
+            # The broker counts anew for what is put back, and a parcel that kills senders must not go round for ever.
+            counted = replace(settled.put_back, returned=parcel.returned + incoming.count)
+            await self._ladder_writer.put(counted, settled.wait, incoming.owned)
         await asyncio.gather(*(self._outcomes.report(parcel.partition, event) for event in settled.events))
         return settled.untouched
 
     @staticmethod
     def _may_have_been_tried(parcel: Parcel, incoming: Incoming) -> bool:
-        return incoming.count > 0 or parcel.attempt > 1 or parcel.settle or parcel.turn > 0
+        return incoming.count > 0 or parcel.attempt > 1 or parcel.settle or parcel.turn > 0 or parcel.returned > 0
 
-    async def _deliver(self, parcel: Parcel, deliveries: list[Delivery], incoming: Incoming) -> Finish:
+    async def _deliver(
+        self, parcel: Parcel, deliveries: list[Delivery], incoming: Incoming, insurance: Insurance | None = None
+    ) -> Finish:
         reports = Reports()
-        ended, handed_back = await self._deliver_all(parcel, deliveries, incoming, reports)
+        permit = self._permit(parcel, incoming, insurance)
+        ended, handed_back = await self._deliver_all(parcel, deliveries, incoming, permit, reports)
         for delivery in await reports.confirmed():
             self._copies.finish((delivery.id, parcel.attempt))
         for one in ended:
@@ -201,18 +215,14 @@ class Deliverer:
         return Finish.ACK
 
     async def _deliver_all(
-        self, parcel: Parcel, deliveries: list[Delivery], incoming: Incoming, reports: Reports
+        self, parcel: Parcel, deliveries: list[Delivery], incoming: Incoming, permit: Permit, reports: Reports
     ) -> tuple[list[Ended | BaseException], bool]:
         """How each delivery ended, and whether some were not begun because the parcel goes back."""
-        alone = incoming.count >= ALONE_AFTER
-        if alone:
-            Random(f"{parcel.id}{incoming.count}").shuffle(deliveries)
-        permit = self._permit(parcel, incoming)
         tasks: list[asyncio.Task[Ended]] = []
         free = 0
         for number, delivery in enumerate(deliveries):
             if not free:
-                free = await self._slots.take(1 if alone else len(deliveries) - number)
+                free = await self._slots.take(len(deliveries) - number)
             if not incoming.owned() or incoming.stopping():
                 self._slots.give(free)
                 break
@@ -221,9 +231,6 @@ class Deliverer:
             if len(deliveries) == 1:
                 return [await sending], False  # a task for one, as most parcels of single posts, is not needed
             tasks.append(asyncio.create_task(sending))
-            if alone:
-                await asyncio.wait(tasks[-1:])
-                await reports.confirmed()
         # All are awaited, also when one finds the parcel stale: what is past its final dot is finished and reported.
         return [await _ended(task) for task in tasks], len(tasks) < len(deliveries)
 
@@ -300,7 +307,7 @@ class Deliverer:
             return HandedBack.HANDED_BACK
         raise Stale
 
-    def _permit(self, parcel: Parcel, incoming: Incoming) -> Permit:
+    def _permit(self, parcel: Parcel, incoming: Incoming, insurance: Insurance | None) -> Permit:
         until = self._deferrals.deadline(parcel)
 
         async def begin(delivery: Delivery) -> None:
@@ -309,7 +316,12 @@ class Deliverer:
         def wanted(delivery: Delivery) -> bool:
             return not self._control.is_canceled(delivery.email_id) and time.time() < until
 
-        return Permit(incoming.owned, wanted, None if parcel.on_unknown is OnUnknown.RESEND else begin)
+        return Permit(
+            incoming.owned,
+            wanted,
+            None if parcel.on_unknown is OnUnknown.RESEND else begin,
+            None if insurance is None else insurance.take,
+        )
 
     async def _transmit(
         self, parcel: Parcel, delivery: Delivery, incoming: Incoming, permit: Permit, *, turn: bool
@@ -331,7 +343,7 @@ class Deliverer:
         metrics.record_parked("error")
         await self._ladder_writer.park(
             encode_parcel(parcel),
-            parcel_headers(parcel),
+            {**parcel_headers(parcel), **setback_headers(parcel)},
             queue=incoming.queue,
             key=incoming.key,
             reason=reason,

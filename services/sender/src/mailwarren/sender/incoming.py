@@ -1,6 +1,6 @@
 """A message as it came from a send queue, and what becomes of it."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
@@ -15,6 +15,12 @@ class Finish(Enum):
     ACK = "ack"
     REQUEUE = "requeue"
     STALE = "stale"
+    RELEASED = "released"
+    """It was acked before its work was done: :attr:`Incoming.release`."""
+
+
+async def _not_released() -> bool:
+    return False
 
 
 @dataclass(slots=True)
@@ -30,6 +36,9 @@ class Incoming:
     """False as soon as the broker connection that it came over is lost."""
     stopping: Callable[[], bool] = field(default=lambda: False)
     """True when this process shuts down and starts nothing new."""
+    release: Callable[[], Awaitable[bool]] = field(default=_not_released)
+    """Acks the message now, for something else stands for its mail; :attr:`Finish.RELEASED` must follow. False when the
+    connection was lost before that: the broker gives it to somebody else."""
 
     @property
     def count(self) -> int:

@@ -1,7 +1,7 @@
 """The sender's Prometheus metrics: every one is declared here, and recorded through a function."""
 
 from collections import Counter as Tally
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from itertools import islice
 from typing import Protocol
@@ -51,11 +51,23 @@ _parcels = Counter("mailwarren_sender_parcels_total", "Parcels by how they were 
 _ladder = Counter("mailwarren_sender_ladder_total", "Parcels put on the ladder", ["lane", "wait"])
 _settles = Counter("mailwarren_sender_settle_total", "Deliveries asked about, by the answer", ["verdict"])
 _unsettled = Counter("mailwarren_sender_sent_unsettled_total", "Deliveries sent after patience ended", ["lane"])
+_split = Counter(
+    "mailwarren_sender_parcels_split_total", "Parcels that came back so often that their mails go on apart", ["lane"]
+)
+_settle_seconds = Histogram(
+    "mailwarren_sender_settle_seconds",
+    "From a question to the tracker to its answer, or to the end of the wait for one",
+    ["answered"],
+    buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
+)
 _parked = Counter("mailwarren_sender_parked_total", "Messages put into mail.dead", ["reason"])
 # A counter that is born with its first count never grows in Prometheus' eyes: what alerts watch stands at 0 before.
 for _lane in Lane:
     _unsettled.labels(_lane)
-for _reason in ("undecodable", "error"):
+    _split.labels(_lane)
+for _answered in ("yes", "no"):
+    _settle_seconds.labels(_answered)
+for _reason in ("undecodable", "error", "poison"):
     _parked.labels(_reason)
 _info = Gauge("mailwarren_sender_info", "1, with what this sender consumes", ["fleet", "lanes", "shards"])
 _prefetch = Gauge("mailwarren_sender_prefetch", "Parcels that this sender holds of each queue, at most")
@@ -150,13 +162,23 @@ def record_settle(verdict: str) -> None:
     _settles.labels(verdict).inc()
 
 
+def record_settle_round(seconds: float, *, answered: bool) -> None:
+    """A question was answered, or nobody answered in time."""
+    _settle_seconds.labels("yes" if answered else "no").observe(seconds)
+
+
+def record_split(lane: str) -> None:
+    """The mails of a parcel that may kill senders go on apart."""
+    _split.labels(lane).inc()
+
+
 def record_unsettled(lane: str, count: int) -> None:
     """Deliveries are sent although nobody answered."""
     _unsettled.labels(lane).inc(count)
 
 
 def record_parked(reason: str) -> None:
-    """A message went to ``mail.dead``: ``undecodable`` or ``error``."""
+    """A message went to ``mail.dead``: ``undecodable``, ``error`` or ``poison``."""
     _parked.labels(reason).inc()
 
 
@@ -166,9 +188,9 @@ def record_in_flight(deliveries: int, parcels: int) -> None:
     _parcels_open.set(parcels)
 
 
-def record_exposed(count: int) -> None:
-    """Outcomes that wait for the broker's confirm."""
-    _exposed.set(count)
+def show_exposed(count: Callable[[], int]) -> None:
+    """How many outcomes wait for the broker's confirm, asked at each scrape: it changes within milliseconds."""
+    _exposed.set_function(count)
 
 
 class Site(Protocol):

@@ -61,6 +61,8 @@ class Permit:
     """Nobody has canceled the mail and its time has not run out."""
     begin: Callable[[Delivery], Awaitable[None]] | None
     """If there is one, to be awaited when a connection is in hand, before the server hears of the mail."""
+    insure: Callable[[], Awaitable[None]] | None = None
+    """If there is one, to be awaited when a connection is in hand, before the mail is built."""
 
     def check(self, delivery: Delivery) -> None:
         """Raise :class:`Stale` or :class:`Withdrawn` when the mail may not be sent."""
@@ -119,6 +121,8 @@ class Transmitter:
 
         async def make_data() -> bytes:
             permit.check(delivery)  # it may have waited long for its connection
+            if permit.insure is not None:
+                await permit.insure()
             data = prepare_data(build_mail(parcel.content, delivery, parcel.accepted_at))
             if permit.begin is not None:
                 await permit.begin(delivery)
@@ -141,13 +145,17 @@ class Transmitter:
             except (TemplateProblem, Unbuildable, ValueError) as error:
                 return Tried(delivery, Kind.FAILED, reason=f"the mail could not be built: {error}")
             if not isinstance(result.outcome, Abandoned):
-                tried, reading = _read(parcel, delivery, site.name, result, self._replies())
-                if (rule := reading.rule) is not None and isinstance(result.outcome, Reply):
-                    self._automation.seen(rule, site.name, parcel.tenant, result.outcome)
-                return tried
+                return self._finish(parcel, delivery, site.name, result)
             permit.check(delivery)
             # The gate closed for a moment (too many unconfirmed outcomes), the rules changed, or the pool closes.
             await asyncio.sleep(GATE_PAUSE)
+
+    def _finish(self, parcel: Parcel, delivery: Delivery, site: str, result: Result) -> Tried:
+        """What became of it; the rule that read its reply may act on the site."""
+        tried, reading = _read(parcel, delivery, site, result, self._replies())
+        if (rule := reading.rule) is not None and isinstance(result.outcome, Reply):
+            self._automation.seen(rule, site, parcel.tenant, result.outcome)
+        return tried
 
 
 @lru_cache(maxsize=256)

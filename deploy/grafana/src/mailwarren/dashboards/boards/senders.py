@@ -14,6 +14,7 @@ from mailwarren.dashboards.queries import (
     cpu,
     of_fleet,
     of_service,
+    quantile,
     rate,
     select,
     share,
@@ -199,6 +200,26 @@ _SAFETY = Row(
             stacked=True,
         ),
         Graph(
+            "Time to settle",
+            (
+                Query(quantile(0.5, "mailwarren_sender_settle_seconds", by="answered"), "p50, answered: {{answered}}"),
+                Query(quantile(0.95, "mailwarren_sender_settle_seconds", by="answered"), "p95, answered: {{answered}}"),
+            ),
+            shows="From a sender's question to the tracker's answer, or to the end of the wait for one (10 s).",
+            bad="Seconds: the tracker is behind, and retries and redelivered mail wait for it. `no`: it is away.",
+            unit="s",
+            limits=Limits(1, 5),
+        ),
+        Graph(
+            "Parcels split",
+            (Query(f"sum by (lane) ({select('mailwarren_sender_parcels_split_total')})", "{{lane}}"),),
+            shows="Parcels that the broker gave three times to senders that were gone before they had finished them. "
+            "Their mails go on one by one.",
+            bad="With senders that restart: a mail may kill them, and ends in `mail.dead` with the reason `poison`. "
+            "Without: their connections to the broker break.",
+            unit="short",
+        ),
+        Graph(
             "New broker connections",
             (Query(f"sum by ({_BY_POD}) ({select('mailwarren_sender_epoch')})", _POD),),
             shows="How many connections the consumer has had. 1 is a quiet life.",
@@ -210,7 +231,7 @@ _SAFETY = Row(
             (Query(f"sum by (reason) ({select('mailwarren_sender_parked_total')})", "{{reason}}"),),
             shows="Messages put into `mail.dead` since the senders started.",
             bad="`error`: a defect of ours, with its traceback in the log and in `mailwarren dead show`. "
-            "`undecodable`: not written by us.",
+            "`poison`: three senders died of it. `undecodable`: not written by us.",
             unit="short",
             limits=ANY_IS_BAD,
             runbook="MailwarrenDeadLettersGrow",

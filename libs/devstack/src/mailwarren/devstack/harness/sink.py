@@ -18,6 +18,8 @@ class SinkRecord:
     received_at: float
     answered_at: float | None
     code: int
+    port: int = 0
+    """The client's TCP port."""
 
 
 class SinkWitness:
@@ -57,6 +59,19 @@ class SinkWitness:
         lines = self._client.get("/records").raise_for_status().text.splitlines()
         rows = (json.loads(line) for line in lines if line)
         return [
-            SinkRecord(row["message_id"].strip("<>"), row["rcpt"], row["received_at"], row["answered_at"], row["code"])
+            SinkRecord(
+                row["message_id"].strip("<>"),
+                row["rcpt"],
+                row["received_at"],
+                row["answered_at"],
+                row["code"],
+                row["port"],
+            )
             for row in rows
         ]
+
+    def accepted_twice(self) -> set[tuple[str, str]]:
+        """The (Message-ID without brackets, recipient) of which the sink's ledger has accepted several copies."""
+        lines = self._client.get("/ledger", params={"accepted_at_least": 2}).raise_for_status().text.splitlines()
+        rows = (json.loads(line) for line in lines if line)
+        return {(row["message_id"].strip("<>"), row["rcpt"]) for row in rows}

@@ -13,9 +13,10 @@ from typing import Any
 
 import asyncpg
 import httpx
+from kombu import Connection
 
 from mailwarren.contracts.lanes import Lane
-from mailwarren.contracts.topology import send_queue_names
+from mailwarren.contracts.topology import Topology, send_queue_names
 from mailwarren.devstack.harness.counts import Disagreement, Promise, compare
 from mailwarren.devstack.harness.service import Service
 from mailwarren.devstack.harness.sink import SinkWitness
@@ -291,9 +292,14 @@ class System:
         Raises:
             ServiceDied: a sender did not end by itself.
         """
-        for name, service in self.services.items():
-            if name.startswith(("sender", "heir", "later")) and service.alive:
-                service.stop()
+        senders = [one for name, one in self.services.items() if name.startswith(("sender", "heir", "later"))]
+        alive = [service for service in senders if service.alive]
+        end = time.monotonic() + timeout
+        # What a sender put on the ladder in case that it dies of a mail: a sender has to look at it, and drops it.
+        while alive and self.on_ladder() and time.monotonic() < end:
+            time.sleep(0.1)
+        for service in alive:
+            service.stop()
         end = time.monotonic() + timeout
         while True:
             listed = [json.loads(line) for line in self.command("mailwarren", "queues", "--json").splitlines()]
@@ -306,6 +312,14 @@ class System:
             if not left or time.monotonic() > end:
                 return left
             time.sleep(0.3)
+
+    def on_ladder(self) -> int:
+        """Parcels on all rungs."""
+        topology = Topology(self.prefix, float(self.env["MAILWARREN_RETRY_SCALE"]))
+        with Connection(self.amqp_url) as connection:
+            channel = connection.default_channel
+            rungs = [channel.queue_declare(queue=queue.name, passive=True) for queue in topology.rung_queues]
+        return sum(rung.message_count for rung in rungs)
 
     def metrics_url(self, name: str) -> str:
         """Where a service shows its metrics."""

@@ -55,6 +55,7 @@ class OutcomeWriter:
         self._exposed = 0
         self._eased = asyncio.Event()
         self._eased.set()
+        metrics.show_exposed(lambda: self._exposed)
 
     @property
     def exposed(self) -> int:
@@ -121,6 +122,5 @@ class OutcomeWriter:
         del self._unconfirmed[batch]
         self._exposed -= len(batch.events)
         self._eased.set()
-        metrics.record_exposed(self._exposed)
         metrics.record_events(batch.events)
         batch.confirmed.set_result(None)

@@ -13,6 +13,7 @@ from mailwarren.contracts.routing import partition_key
 from mailwarren.contracts.settle import Question, Verdict
 from mailwarren.contracts.topology import Topology
 from mailwarren.runtime.amqp import Link, Publisher, PublishError
+from mailwarren.sender import metrics
 
 log = structlog.get_logger()
 
@@ -67,7 +68,8 @@ class Asker:
             bound=True,
             trace=parcel.trace,
         )
-        waiting = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        waiting, asked = loop.create_future(), loop.time()
         self._open[question.id] = waiting
         try:
             async with asyncio.timeout(self._timeout):
@@ -77,7 +79,9 @@ class Asker:
                 verdicts: tuple[Verdict, ...] = await waiting
         except (TimeoutError, PublishError) as error:
             log.info("sender.settle.unanswered", parcel_id=str(parcel.id), error=type(error).__name__)
+            metrics.record_settle_round(loop.time() - asked, answered=False)
             return None
         finally:
             del self._open[question.id]
+        metrics.record_settle_round(loop.time() - asked, answered=True)
         return verdicts if len(verdicts) == len(deliveries) else None

@@ -10,7 +10,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,6 +29,8 @@ Work = Callable[[Incoming], Awaitable[Finish]]
 class _Held:
     message: Any
     epoch: int
+    released: asyncio.Future[bool] | None = None
+    """Ends when the message is acked although its work goes on, or cannot be acked any more."""
 
 
 class Handover:
@@ -91,6 +93,26 @@ class Handover:
             # Parking failed as well: the broker keeps the message and gives it to somebody else.
             log.exception("sender.message.error")
             finish = Finish.REQUEUE
+        # A second ack, or a requeue after it, would make the broker close the channel.
+        self._hand_back(held, finish if held.released is None else Finish.RELEASED)
+
+    async def _release(self, held: _Held) -> bool:
+        released: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        held.released = released
+        with self._lock:
+            if held.epoch != self.epoch:
+                return False
+            self.open += 1  # its work goes on, and a shutdown waits for that too
+        self._hand_back(held, Finish.ACK)
+        return await released
+
+    def _tell_released(self, back: Iterable[tuple[_Held, Finish]], *, acked: bool) -> None:
+        for held, finish in back:
+            if held.released is not None and finish is Finish.ACK:
+                assert self._loop is not None  # noqa: S101 - start() comes first
+                self._loop.call_soon_threadsafe(_set, held.released, acked and held.epoch == self.epoch)
+
+    def _hand_back(self, held: _Held, finish: Finish) -> None:
         with self._lock:
             self._back.append((held, finish))
             consumer = self._consumer
@@ -121,6 +143,7 @@ class Handover:
         self._consumer = consumer
         self._flush_due = False
         self.open -= len(self._back)
+        self._tell_released(self._back, acked=False)
         self._back.clear()
         self._unsettled.clear()
         self._settled.clear()
@@ -130,6 +153,7 @@ class Handover:
         epoch = self.epoch
         info = message.delivery_info
         body = message.body
+        held = _Held(message, epoch)
         incoming = Incoming(
             body=body.encode("utf-8", "surrogateescape") if isinstance(body, str) else bytes(body),
             headers=message.headers or {},
@@ -138,9 +162,10 @@ class Handover:
             redelivered=bool(info.get("redelivered")),
             owned=lambda: self.epoch == epoch,
             stopping=lambda: self.stopping,
+            release=lambda: self._release(held),
         )
         with self._lock:
-            self._over.append((_Held(message, epoch), incoming))
+            self._over.append((held, incoming))
             self.open += 1
             self._unsettled.append(message.delivery_tag)
             wake = len(self._over) == 1
@@ -162,11 +187,12 @@ class Handover:
             self.open -= len(back)
             consumer, epoch = self._consumer, self.epoch
         if consumer is None:
+            self._tell_released(back, acked=False)
             return
         errors = consumer.connection_errors
         acks: dict[int, Any] = {}
         for held, finish in back:
-            if held.epoch != epoch or finish is Finish.STALE:
+            if held.epoch != epoch or finish in (Finish.STALE, Finish.RELEASED):
                 continue
             if finish is Finish.ACK:
                 acks[held.message.delivery_tag] = held.message
@@ -174,6 +200,7 @@ class Handover:
                 held.message.reject_log_error(log, errors, requeue=True)
                 self._settled.add(held.message.delivery_tag)
         self._ack(acks, errors)
+        self._tell_released(back, acked=True)
 
     def _ack(self, acks: dict[int, Any], errors: tuple[type[BaseException], ...]) -> None:
         first: list[Any] = []
@@ -188,3 +215,8 @@ class Handover:
         for tag, message in acks.items():
             message.ack_log_error(log, errors)
             settled.add(tag)
+
+
+def _set(released: asyncio.Future[bool], acked: bool) -> None:  # noqa: FBT001 - call_soon gives no names
+    if not released.done():
+        released.set_result(acked)

@@ -33,6 +33,7 @@ from mailwarren.sender.settle import Settler
 from mailwarren.sender.shaping.heart import Vitals
 from mailwarren.sender.slots import Slots
 from mailwarren.sender.smtp import Pool
+from mailwarren.sender.suspects import Suspects
 from mailwarren.sender.transmit import Transmitter
 from mailwarren.sender.wiring import build_routes, build_shaping, open_rules
 
@@ -96,9 +97,10 @@ class EngineThread:
             )
             control, shaper, pool = shaping.control, shaping.shaper, shaping.pool
             slots = Slots(settings.in_flight)
+            ladder_writer = LadderWriter(link, publisher, topology)
             deliverer = Deliverer(
                 outcomes=outcomes,
-                ladder_writer=LadderWriter(link, publisher, topology),
+                ladder_writer=ladder_writer,
                 control=control,
                 settler=Settler(asker, topology.ladder, self._patience, self._handover.connected_for),
                 transmitter=Transmitter(
@@ -112,6 +114,7 @@ class EngineThread:
                 ladder=topology.ladder,
                 slots=slots,
                 shaper=shaper,
+                suspects=Suspects(ladder_writer, topology.ladder, f"{socket.gethostname()}:{os.getpid()}"),
             )
             health = Health("sender")
             health.add("consumer", lambda: self._handover.trouble)
