@@ -313,9 +313,17 @@ def test_the_broker_refuses_a_service_to(
         act(channel)
 
 
-@pytest.mark.parametrize("command", [["dead", "list"], ["dead", "purge", "--yes"], ["topology", "apply"]])
-def test_an_operator_with_a_service_account_is_told_what_to_do(place: Place, command: list[str]) -> None:
-    env = {**place.system.env, "MAILWARREN_AMQP_URL": place.amqp_url(Service.INGEST)}
+@pytest.mark.parametrize(
+    ("service", "command"),
+    [
+        (Service.TRACKER, ["dead", "purge", "--yes"]),
+        (Service.INGEST, ["topology", "apply"]),
+    ],
+)
+def test_an_operator_with_a_service_account_is_told_what_to_do(
+    place: Place, service: Service, command: list[str]
+) -> None:
+    env = {**place.system.env, "MAILWARREN_AMQP_URL": place.amqp_url(service)}
     done = subprocess.run([BIN / "mailwarren", *command], env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert re.search("connect as the administrator|the broker refused", done.stderr), done.stderr

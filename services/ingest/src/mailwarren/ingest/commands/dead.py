@@ -7,6 +7,7 @@ from typing import Any
 
 import aio_pika
 from aio_pika.exceptions import AMQPError
+from aiormq.exceptions import ChannelAccessRefused
 
 from mailwarren.ingest.adapters import dead
 from mailwarren.ingest.adapters.dead import DeadTrouble, Shelf, numbered, taken
@@ -121,6 +122,8 @@ async def purge_dead(url: str, place: Shelf) -> str:
         try:
             queue = await channel.get_queue(place.queue, ensure=True)
             deleted = await queue.purge()
+        except ChannelAccessRefused as error:
+            raise Failed(f"a service's account may not empty {place.queue}: connect as the administrator") from error
         except AMQPError as error:
             raise Failed(f"{place.queue} cannot be emptied: {error}") from error
     return f"deleted {deleted.message_count}"
