@@ -7,7 +7,7 @@ from mailwarren.chaos.judge import copies_of, explain
 from mailwarren.devstack.harness.sink import SinkRecord
 
 DIED = 1000.0
-DEATH = Death(round=1, sender="sender0", at=DIED, gauge=3, ports=frozenset({7, 8}))
+DEATH = Death(round=1, sender="sender0", at=DIED, gauge=3, ports=frozenset({7, 8}), others=frozenset({1, 9}))
 OTHER = Death(round=2, sender="sender1", at=DIED + 60, gauge=None, ports=frozenset({9}))
 
 
@@ -51,6 +51,11 @@ def test_what_came_shortly_before_the_death_of_its_sender_is_explained(first: Si
 def test_what_no_death_explains_is_found(first: SinkRecord) -> None:
     _, unexplained = explain([[first, LAST]], [DEATH, OTHER])
     assert unexplained == [[first, LAST]]
+
+
+def test_a_connection_that_nobody_had_open_any_more_was_the_dead_senders() -> None:
+    costs, unexplained = explain([[copy(-0.7, -0.6, port=5), LAST]], [DEATH, OTHER])
+    assert ([cost.count for cost in costs], unexplained) == ([1, 0], [])
 
 
 def test_every_copy_but_the_last_needs_a_death() -> None:

@@ -3,7 +3,7 @@
 import signal
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import inf
 from random import Random
 
@@ -27,6 +27,7 @@ class Death:
         at: Unix seconds.
         gauge: ``mailwarren_sender_exposed`` just before; None when it was not ready to say.
         ports: its TCP ports towards the sink at that moment.
+        others: those of the senders that lived on.
     """
 
     round: int
@@ -34,6 +35,7 @@ class Death:
     at: float
     gauge: int | None
     ports: frozenset[int]
+    others: frozenset[int] = frozenset()
 
 
 @dataclass
@@ -90,16 +92,18 @@ class Crew:
         deaths = [self._kill_one(name, number) for name in chosen]
         for name in chosen:
             self._system.forget_service(name)
-        return deaths
+        others = frozenset(port for name in self._living() for port in self._ports(self._system.services[name].pid))
+        return [replace(death, others=others) for death in deaths]
+
+    def _living(self) -> list[str]:
+        return [name for name, one in self._system.services.items() if name.startswith("sender") and one.alive]
 
     def _kill_one(self, name: str, number: int) -> Death:
         service = self._system.services[name]
         gauge = self._ask(name)
         # Nothing is sent after this, so that the ports are those of all it has sent.
         at = service.signal(signal.SIGSTOP)
-        ports = frozenset(
-            one.laddr.port for one in psutil.Process(service.pid).net_connections("tcp") if self._is_to_sink(one)
-        )
+        ports = self._ports(service.pid)
         service.kill()
         return Death(number, name, at, gauge, ports)
 
@@ -117,6 +121,13 @@ class Crew:
             self._leaving.add(name)
             self._system.services[name].signal(signal.SIGTERM)
         return max(0, count - len(alive)), len(surplus)
+
+    def _ports(self, pid: int) -> frozenset[int]:
+        try:
+            open_now = psutil.Process(pid).net_connections("tcp")
+        except psutil.NoSuchProcess:  # it was leaving
+            return frozenset()
+        return frozenset(one.laddr.port for one in open_now if self._is_to_sink(one))
 
     def _is_to_sink(self, connection: "psutil._ntuples.pconn") -> bool:
         return bool(connection.raddr) and self._system.smtp_url.endswith(f":{connection.raddr.port}")

@@ -48,14 +48,15 @@ def explain(
 ) -> tuple[list[Cost], list[Sequence[SinkRecord]]]:
     """What each death cost, and the mails with a second copy that no death explains.
 
-    Every copy but the last needs a death: it came over a connection of the sender that died, before that, and was
-    answered so shortly before (or never) that the outcome can have been unconfirmed.
+    Every copy but the last needs a death: it came before that, was answered so shortly before (or never) that the
+    outcome can have been unconfirmed, and came over a connection of the sender that died. A sender closes connections
+    too: one that nobody had open any more is taken for the dead sender's, but none that a living one had.
     """
     costs = [Cost(death) for death in deaths]
     unexplained = []
     for copies in repeated:
         for copy in copies[:-1]:
-            cost = next((one for one in costs if _explains(one.death, copy)), None)
+            cost = _cause(costs, copy)
             if cost is None:
                 unexplained.append(copies)
                 break
@@ -64,9 +65,16 @@ def explain(
     return costs, unexplained
 
 
-def _explains(death: Death, copy: SinkRecord) -> bool:
-    return (
-        copy.port in death.ports
-        and copy.received_at <= death.at + OLDEST
-        and (copy.answered_at is None or copy.answered_at >= death.at - OLDEST)
-    )
+def _cause(costs: Iterable[Cost], copy: SinkRecord) -> Cost | None:
+    timely = [one for one in costs if _is_timely(one.death, copy)]
+    own = [one for one in timely if copy.port in one.death.ports]
+    closed = [one for one in timely if copy.port not in one.death.others and copy.received_at <= one.death.at]
+    return min(own or closed, key=lambda one: abs(one.death.at - copy.received_at), default=None)
+
+
+def _is_timely(death: Death, copy: SinkRecord) -> bool:
+    if copy.received_at > death.at + OLDEST:
+        return False
+    if copy.answered_at is None:
+        return copy.port in death.ports or copy.received_at >= death.at - OLDEST
+    return copy.answered_at >= death.at - OLDEST
