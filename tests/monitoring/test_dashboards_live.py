@@ -263,6 +263,10 @@ def lose_the_database(stage: Stage) -> None:
     stage.postgres.start()
 
 
+def _stands(task: Path) -> bool:
+    return (task / "stat").read_text().rpartition(") ")[2].startswith("T")
+
+
 def hold_the_broker(stage: Stage) -> None:
     """RabbitMQ stands still with mail under way: outcomes wait for their confirms, and so does the API."""
     slow = [f"held{n}@slow.test" for n in range(10)]
@@ -274,6 +278,8 @@ def hold_the_broker(stage: Stage) -> None:
     assert stage.rabbitmq.pid
     os.kill(stage.rabbitmq.pid, signal.SIGSTOP)
     try:
+        threads = Path(f"/proc/{stage.rabbitmq.pid}/task")
+        wait_for(lambda: all(_stands(one) for one in threads.iterdir()), 10, "every thread standing still")
         with ThreadPoolExecutor() as pool:  # two, and apart: the first one of a kind makes no rate
             answers = [pool.submit(stage.system.send, "unconfirmed@d1.test")]
             time.sleep(1.5)

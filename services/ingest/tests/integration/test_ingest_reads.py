@@ -10,6 +10,7 @@ import pytest
 import resend
 
 from mailwarren.contracts.codec import decode_control
+from mailwarren.contracts.events import Cancel
 from mailwarren.contracts.ids import delivery_id, new_id
 
 
@@ -176,7 +177,11 @@ def test_a_cancel_reaches_the_control_log_and_the_emails_partition(ledger, queue
     queues.channel.queue_purge(partition)
     assert resend.Emails.cancel(str(email_id))["id"] == str(email_id)
     for queue in (partition, queues.topology.control_log_queue.name):
-        cancel = next(found for found in map(_control, queues.follow(queue)) if found.email_id == email_id)
+        cancel = next(
+            found
+            for found in map(_control, queues.follow(queue))
+            if isinstance(found, Cancel) and found.email_id == email_id
+        )
         assert cancel.tenant == ledger.tenant
 
 

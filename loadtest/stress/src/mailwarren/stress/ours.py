@@ -117,7 +117,10 @@ def read_promises(posted: Sequence[Posted], work: Sequence[tuple[str, bytes]]) -
 def left_ready(stand: Stand, topology: Topology) -> dict[str, int]:
     """Messages that wait in any queue for mail, by name, the empty ones left out."""
     apart = {topology.control_log_queue.name, topology.ops_queue.name}
-    names = [queue.name for queue in topology.all_queues if queue.name not in apart]
+    slots = topology.name("slots.")
+    names = [
+        queue.name for queue in topology.all_queues if queue.name not in apart and not queue.name.startswith(slots)
+    ]
     with Connection(stand.amqp_url) as connection:
         channel = connection.default_channel
         counts = {name: channel.queue_declare(queue=name, passive=True).message_count for name in names}
