@@ -52,6 +52,14 @@ unit: bootstrap ## the tests that need no server
 memory: bootstrap ## a sender's memory through 200,000 mails (three minutes)
 	@MAILWARREN_MEMORY_MAILS=200000 $(PYTHON) -m pytest -q -s tests/e2e/test_sender_memory.py
 
+shaping-check: ## three senders keep a site's limit for a minute while one is added and one killed; the receiver counts
+	@bin/bootstrap --with-rabbitmq
+	@MAILWARREN_SHAPING_SECONDS=60 $(PYTHON) -m pytest -q -s tests/e2e/test_shaping_limits.py
+
+fairness: ## 1,000 high mails while 200,000 bulk mails wait, with and without a site's limit (minutes)
+	@bin/bootstrap --with-rabbitmq
+	@MAILWARREN_FAIRNESS=1 $(PYTHON) -m pytest -q -s tests/e2e/test_fairness.py
+
 series: ## series of each service after 100,000 mails to 10,000 domains, and what a scrape costs (minutes)
 	@bin/bootstrap --with-rabbitmq
 	@MAILWARREN_SERIES_MAILS=50000 MAILWARREN_SERIES_DOMAINS=5000 $(PYTHON) -m pytest -q -s \
@@ -67,7 +75,7 @@ sizing: ## what a sender pod, a waiting mail and a recorded mail take, as docs/o
 broker-loss: ## three RabbitMQ nodes under load, of which two are killed in turn: rates, and that nothing is lost (two minutes)
 	@bin/bootstrap --with-rabbitmq
 	@$(PYTHON) -m mailwarren.bench.broker_loss
-stress: bootstrap ## completion time, rate, errors and bottleneck over the stress grid; QUICK=1 ONLY=glob FRESH=1 PUBLISH=1
+
 stress: bootstrap ## completion time, rate, errors and bottleneck over the stress grid; QUICK=1 ONLY='glob …' FRESH=1 PUBLISH=1
 	@.venv/bin/mailwarren-stress $${QUICK:+--quick} $${ONLY:+--only "$$ONLY"} $${SCALE:+--scale "$$SCALE"} $${FRESH:+--fresh} $${PUBLISH:+--publish docs/stress}
 

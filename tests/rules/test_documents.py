@@ -205,3 +205,10 @@ def test_the_licence_is_apache_2(root) -> None:
     assert "END OF TERMS AND CONDITIONS" in text
     for project in [*root.glob("libs/*/pyproject.toml"), *root.glob("services/*/pyproject.toml")]:
         assert 'license = "Apache-2.0"' in project.read_text()
+
+
+def test_every_target_of_the_makefile_is_there_once(root) -> None:
+    text = (root / "Makefile").read_text()
+    phony = re.findall(r"^\.PHONY: (.*)$", text, flags=re.MULTILINE)[0].split()
+    targets = re.findall(r"^([a-z0-9-]+):", text, flags=re.MULTILINE)
+    assert sorted(targets) == sorted(phony)
