@@ -4,7 +4,7 @@ The master of a distributed run has those of all its workers, up to three second
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
@@ -69,12 +69,11 @@ class LoadCollector(Collector):
         return iter(())
 
 
-class Source:
+class Source(Protocol):
     """What a collector reads; :mod:`scenarios.exporter` has the one over Locust's runner."""
 
     def snapshot(self) -> Snapshot:
         """The numbers now."""
-        raise NotImplementedError
 
 
 def _buckets(times: Mapping[int, int]) -> list[tuple[str, float]]:
