@@ -1,6 +1,7 @@
 """The supervisor, with small real processes: it restarts what dies and leaves nothing behind."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -8,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from mailwarren.devstack.control import Add, Remove, Shutdown, Signal, Start, Stop, Supervisor
@@ -157,6 +159,40 @@ def test_nothing_is_left_when_the_supervisor_itself_is_killed(running: Running) 
     running.process.wait()
 
     assert _until(lambda: _gone(*children)) < 2
+
+
+def _is_over(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
+def test_a_parent_that_dies_before_setpriv_has_asked_leaves_nothing(tmp_path: Path) -> None:
+    real = shutil.which("setpriv")
+    if real is None:
+        pytest.fail("setpriv (util-linux) is not there")
+    slow = tmp_path / "setpriv"
+    slow.write_text(f'#!/bin/sh\necho asks >> {tmp_path}/log\nsleep 0.3\nexec {real} "$@"\n')
+    slow.chmod(0o755)
+    spec = f"ProcessSpec(name='late', argv=('sh', '-c', 'echo runs; sleep 600'), log='{tmp_path}/log', cwd='/')"
+    parent = (
+        "import os; from mailwarren.devstack.process import ProcessSpec, spawn; "
+        f"print(spawn({spec}).pid, flush=True); os.kill(os.getpid(), 9)"
+    )
+
+    ended = subprocess.run(
+        [sys.executable, "-c", parent],
+        env={**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+    )
+
+    assert ended.returncode == -signal.SIGKILL
+    _until(lambda: _is_over(int(ended.stdout)))
+    assert (tmp_path / "log").read_text() == "asks\n"
 
 
 def test_a_second_supervisor_for_the_same_folder_is_refused(running: Running) -> None:

@@ -15,6 +15,9 @@ from mailwarren.devstack.errors import DevstackError
 
 _POLL_SECONDS = 0.02
 
+_IF_STILL_CHILD_OF = ("sh", "-c", 'test "$PPID" = "$0" && exec "$@"')
+"""Runs a command only as a child of the given pid: a parent that died before ``setpriv`` had asked is never told of."""
+
 
 class ProcessSpec(msgspec.Struct, frozen=True, kw_only=True):
     """Everything needed to start a process, now and again after it died."""
@@ -49,7 +52,7 @@ def spawn(spec: ProcessSpec) -> "subprocess.Popen[bytes]":
     """
     argv = list(spec.argv)
     if threading.current_thread() is threading.main_thread() and (setpriv := shutil.which("setpriv")):
-        argv = [setpriv, "--pdeathsig", spec.death_signal, "--", *argv]
+        argv = [setpriv, "--pdeathsig", spec.death_signal, "--", *_IF_STILL_CHILD_OF, str(os.getpid()), *argv]
     try:
         with Path(spec.log).open("ab") as log:
             return subprocess.Popen(
