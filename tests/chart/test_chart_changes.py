@@ -58,6 +58,34 @@ def test_rules_are_a_folder_because_single_files_keep_their_first_content(render
         assert values["MAILWARREN_REPLIES_FILE"] == "/etc/mailwarren/replies.toml"
 
 
+def test_new_rows_of_an_operator_get_their_queues_from_another_job(steady) -> None:
+    (without,), (one,), (two,) = (jobs(steady(shaping=rows)) for rows in ("", "[sites.a]\n", "[sites.b]\n"))
+    assert "--shaping" not in without.containers[0]["args"]
+    for job in (one, two):
+        assert job.containers[0]["args"][-2:] == ["--shaping", "/etc/mailwarren/shaping.toml"]
+        (mount,) = [mount for mount in job.containers[0]["volumeMounts"] if mount["mountPath"] == "/etc/mailwarren"]
+        (volume,) = [volume for volume in job.pod["volumes"] if volume["name"] == mount["name"]]
+        assert volume["configMap"] == {"name": "mw-rules"}
+    assert len({without.name, one.name, two.name}) == 3
+
+
+def test_the_job_before_an_upgrade_reads_no_rows_because_its_map_is_of_the_release_before(render) -> None:
+    made = render(shaping="[sites.a]\n", upgrade=True, setup__beforeUpgrade="always")
+    (before,) = [one for one in jobs(made) if one.is_hook]
+    assert "--shaping" not in before.containers[0]["args"]
+
+
+def test_mail_hosts_with_private_addresses_are_a_wish(render) -> None:
+    for wish in (False, True):
+        made = workloads(render(senderDefaults__egress__privateMx=wish))
+        said = [
+            {"name": "MAILWARREN_PRIVATE_MX", "value": "true"} in one.containers[0]["env"]
+            for one in made
+            if one.service == "sender"
+        ]
+        assert said == [wish] * 3
+
+
 def test_an_unrelated_value_rolls_nobody_else(steady) -> None:
     changed = rolled(steady(), steady(tracker__batchRows=500))
     assert changed == {"mw-tracker"}

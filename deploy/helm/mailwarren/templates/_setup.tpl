@@ -1,10 +1,14 @@
-{{/* The pod of setup. Args: root, secret (of its variables), account, wait, component. */}}
+{{/* The pod of setup. Args: root, secret (of its variables), account, wait, component; shaping: the operator's rows, of which the rules have a file. */}}
 {{- define "mailwarren.setupPod" -}}
 {{- $root := .root -}}
 {{- $of := $root.Values.setup -}}
 metadata:
   labels: {{- include "mailwarren.podLabels" . | nindent 4 }}
   annotations: {{- include "mailwarren.podAnnotations" (dict "root" $root "of" $of "secrets" (include "mailwarren.secretData" (dict "root" $root "service" "setup"))) | nindent 4 }}
+    {{- with .shaping }}
+    # New rows need queues of slots: other rows make another Job.
+    checksum/shaping: {{ sha256sum . | trunc 32 }}
+    {{- end }}
 spec:
   {{- include "mailwarren.podFields" (merge (dict "token" $root.Values.bootstrap.enabled) .) | nindent 2 }}
   # Pods that failed stay, and so do their logs.
@@ -22,6 +26,10 @@ spec:
         - --owner-secret
         - {{ include "mailwarren.ownerSecret" $root }}
         {{- end }}
+        {{- if .shaping }}
+        - --shaping
+        - /etc/mailwarren/shaping.toml
+        {{- end }}
       env:
         {{- $env := printf "%s\n%s\n%s" (include "mailwarren.commonEnv" $root) (include "mailwarren.secretEnv" (dict "root" $root "service" "setup" "secret" .secret)) (include "mailwarren.setupEnv" $root) }}
         {{- include "mailwarren.withExtraEnv" (dict "env" $env "extra" $of.extraEnv "key" "setup.extraEnv") | nindent 8 }}
@@ -29,9 +37,17 @@ spec:
       securityContext: {{- include "mailwarren.securityContext" . | nindent 8 }}
       volumeMounts:
         - {name: tmp, mountPath: /tmp}
+        {{- if .shaping }}
+        - {name: rules, mountPath: /etc/mailwarren, readOnly: true}
+        {{- end }}
   volumes:
     - name: tmp
       emptyDir: {}
+    {{- if .shaping }}
+    - name: rules
+      configMap:
+        name: {{ include "mailwarren.fullname" $root }}-rules
+    {{- end }}
 {{- end }}
 
 {{- define "mailwarren.setupEnv" -}}

@@ -256,6 +256,13 @@ def test_nothing_takes_a_token_out_of_its_queue_but_a_sender() -> None:
         assert not {"x-dead-letter-exchange", "x-message-ttl", "x-max-length"} & set(queue.queue_arguments)
 
 
+def test_what_is_kept_and_what_is_handed_out_is_no_work_left_behind() -> None:
+    topology = Topology("test.")
+    idle = {queue.name for queue in topology.all_queues if not topology.holds_work(queue.name)}
+    slots = {queue.name for queue in topology.slot_queues}
+    assert idle == {"test.mail.control.log", "test.slots.keeper", *slots}
+
+
 def test_overrides_reach_the_tracker_and_every_other_entry_does_not() -> None:
     assert reached(T, T.control_log, SHAPING_KEY) == {"mail.control.log", "tracker.shaping"}
     assert reached(T, T.control_log, "marker") == {"mail.control.log"}

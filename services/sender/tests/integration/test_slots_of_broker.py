@@ -27,6 +27,7 @@ pytestmark = pytest.mark.broker
 
 SITE = "provider.test"
 NOTICE = 3.0
+LACKING = 2.0
 
 
 def declare(url: str, topology: Topology) -> None:
@@ -58,6 +59,7 @@ class Sender:
 
     def __init__(self, url: str, topology: Topology, rows: Rows, *, high: bool = False) -> None:
         self.link = Link(url, "test")
+        self.topology = topology
         self.wanted = 0
         self.in_force = InForce()
         publisher = Publisher(self.link)
@@ -70,7 +72,9 @@ class Sender:
             in_force=self.in_force,
             shaping=lambda: rows.shaping,
             ready=lambda: self.control.read,
+            lacks=lambda _site, slots: self.wanted > self.used < slots,
             notice=NOTICE,
+            lacking=LACKING,
         )
         self.connection: AbstractConnection | None = None
         self.link.on_up(self._connected)
@@ -234,6 +238,52 @@ async def test_a_new_plan_is_obeyed_by_all_from_its_moment(start: Start) -> None
         after = await watch(senders, 2.0)
         assert max(after) <= connections
         await until(lambda of=connections: sum(sender.used for sender in senders) == of)  # type: ignore[misc]
+
+
+def purge(url: str, topology: Topology) -> int:
+    with Connection(url) as connection:
+        channel = connection.default_channel
+        return sum(channel.queue_purge(queue.name) for queue in topology.slot_queues)
+
+
+async def test_slots_that_were_purged_are_put_out_anew(start: Start, rabbitmq: Any) -> None:
+    sender = await start(Rows(5))
+    sender.want(2)
+    await until(lambda: sender.used == 2)
+    await asyncio.to_thread(purge, rabbitmq.amqp_url, sender.topology)
+    sender.want(5)
+    assert max(await watch([sender], 1.0)) < 4
+    await until(lambda: sender.used == 4, LACKING + NOTICE + 5)
+    assert max(await watch([sender], 1.0)) == 4
+
+
+async def test_a_keeper_outlives_a_queue_of_slots_that_somebody_deleted(start: Start, rabbitmq: Any) -> None:
+    rows = Rows(2)
+    sender = await start(rows, high=True)
+    sender.want(2)
+    await until(lambda: sender.used == 2)
+
+    def delete() -> None:
+        with Connection(rabbitmq.amqp_url) as connection:
+            connection.default_channel.queue_delete(sender.topology.slot_queue(SITE).name)
+
+    await asyncio.to_thread(delete)
+    await until(lambda: sender.used < 2)
+    await asyncio.sleep(LACKING + 1.5)
+    await asyncio.to_thread(declare, rabbitmq.amqp_url, sender.topology)
+    await until(lambda: sender.used == 2, LACKING + NOTICE + 5)
+
+
+async def test_slots_that_an_override_takes_out_of_use_are_not_put_out_anew(start: Start) -> None:
+    sender = await start(Rows(3), high=True)
+    sender.want(3)
+    await until(lambda: sender.used == 3)
+    before = sender.in_force.last_plan(SITE)
+    now = time.time()
+    await sender.writer.write(Override(new_id(), Scope.SITE, SITE, now, now + LACKING + 3, connections=1))
+    await until(lambda: sender.used == 1)
+    await watch([sender], LACKING + 1.5)
+    assert sender.in_force.last_plan(SITE) == before
 
 
 async def test_an_override_takes_slots_out_of_use_and_gives_them_back(start: Start) -> None:

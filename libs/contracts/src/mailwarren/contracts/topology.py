@@ -53,6 +53,10 @@ class Topology:
         """A name with the prefix."""
         return f"{self.prefix}{plain}"
 
+    def holds_work(self, name: str) -> bool:
+        """Whether messages of a queue wait to be worked on: not so in the control log, which keeps, and in slots."""
+        return name != self.control_log_queue.name and not name.startswith(self.name("slots."))
+
     # Exchanges
 
     @cached_property

@@ -3,17 +3,13 @@
 No call is repeated: the API is not what is hurt, and one that refuses ends the run.
 """
 
-import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Self
-
-import httpx
 
 from mailwarren.contracts.lanes import Lane
 from mailwarren.devstack.harness.counts import Promise
+from mailwarren.devstack.harness.load import Traffic
 from mailwarren.devstack.harness.system import System
 
 DOMAINS = 40
@@ -47,8 +43,8 @@ def calls(mails: int) -> Iterator[Call]:
             yield Call(Lane.BULK, tuple(people))
 
 
-class Posting:
-    """Posts while it is entered, until all mails are promised.
+class Posting(Traffic):
+    """Posts until all mails are promised.
 
     Args:
         arrived: how many mails the sink has.
@@ -56,39 +52,14 @@ class Posting:
     """
 
     def __init__(self, system: System, mails: int, *, arrived: Callable[[], int], ahead: int) -> None:
-        if system.api is None:
-            raise RuntimeError("start_ingest() comes first")
-        self._system = system
+        super().__init__(system, "posting", endless=False)
         self._mails = mails
         self._arrived = arrived
         self._ahead = ahead
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="posting")
-        self._broken: Exception | None = None
-        self.promises: list[Promise] = []
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        if error is not None:
-            self._stop.set()
-        self._thread.join()
-        if error is None:
-            self.check()
-
-    def check(self) -> None:
-        """Raises what ended the load, if something did."""
-        if self._broken is not None:
-            raise self._broken
-
-    def _run(self) -> None:
-        try:
-            with ThreadPoolExecutor(_THREADS) as pool:
-                self._post_all(pool)
-        except (httpx.HTTPError, TimeoutError) as error:
-            self._broken = error
+    def _make_calls(self) -> None:
+        with ThreadPoolExecutor(_THREADS) as pool:
+            self._post_all(pool)
 
     def _post_all(self, pool: ThreadPoolExecutor) -> None:
         waiting: list[Call] = []

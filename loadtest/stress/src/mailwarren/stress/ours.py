@@ -116,10 +116,10 @@ def read_promises(posted: Sequence[Posted], work: Sequence[tuple[str, bytes]]) -
 
 def left_ready(stand: Stand, topology: Topology) -> dict[str, int]:
     """Messages that wait in any queue for mail, by name, the empty ones left out."""
-    apart = {topology.control_log_queue.name, topology.ops_queue.name}
-    slots = topology.name("slots.")
     names = [
-        queue.name for queue in topology.all_queues if queue.name not in apart and not queue.name.startswith(slots)
+        queue.name
+        for queue in topology.all_queues
+        if topology.holds_work(queue.name) and queue.name != topology.ops_queue.name
     ]
     with Connection(stand.amqp_url) as connection:
         channel = connection.default_channel

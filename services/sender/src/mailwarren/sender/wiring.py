@@ -180,6 +180,7 @@ def build_shaping(
             in_force=in_force,
             shaping=lambda: rules.shaping,
             ready=lambda: control.read,
+            lacks=lambda site, slots: roll.lacks(site, slots, asyncio.get_running_loop().time()),
         )
 
     def heart(vitals: Callable[[], Vitals]) -> Heart:

@@ -2,6 +2,8 @@
 
 from uuid import UUID, uuid4
 
+from msgspec import structs
+
 from mailwarren.contracts.shaping import LIVE_FOR, Heartbeat, SiteState
 from mailwarren.sender.shaping.roll import Roll, shards_of
 
@@ -33,3 +35,22 @@ def test_who_leaves_or_falls_silent_counts_no_more() -> None:
     assert roll.live("x", 11.0) == 2
     assert roll.peers(11.0) == {other}
     assert roll.live("x", 10.1 + LIVE_FOR) == 1
+
+
+def test_a_site_lacks_slots_when_its_mail_waits_and_all_senders_together_have_fewer() -> None:
+    roll, other = Roll(ME, shards_of(["send.bulk.h1"])), uuid4()
+
+    def told(sender: UUID, at: float, *, slots: int, waiting: int = 0) -> None:
+        beat = a_beat(sender, "send.bulk.h1")
+        roll.heard(structs.replace(beat, sites=(SiteState("x", slots=slots, waiting=waiting),)), at)
+
+    assert not roll.lacks("x", 3, 0.0)
+    told(ME, 0.0, slots=2)
+    assert not roll.lacks("x", 3, 0.0)
+    told(other, 0.0, slots=0, waiting=7)
+    assert roll.lacks("x", 3, 0.0)
+    assert not roll.lacks("y", 3, 0.0)
+    told(other, 0.0, slots=1, waiting=7)
+    assert not roll.lacks("x", 3, 0.0)
+    told(other, 0.0, slots=0, waiting=7)
+    assert not roll.lacks("x", 3, LIVE_FOR + 1)

@@ -18,6 +18,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import httpx
 
+from mailwarren.contracts.topology import Topology
 from mailwarren.devstack.cluster.chart import Render
 from mailwarren.devstack.cluster.manifests import SERVICES, Workload
 from mailwarren.devstack.cluster.pod_set import PodSet
@@ -144,8 +145,8 @@ class Journey:
         lines = self._pods.execute(name, "mailwarren", "queues", "--json").splitlines()
         self._pods.scale(toolbox, 0)
         rows = [json.loads(line) for line in lines if line.startswith("{")]
-        left = {row["name"]: row["messages"] for row in rows if row.get("messages")}
-        left.pop("mail.control.log", None)
+        topology = Topology()
+        left = {row["name"]: row["messages"] for row in rows if row["messages"] and topology.holds_work(row["name"])}
         if left:
             raise DevstackError(f"still in queues: {left}")
 

@@ -300,15 +300,12 @@ class System:
             time.sleep(0.1)
         for service in alive:
             service.stop()
+        topology = Topology(self.prefix)
         end = time.monotonic() + timeout
         while True:
             listed = [json.loads(line) for line in self.command("mailwarren", "queues", "--json").splitlines()]
-            left = {row["name"]: int(row["messages"]) for row in listed if row["messages"]}
-            left = {
-                name: count
-                for name, count in left.items()
-                if not name.endswith("mail.control.log") and not name.removeprefix(self.prefix).startswith("slots.")
-            }
+            work = [row for row in listed if row["messages"] and topology.holds_work(row["name"])]
+            left = {row["name"]: int(row["messages"]) for row in work}
             if not left or time.monotonic() > end:
                 return left
             time.sleep(0.3)

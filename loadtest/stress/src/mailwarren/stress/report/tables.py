@@ -112,7 +112,8 @@ def cpu(outcomes: Sequence[Outcome]) -> str:
     rows = [
         [
             f"`{one.cell.ident}`",
-            *(whole(one.cpu[part]) if part in one.cpu else NONE for part in PARTS),
+            # The client's is what a clock of 10 ms says less what a finer one says of the watch: it may fall below 0.
+            *(whole(max(0.0, one.cpu[part])) if part in one.cpu else NONE for part in PARTS),
             whole(_cpu(one)),
         ]
         for one in of_row(outcomes, *Row)

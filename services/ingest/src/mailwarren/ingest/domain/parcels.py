@@ -70,8 +70,10 @@ def plan_parcels(
 
 
 def _chunks(members: Members) -> Iterator[Members]:
-    for start in range(0, len(members), PARCEL_SIZE):
-        yield members[start : start + PARCEL_SIZE]
+    """As few as possible, and as equal: a broker that gives them out in turn gives every sender as much mail."""
+    count, parcels = len(members), -(-len(members) // PARCEL_SIZE)
+    for number in range(parcels):
+        yield members[count * number // parcels : count * (number + 1) // parcels]
 
 
 def _parcel(plan: Plan, shard: str, members: Members, suppressed: Container[str], ident: UUID) -> Parcel:

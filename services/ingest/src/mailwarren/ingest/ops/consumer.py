@@ -1,9 +1,8 @@
 """Celery's consumer, made safe against messages that it would ack unread, or die of."""
 
 import logging
-import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import structlog
 from celery import bootsteps
@@ -13,7 +12,7 @@ from celery.worker.strategy import default
 from mailwarren.contracts.codec import NewerVersion, Undecodable, decode_order
 from mailwarren.contracts.topology import Topology
 from mailwarren.ingest.ops import metrics
-from mailwarren.runtime.reasons import broker_trouble
+from mailwarren.runtime.patience import PatientConsumer
 
 log = structlog.get_logger()
 celery_log = logging.getLogger(__name__)
@@ -22,11 +21,9 @@ PUT_OFF = "mw-put-off"
 """A header that counts how often an order was left to a worker of a newer version."""
 PUT_OFF_MOST = 100
 """Times: eight hours, in which an upgrade should have come to its end."""
-SAME_TROUBLE_REST = 1.0
-"""Seconds before the next try when the last one failed for the same reason."""
 
 
-class OpsConsumer(Consumer):
+class OpsConsumer(PatientConsumer, Consumer):
     """No native delayed delivery (28 more queues), and what is no order of ours goes to ``ops.dead``.
 
     Celery itself would ack a body that it cannot read, and end the worker over a message without an id.
@@ -39,40 +36,14 @@ class OpsConsumer(Consumer):
             step for step in Consumer.Blueprint.default_steps if not str(step).endswith(("DelayedDelivery", "Agent"))
         ]
 
-    def ensure_connected(self, conn: Any) -> Any:
-        """Connect; what Celery tries again by itself is noted as the reason why nothing is consumed."""
-        tried = conn.ensure_connection
+    @property
+    def trouble(self) -> str | None:
+        """Where readiness looks."""
+        return cast("str | None", self.app.signs.trouble)
 
-        def ensure_connection(errback: Any = None, *args: Any, **options: Any) -> Any:
-            def note(exc: Exception, interval: float) -> None:
-                self._note(exc)
-                if errback is not None:
-                    errback(exc, interval)
-
-            return tried(note, *args, **options)
-
-        conn.ensure_connection = ensure_connection
-        return super().ensure_connected(conn)
-
-    def on_connection_error_before_connected(self, exc: Exception) -> None:
-        """Refused by the broker itself, or away."""
-        super().on_connection_error_before_connected(exc)
-        self._note_and_rest(exc)
-
-    def on_connection_error_after_connected(self, exc: Exception) -> None:
-        """Lost, or the broker refused what is done first over a connection: a queue is missing, perhaps."""
-        super().on_connection_error_after_connected(exc)
-        self._note_and_rest(exc)
-
-    def _note_and_rest(self, exc: Exception) -> None:
-        again = self.app.signs.trouble
-        self._note(exc)
-        if again == self.app.signs.trouble:
-            # Celery would try again at once, for ever.
-            time.sleep(SAME_TROUBLE_REST)
-
-    def _note(self, exc: Exception) -> None:
-        self.app.signs.trouble = broker_trouble(exc, self.app.conf.broker_url)
+    @trouble.setter
+    def trouble(self, why: str | None) -> None:
+        self.app.signs.trouble = why
 
     def on_unknown_message(self, body: Any, message: Any) -> None:  # noqa: ARG002 - Celery's signature
         """No ``task`` header."""

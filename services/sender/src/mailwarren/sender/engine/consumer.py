@@ -3,24 +3,21 @@
 import contextlib
 import logging
 import time
-from typing import Any
+from typing import Any, cast
 
 from celery import bootsteps
 from celery.worker import state
 from celery.worker.consumer import Consumer
 
-from mailwarren.runtime.reasons import broker_trouble
+from mailwarren.runtime.patience import PatientConsumer
 
 log = logging.getLogger(__name__)
 
 BEAT_EVERY = 1.0
 """Seconds. A signal is noticed when the consumer loop next turns, so this also bounds the delay of a shutdown."""
 
-SAME_TROUBLE_REST = 1.0
-"""Seconds before the next try when the last one failed for the same reason."""
 
-
-class MailConsumer(Consumer):
+class MailConsumer(PatientConsumer, Consumer):
     """No native delayed delivery (28 more queues, and it loses the shard), and unknown messages reach the engine.
 
     A message without Celery's headers would be rejected, acked or kill the worker, depending on what is missing; the
@@ -34,40 +31,14 @@ class MailConsumer(Consumer):
             step for step in Consumer.Blueprint.default_steps if not str(step).endswith(("DelayedDelivery", "Agent"))
         ]
 
-    def ensure_connected(self, conn: Any) -> Any:
-        """Connect; what Celery tries again by itself is noted as the reason why nothing is consumed."""
-        tried = conn.ensure_connection
+    @property
+    def trouble(self) -> str | None:
+        """Where readiness looks."""
+        return cast("str | None", self.app.handover.trouble)
 
-        def ensure_connection(errback: Any = None, *args: Any, **options: Any) -> Any:
-            def note(exc: Exception, interval: float) -> None:
-                self._note(exc)
-                if errback is not None:
-                    errback(exc, interval)
-
-            return tried(note, *args, **options)
-
-        conn.ensure_connection = ensure_connection
-        return super().ensure_connected(conn)
-
-    def on_connection_error_before_connected(self, exc: Exception) -> None:
-        """Refused by the broker itself, or away."""
-        super().on_connection_error_before_connected(exc)
-        self._note_and_rest(exc)
-
-    def on_connection_error_after_connected(self, exc: Exception) -> None:
-        """Lost, or the broker refused what is done first over a connection: a queue is missing, perhaps."""
-        super().on_connection_error_after_connected(exc)
-        self._note_and_rest(exc)
-
-    def _note_and_rest(self, exc: Exception) -> None:
-        again = self.app.handover.trouble
-        self._note(exc)
-        if again == self.app.handover.trouble:
-            # Celery would try again at once, for ever.
-            time.sleep(SAME_TROUBLE_REST)
-
-    def _note(self, exc: Exception) -> None:
-        self.app.handover.trouble = broker_trouble(exc, self.app.conf.broker_url)
+    @trouble.setter
+    def trouble(self, why: str | None) -> None:
+        self.app.handover.trouble = why
 
     def on_unknown_message(self, body: Any, message: Any) -> None:  # noqa: ARG002 - Celery's signature
         """No ``task`` header."""

@@ -16,6 +16,8 @@ from mailwarren.sender.smtp import SMARTHOST, Shaping
 LOOK_EVERY = 1.0
 NOTICE = 10.0
 """Seconds between a new plan and its validity: time for everybody to read it, and to end what goes beyond it."""
+LACKING = 60.0
+"""Seconds that mail may wait for slots which neither the broker nor a sender has, before they are put out anew."""
 PLAN_KEPT = 24 * 3600.0
 """Seconds after which a plan is written again: the log forgets its entries after 50 hours."""
 
@@ -30,7 +32,9 @@ class Keeper:
 
     Args:
         ready: Whether the control log has been read: before that, plans may be unknown.
+        lacks: Whether mail waits for a site of which the senders have fewer slots than a number.
         notice: Seconds.
+        lacking: Seconds.
     """
 
     def __init__(
@@ -41,14 +45,19 @@ class Keeper:
         in_force: InForce,
         shaping: Callable[[], Shaping],
         ready: Callable[[], bool],
+        lacks: Callable[[str, int], bool],
         notice: float = NOTICE,
+        lacking: float = LACKING,
     ) -> None:
         self._queue = queue
         self._writer = writer
         self._in_force = in_force
         self._shaping = shaping
         self._ready = ready
+        self._lacks = lacks
         self._notice = notice
+        self._lacking = lacking
+        self._lacking_since: dict[str, float] = {}
         self._without: set[str] = set()
         self._written: dict[str, float] = {}
 
@@ -73,13 +82,17 @@ class Keeper:
         plan = self._in_force.last_plan(site)
         connections = self._shaping().policy(site).limits.connections
         reserved = int(connections > 1)
-        if plan is not None and (plan.connections, plan.reserved) == (connections, reserved):
+        same = plan is not None and (plan.connections, plan.reserved) == (connections, reserved)
+        if plan is not None and same and not await self._gone(plan, now):
             if now - max(plan.valid_from, self._written.get(site, 0.0)) > PLAN_KEPT:
                 await self._writer.write(plan)
                 self._written[site] = now
             return
         if now - self._written.get(site, 0.0) < LOOK_EVERY:
             return  # written, and on its way back through the log
+        if same:
+            del self._lacking_since[site]
+            log.warning("sender.keeper.slots_gone", site=site, connections=connections)
         generation = max(int(now * 1000), plan.generation + 1 if plan is not None else 1)
         try:
             for index in range(connections):
@@ -94,3 +107,19 @@ class Keeper:
         await self._writer.write(SlotPlan(site, generation, connections, reserved, valid_from))
         self._written[site] = time.time()
         log.info("sender.keeper.planned", site=site, connections=connections, generation=generation)
+
+    async def _gone(self, plan: SlotPlan, now: float) -> bool:
+        """Whether slots of a plan are nowhere: somebody purged their queue, or made it anew.
+
+        An override leaves senders fewer slots than there are, and a plan to come finds those of the one before.
+        """
+        site = plan.site
+        force = self._in_force.site(site, now)
+        limited = force.suspended is not None or force.probed is not None or force.connections is not None
+        settled = not limited and self._in_force.coming(site, now) is None
+        if settled and self._lacks(site, plan.connections):
+            ready = await self._queue.ready(site)
+            if ready is not None and self._lacks(site, plan.connections - ready):
+                return now - self._lacking_since.setdefault(site, now) >= self._lacking
+        self._lacking_since.pop(site, None)
+        return False

@@ -1,9 +1,17 @@
-"""Who is alive: the senders whose heartbeats were heard in the last seconds."""
+"""Who is alive and what they say of sites: the senders whose heartbeats were heard in the last seconds."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from uuid import UUID
 
-from mailwarren.contracts.shaping import LIVE_FOR, Heartbeat
+from mailwarren.contracts.shaping import LIVE_FOR, Heartbeat, SiteState
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    at: float
+    shards: frozenset[str]
+    sites: dict[str, SiteState]
 
 
 class Roll:
@@ -17,26 +25,39 @@ class Roll:
     def __init__(self, me: UUID, shards: frozenset[str]) -> None:
         self._me = me
         self._shards = shards
-        self._others: dict[UUID, tuple[float, frozenset[str], frozenset[str]]] = {}
+        self._told: dict[UUID, _Told] = {}
 
     def heard(self, beat: Heartbeat, now: float) -> None:
         """Take note of a heartbeat."""
         if beat.leaving:
-            self._others.pop(beat.sender, None)
-        elif beat.sender != self._me:
-            sites = frozenset(site.name for site in beat.sites if site.open)
-            self._others[beat.sender] = (now, shards_of(beat.queues), sites)
+            self._told.pop(beat.sender, None)
+        else:
+            self._told[beat.sender] = _Told(now, shards_of(beat.queues), {site.name: site for site in beat.sites})
 
     def live(self, site: str, now: float) -> int:
         """How many senders share a site's limits, this one included: those of its shards, and who is connected."""
-        self._others = {sender: told for sender, told in self._others.items() if now - told[0] <= LIVE_FOR}
+        self._told = {sender: told for sender, told in self._told.items() if now - told.at <= LIVE_FOR}
         return 1 + sum(
-            not self._shards.isdisjoint(shards) or site in sites for _, shards, sites in self._others.values()
+            not self._shards.isdisjoint(told.shards) or bool(site in told.sites and told.sites[site].open)
+            for sender, told in self._told.items()
+            if sender != self._me
         )
 
     def peers(self, now: float) -> frozenset[UUID]:
         """Who else is alive."""
-        return frozenset(sender for sender, told in self._others.items() if now - told[0] <= LIVE_FOR)
+        return frozenset(
+            sender for sender, told in self._told.items() if sender != self._me and now - told.at <= LIVE_FOR
+        )
+
+    def lacks(self, site: str, slots: int, now: float) -> bool:
+        """Whether mail waits for a site of which all senders, this one included, have fewer slots than that."""
+        said = list(self._said(site, now))
+        return any(one.waiting for one in said) and sum(one.slots for one in said) < slots
+
+    def _said(self, site: str, now: float) -> Iterator[SiteState]:
+        for told in self._told.values():
+            if now - told.at <= LIVE_FOR and (state := told.sites.get(site)) is not None:
+                yield state
 
 
 def shards_of(queues: Iterable[str]) -> frozenset[str]:
