@@ -4,6 +4,7 @@ import pytest
 
 from mailwarren.contracts.routing import domain_of, route
 from mailwarren.stress.grid import CONNECTIONS, RIVALS, Cell, Row, ceiling, cells, stands
+from mailwarren.stress.runner import middle
 from mailwarren.stress.work import ROWS, calls, everyone, recipients, rows_of
 
 
@@ -29,6 +30,16 @@ def test_rivals_get_the_grids_loads_for_thirty_seconds():
 
 def test_the_short_grid_is_expected_under_half_an_hour():
     assert sum(c.expected_seconds for c in cells(quick=True)) < 25 * 60
+
+
+def test_only_loads_that_are_over_in_seconds_are_repeated_and_none_of_the_short_grid():
+    assert {c.repeats for c in cells(quick=True)} == {1}
+    assert {(c.row, c.latency_ms) for c in cells() if c.repeats > 1} == {(Row.GRID, 0)}
+
+
+def test_the_middle_rate_counts_with_the_ledgers_of_all(made):
+    tries = [made(rate=rate, differences=found) for rate, found in ((900.0, ["lost"]), (300.0, []), (600.0, ["twice"]))]
+    assert (middle(tries).rate, middle(tries).differences) == (pytest.approx(600.0), ["lost", "twice"])
 
 
 def test_no_cell_has_more_mails_than_its_connections_carry_in_its_time():

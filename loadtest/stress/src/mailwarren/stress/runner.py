@@ -44,15 +44,24 @@ def _ours(stand: Stand, group: Sequence[Cell], progress: Progress) -> Iterator[O
         _warm(stand, same[0])
         last = len(same) - 1
         for place, cell in enumerate(same):
-            number += 1
             progress.begin(cell)
-            outcome = ours.run_cell(stand, cell, f"c{number}x", progress)
+            tries = []
+            for _ in range(cell.repeats):
+                number += 1
+                tries.append(ours.run_cell(stand, cell, f"c{number}x", progress))
+            outcome = middle(tries)
             if place == last:
                 # What a consumer still holds is seen only when it has ended.
                 left = stand.end_senders()
                 outcome.differences += [f"{count} messages are left in {name}" for name, count in left.items()]
             progress.end(outcome)
             yield outcome
+
+
+def middle(tries: Sequence[Outcome]) -> Outcome:
+    """The one with the middle rate, with what the ledgers of all of them found."""
+    found = sorted(tries, key=lambda one: one.rate)[len(tries) // 2]
+    return msgspec.structs.replace(found, differences=[line for one in tries for line in one.differences])
 
 
 def _warm(stand: Stand, cell: Cell) -> None:

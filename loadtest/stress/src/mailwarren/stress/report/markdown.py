@@ -93,7 +93,8 @@ one for {longest[Row.STEADY]} s, at half of what the connections carry and at mo
 Senders are processes, each with {CONNECTIONS} connections and at most {IN_FLIGHT} mails in flight; every sender
 consumes all of the cell's queues, and the mails are spread over exactly these queues. Latency is what the receiver
 waits before it answers a mail's final dot. Refusals for good are answers to RCPT; a refused address is on nobody's
-list before. The system is warm between cells; senders start anew with each number of senders or queues.
+list before. {_repeats(outcomes)}The system is warm between cells; senders start anew with each number of senders or
+queues.
 
 - **Completion** is the ledger's: from the acceptance of each mail to the answer that ended it. With all mails at once
   it is mostly the wait behind the others; the steady cells show it without.
@@ -115,6 +116,13 @@ list before. The system is warm between cells; senders start anew with each numb
   textbook's worker with as many processes, Postfix with {CONNECTIONS} connections for each worker. Their times are
   the receiver's, of the mails they delivered. The textbook takes a refusal for good as a reason to try again a minute
   later, so such mails are not done."""
+
+
+def _repeats(outcomes: Sequence[Outcome]) -> str:
+    most = max(one.cell.repeats for one in outcomes)
+    if most == 1:
+        return ""
+    return f"Loads without latency are measured {most} times, and the middle rate counts, with every ledger. "
 
 
 def _longest(outcomes: Sequence[Outcome]) -> dict[Row, str]:
