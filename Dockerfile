@@ -59,7 +59,7 @@ RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
 # that nothing else went.
 WORKDIR /app/lib
 RUN find . -type f -name '*.so*' -exec strip --strip-unneeded {} + \
-    && find . -depth -type d '(' -name tests -o -name testing ')' -exec rm -r {} + \
+    && find . -depth -type d '(' -name test -o -name tests -o -name testing ')' -exec rm -r {} + \
     && find . -depth -type d -name __pycache__ '(' -path '*/sentry_sdk/*' -o -path '*/google/*' \
         -o -path '*/opentelemetry/sdk/*' -o -path '*/opentelemetry/exporter/*' -o -path '*/opentelemetry/proto/*' \
         -o -path '*/opentelemetry/semconv/*' ')' -exec rm -r {} + \

@@ -12,6 +12,7 @@ from containers import SETUP, Containers
 from report import Report
 
 from mailwarren.contracts.lanes import Lane
+from mailwarren.contracts.topology import Topology
 from mailwarren.devstack.harness.counts import Promise, by_state
 from mailwarren.devstack.harness.sink import SinkWitness
 from mailwarren.devstack.harness.system import System
@@ -96,8 +97,8 @@ def _few(stats: dict[str, object]) -> str:
 
 def _in_queues(containers: Containers) -> dict[str, int]:
     rows = [json.loads(line) for line in containers.mailwarren("queues", "--json").splitlines()]
-    # A stream keeps what was said; it is no queue that drains.
-    return {row["name"]: row["messages"] for row in rows if row["messages"] and row["name"] != "mail.control.log"}
+    topology = Topology()
+    return {row["name"]: row["messages"] for row in rows if row["messages"] and topology.holds_work(row["name"])}
 
 
 def _until_empty(count: Callable[[], dict[str, int]], seconds: float = 20.0) -> dict[str, int]:
