@@ -188,7 +188,7 @@ def test_tolerant_calls_get_the_rows_through_that_have_room(start, caller, queue
 def test_a_backlog_of_the_tracker_refuses_everything(start, caller, queues, mail, wait_until):
     server = start(max_tracker_depth=1)
     with server.client(caller.token) as client:
-        for _ in range(2):
-            assert client.post("/emails", json=mail).status_code == 200
+        for _ in range(2):  # in the high lane, which is accepted up to the mark: the first may have been counted by now
+            assert client.post("/emails", json=mail | {"priority": "high"}).status_code == 200
         wait_until(lambda: server.api.depths.state.tracker >= 2)
         assert client.post("/emails", json=mail | {"to": APPLE, "priority": "high"}).status_code == 503
