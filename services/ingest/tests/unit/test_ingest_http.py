@@ -8,7 +8,7 @@ from mailwarren.ingest.api.body import PATIENCE, ClientGone, read_body
 from mailwarren.ingest.api.docs import openapi
 from mailwarren.ingest.api.errors import error_body
 from mailwarren.ingest.api.paths import canonical
-from mailwarren.ingest.api.table import ENDPOINTS
+from mailwarren.ingest.api.tables import ENDPOINTS
 from mailwarren.ingest.domain.refusal import Name, Refusal, unavailable
 from mailwarren.ingest.domain.requests import Permission
 

@@ -4,7 +4,7 @@ from uuid import UUID
 
 import structlog
 
-from mailwarren.ingest.api.answers import KeyChanged, KeyDeleted, KeyList, KeyMade, KeyShown
+from mailwarren.ingest.api.answers.api_keys import KeyChanged, KeyDeleted, KeyList, KeyMade, KeyShown
 from mailwarren.ingest.api.endpoint import Answer, Call, answer
 from mailwarren.ingest.domain.cursor import parse_id, parse_page
 from mailwarren.ingest.domain.decoding import decode

@@ -17,7 +17,7 @@ from mailwarren.ingest.api.errors import error_body, on_http_exception
 from mailwarren.ingest.api.health import health_routes
 from mailwarren.ingest.api.paths import canonical
 from mailwarren.ingest.api.services import Services
-from mailwarren.ingest.api.table import ENDPOINTS
+from mailwarren.ingest.api.tables import ENDPOINTS
 from mailwarren.ingest.domain.refusal import application_error
 from mailwarren.runtime import tracing
 from mailwarren.runtime.traceparent import ANSWER, HEADER, new_traceparent, read_traceparent

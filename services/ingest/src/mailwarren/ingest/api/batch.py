@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import msgspec
 import structlog
 
-from mailwarren.ingest.api.answers import BatchSent, Sent
+from mailwarren.ingest.api.answers.emails import BatchSent, Sent
 from mailwarren.ingest.api.endpoint import Answer, Call
 from mailwarren.ingest.api.sending import encoded, keyed, problems, yes
 from mailwarren.ingest.domain.decoding import decode, decode_batch

@@ -8,7 +8,7 @@ from uuid import UUID
 import msgspec
 import structlog
 
-from mailwarren.ingest.api.answers import BulkRow, BulkSent
+from mailwarren.ingest.api.answers.emails import BulkRow, BulkSent
 from mailwarren.ingest.api.endpoint import Answer, Call
 from mailwarren.ingest.api.sending import encoded, keyed, problems, yes
 from mailwarren.ingest.domain.bulk import BulkMail, validate_bulk, validate_row

@@ -3,8 +3,8 @@
 import msgspec
 import structlog
 
+from mailwarren.ingest.api.answers.operating import DeadFull, DeadList, DeadShown, Replayed
 from mailwarren.ingest.api.endpoint import Answer, Call, answer
-from mailwarren.ingest.api.operating import DeadFull, DeadList, DeadShown, Replayed
 from mailwarren.ingest.domain.cursor import parse_id
 from mailwarren.ingest.domain.decoding import decode
 from mailwarren.ingest.domain.refusal import invalid, invalid_parameter, missing

@@ -8,7 +8,7 @@ from uuid import UUID
 import msgspec
 import structlog
 
-from mailwarren.ingest.api.answers import Canceled, EmailFull, EmailList, Sent, Timeline
+from mailwarren.ingest.api.answers.emails import Canceled, EmailFull, EmailList, Sent, Timeline
 from mailwarren.ingest.api.endpoint import Answer, Call, answer
 from mailwarren.ingest.api.sending import encoded, keyed, yes
 from mailwarren.ingest.api.shown import is_template, shown_delivery, shown_email, shown_in_list, timeline

@@ -90,6 +90,12 @@ class Endpoint:
     errors: tuple[int, ...] = field(default=())
 
 
+PAGE = ("limit", "after", "before")
+"""Query parameters of a list."""
+READING: dict[str, Any] = {"method": "GET", "errors": (401, 403, 404, 422, 503)}
+"""What the endpoints that only read have in common."""
+
+
 def answer(value: Any, status: int = 200) -> Answer:
     """``value`` as JSON."""
     return Answer(status, msgspec.json.encode(value))

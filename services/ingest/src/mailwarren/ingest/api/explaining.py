@@ -7,9 +7,9 @@ from uuid import UUID
 from mailwarren.contracts.lanes import Lane
 from mailwarren.contracts.shaping import Scope
 from mailwarren.contracts.shards import SHARDS
+from mailwarren.ingest.api.answers.operating import DeliveryExplained, Explained, LastTry
 from mailwarren.ingest.api.emails import found_email
 from mailwarren.ingest.api.endpoint import Answer, Call, answer
-from mailwarren.ingest.api.operating import DeliveryExplained, Explained, LastTry
 from mailwarren.ingest.api.queues import senders_of, state_of
 from mailwarren.ingest.api.shaping import shown_override, shown_site
 from mailwarren.ingest.api.shown import shown_reply

@@ -6,7 +6,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from mailwarren.ingest.api.answers import Links
+from mailwarren.ingest.api.answers.links import Links
 from mailwarren.runtime.health import Health
 from mailwarren.runtime.metrics import record_checks
 

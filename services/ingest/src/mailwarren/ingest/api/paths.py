@@ -10,7 +10,7 @@ SDKs do it in three ways, and a user has one base URL for all of them:
 
 import re
 
-from mailwarren.ingest.api.table import ENDPOINTS
+from mailwarren.ingest.api.tables import ENDPOINTS
 
 PREFIX = "/v1"
 _SLASHES = re.compile("//+")

@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 from mailwarren.contracts.shaping import LIVE_FOR, Heartbeat, Scope
 from mailwarren.ingest.adapters.database import DatabaseDown
 from mailwarren.ingest.adapters.queue_looks import Place
+from mailwarren.ingest.api.answers.operating import QueueList, QueueShown, SenderList, SenderShown
 from mailwarren.ingest.api.endpoint import Answer, Call, answer
-from mailwarren.ingest.api.operating import QueueList, QueueShown, SenderList, SenderShown
 from mailwarren.ingest.api.services import Services
 from mailwarren.ingest.domain.explain import guess_site
 from mailwarren.ingest.domain.queues import Look, QueueState, judge

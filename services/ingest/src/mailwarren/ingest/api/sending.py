@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from mailwarren.ingest.api.answers import RowProblem
+from mailwarren.ingest.api.answers.emails import RowProblem
 from mailwarren.ingest.api.endpoint import Answer, Call
 from mailwarren.ingest.domain.decoding import canonical
 from mailwarren.ingest.domain.email import RowError

@@ -8,8 +8,8 @@ import structlog
 
 from mailwarren.contracts.ids import new_id
 from mailwarren.contracts.shaping import OverrideEnd, Scope
+from mailwarren.ingest.api.answers.operating import OverrideGone, OverrideShown, ShapingList, SiteShown
 from mailwarren.ingest.api.endpoint import Answer, Call, answer
-from mailwarren.ingest.api.operating import OverrideGone, OverrideShown, ShapingList, SiteShown
 from mailwarren.ingest.domain.cursor import parse_id, parse_page
 from mailwarren.ingest.domain.decoding import decode
 from mailwarren.ingest.domain.refusal import invalid_parameter, not_found

@@ -9,7 +9,7 @@ import msgspec
 from mailwarren.contracts.lanes import Lane
 from mailwarren.contracts.parcel import OnUnknown, Role, Syntax
 from mailwarren.contracts.template import TemplateProblem, render
-from mailwarren.ingest.api.answers import DeliveryStatus, EmailShort, LastReply, Tag, TimelineEntry
+from mailwarren.ingest.api.answers.emails import DeliveryStatus, EmailShort, LastReply, Tag, TimelineEntry
 from mailwarren.ingest.domain.status import last_event
 from mailwarren.store.states import State
 

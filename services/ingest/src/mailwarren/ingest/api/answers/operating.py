@@ -9,7 +9,7 @@ from msgspec import Meta
 
 from mailwarren.contracts.lanes import Lane
 from mailwarren.contracts.shaping import Scope
-from mailwarren.ingest.api.answers import LastReply
+from mailwarren.ingest.api.answers.emails import LastReply
 from mailwarren.ingest.domain.explain import WaitsFor
 from mailwarren.ingest.domain.queues import QueueKind, QueueState
 from mailwarren.store.states import State

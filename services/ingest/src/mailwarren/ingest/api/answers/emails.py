@@ -1,7 +1,4 @@
-"""What the API answers: msgspec Structs, from which the OpenAPI document is made too.
-
-Fields of the public API keep its names and types; ours are said to be ours.
-"""
+"""Answers of ``/v1/emails``."""
 
 from datetime import datetime
 from typing import Annotated
@@ -12,7 +9,6 @@ from msgspec import Meta
 
 from mailwarren.contracts.lanes import Lane
 from mailwarren.contracts.parcel import OnUnknown, Role
-from mailwarren.ingest.domain.requests import Permission
 from mailwarren.store.states import State
 
 
@@ -165,54 +161,3 @@ class Canceled(msgspec.Struct, frozen=True, kw_only=True):
 
     object: str = "email"
     id: UUID
-
-
-class KeyMade(msgspec.Struct, frozen=True, kw_only=True):
-    """A new key; the token is shown this once."""
-
-    id: UUID
-    token: str
-
-
-class KeyShown(msgspec.Struct, frozen=True, kw_only=True):
-    """A key in a list. ``permission``, ``domains`` and ``prefix`` are ours."""
-
-    id: UUID
-    name: str
-    created_at: datetime
-    last_used_at: datetime | None
-    permission: Permission
-    domains: list[str] | None
-    prefix: str
-
-
-class KeyList(msgspec.Struct, frozen=True, kw_only=True):
-    """A page, newest first."""
-
-    object: str = "list"
-    has_more: bool
-    data: list[KeyShown]
-
-
-class KeyChanged(msgspec.Struct, frozen=True, kw_only=True):
-    """The key has its new name."""
-
-    object: str = "api_key"
-    id: UUID
-
-
-class KeyDeleted(msgspec.Struct, frozen=True, kw_only=True):
-    """The key is refused from now on."""
-
-    object: str = "api_key"
-    id: UUID
-    deleted: bool = True
-
-
-class Links(msgspec.Struct, frozen=True):
-    """Where to go from ``/``."""
-
-    name: str
-    docs: str
-    openapi: str
-    api: str
