@@ -1,4 +1,4 @@
-"""The words that stand in columns and cross no queue: the states of a delivery, the origins of a suppression."""
+"""The words that stand in columns and cross no queue: of deliveries, of suppressions, and of contacts."""
 
 from enum import StrEnum
 
@@ -50,3 +50,25 @@ class Origin(StrEnum):
     BOUNCE = "bounce"
     COMPLAINT = "complaint"
     MANUAL = "manual"
+
+
+class Subscription(StrEnum):
+    """Whether a contact gets what is written about a topic."""
+
+    IN = "opt_in"
+    OUT = "opt_out"
+
+
+class Visibility(StrEnum):
+    """Whether every contact is shown a topic to choose, or only those who are subscribed to it."""
+
+    PUBLIC = "public"
+    PRIVATE = "private"
+
+
+class PropertyType(StrEnum):
+    """What the values of a contact property are."""
+
+    STRING = "string"
+    NUMBER = "number"
+    BOOLEAN = "boolean"

@@ -1,1 +1,1 @@
-"""All tables, by their one writer: :mod:`.tracker` and :mod:`.ingest`. They share :mod:`mailwarren.store.metadata`."""
+"""All tables, by their one writer: :mod:`.tracker`, or ingest (:mod:`.ingest`, :mod:`.contacts`). One metadata."""
