@@ -5,7 +5,7 @@ from alembic import op
 from sqlalchemy.dialects.postgresql import JSONB
 
 revision = "0010_contacts"
-down_revision = "0007_trace"
+down_revision = "0009_quota"
 branch_labels = None
 depends_on = None
 step = "expand"
