@@ -21,6 +21,7 @@ from mailwarren.ingest.adapters.depths import Depths
 from mailwarren.ingest.adapters.heartbeats import Heartbeats
 from mailwarren.ingest.adapters.idempotency import Claims
 from mailwarren.ingest.adapters.keys import Keys
+from mailwarren.ingest.adapters.lists import Lists
 from mailwarren.ingest.adapters.overrides import Overrides
 from mailwarren.ingest.adapters.parked import Parked
 from mailwarren.ingest.adapters.queue_looks import QueueLooks
@@ -97,6 +98,7 @@ async def running_api(settings: Settings) -> AsyncIterator[Api]:
         broker=broker,
         keys=keys,
         reads=Reads(database, settings.read_wait),
+        lists=Lists(database),
         overrides=Overrides(database, settings.read_wait),
         heartbeats=Heartbeats(link, topology),
         queues=QueueLooks(link, topology),

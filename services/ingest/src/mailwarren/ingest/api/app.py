@@ -40,9 +40,22 @@ def make_app(services: Services) -> "RequestIds":
     app.openapi = _openapi  # type: ignore[method-assign]  # FastAPI's documented way to replace it
     ours = {(endpoint.method, endpoint.path): EndpointApp(endpoint, services) for endpoint in ENDPOINTS}
     # In front of FastAPI's own routes: the router tries them in order.
-    app.router.routes[:0] = [Route(path, endpoint, methods=[method]) for (method, path), endpoint in ours.items()]
+    app.router.routes[:0] = [
+        Route(_pattern(path), ours[method, path], methods=[method]) for method, path in sorted(ours, key=_precedence)
+    ]
     app.router.routes.extend(health_routes(services.health))
     return RequestIds(app, {place: endpoint for place, endpoint in ours.items() if "{" not in place[1]})
+
+
+def _pattern(path: str) -> str:
+    """The router's form of a path. A contact's address may have slashes, which reach us decoded."""
+    return path.replace("{contact}", "{contact:path}")
+
+
+def _precedence(place: tuple[str, str]) -> tuple[int, list[bool]]:
+    """The order in which the router tries paths: longer ones first, and words before what takes any word."""
+    parts = place[1].split("/")
+    return -len(parts), [part.startswith("{") for part in parts]
 
 
 def _openapi() -> dict[str, Any]:

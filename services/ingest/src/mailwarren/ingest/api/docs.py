@@ -26,7 +26,12 @@ _PARAMETERS: dict[str, dict[str, Any]] = {
     "limit": {
         "in": "query",
         "schema": {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT},
-        "description": f"Without it {DEFAULT_LIMIT} emails, or all API keys and overrides in force.",
+        "description": f"Without it {DEFAULT_LIMIT}; API keys, overrides in force, contacts and what belongs to them as many as there are.",
+    },
+    "segment_id": {
+        "in": "query",
+        "schema": {"type": "string", "format": "uuid"},
+        "description": "Only those in this segment.",
     },
     "after": {
         "in": "query",
@@ -58,6 +63,12 @@ _PARAMETERS: dict[str, dict[str, Any]] = {
         "schema": {"type": "string", "enum": ["strict", "permissive"], "default": "strict"},
     },
 }
+
+_ID: dict[str, Any] = {"schema": {"type": "string", "format": "uuid"}}
+_PATH: dict[str, dict[str, Any]] = {
+    "contact": {"schema": {"type": "string"}, "description": "The contact's id, or its email address."},
+}
+"""Parts of paths that are no ids."""
 
 
 def openapi(endpoints: Sequence[Endpoint], version: str) -> dict[str, Any]:
@@ -105,7 +116,7 @@ def _operation(endpoint: Endpoint, references: dict[str, Any]) -> dict[str, Any]
 
 def _parameters(endpoint: Endpoint) -> Iterable[dict[str, Any]]:
     for name in re.findall(r"{(\w+)}", endpoint.path):
-        yield {"name": name, "in": "path", "required": True, "schema": {"type": "string", "format": "uuid"}}
+        yield {"name": name, "in": "path", "required": True} | _PATH.get(name, _ID)
     for name in (*endpoint.query, *endpoint.headers):
         yield {"name": name, "required": False} | _PARAMETERS[name]
 

@@ -94,6 +94,9 @@ PAGE = ("limit", "after", "before")
 """Query parameters of a list."""
 READING: dict[str, Any] = {"method": "GET", "errors": (401, 403, 404, 422, 503)}
 """What the endpoints that only read have in common."""
+CHANGING: dict[str, Any] = {"method": "PATCH", "errors": (400, 401, 403, 404, 413, 422, 503)}
+DELETING: dict[str, Any] = {"method": "DELETE", "errors": (401, 403, 404, 422, 503)}
+MAKING: dict[str, Any] = {"method": "POST", "status": 201, "errors": (400, 401, 403, 404, 413, 422, 503)}
 
 
 def answer(value: Any, status: int = 200) -> Answer:

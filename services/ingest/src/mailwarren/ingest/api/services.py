@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from mailwarren.ingest.adapters.broker import Broker
 from mailwarren.ingest.adapters.heartbeats import Heartbeats
 from mailwarren.ingest.adapters.keys import Keys
+from mailwarren.ingest.adapters.lists import Lists
 from mailwarren.ingest.adapters.overrides import Overrides
 from mailwarren.ingest.adapters.parked import Parked
 from mailwarren.ingest.adapters.queue_looks import QueueLooks
@@ -26,6 +27,7 @@ class Services:
     heartbeats: Heartbeats
     queues: QueueLooks
     parked: Parked
+    lists: Lists
     health: Health
     max_body: int
     retry_scale: float = 1.0

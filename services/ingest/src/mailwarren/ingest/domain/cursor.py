@@ -3,7 +3,7 @@
 Lists are newest first, ordered by (created_at, id), so a page stays where it is while new rows arrive.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 from uuid import UUID
@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 DEFAULT_LIMIT = 20
 MAX_LIMIT = 100
-_KNOWN = frozenset({"limit", "after", "before"})
+_KNOWN = ("limit", "after", "before")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,20 +39,22 @@ class Page:
         return (shown[::-1] if self.before else shown), len(rows) > len(shown)
 
 
-def parse_page(query: Mapping[str, str], default: int | None = DEFAULT_LIMIT) -> Page:
+def parse_page(query: Mapping[str, str], default: int | None = DEFAULT_LIMIT, others: Collection[str] = ()) -> Page:
     """The page that a query string asks for.
 
     Args:
         query: the parameters.
         default: the limit of a query without one; None for lists that the public API answers whole then, because they
             are older than its pages and so are SDKs that cannot ask for a page.
+        others: parameters that the list has beside.
 
     Raises:
         Refusal: 422 naming the parameter.
     """
-    if unknown := set(query) - _KNOWN:
+    known = (*_KNOWN, *others)
+    if unknown := set(query).difference(known):
         raise invalid_parameter(
-            f"Unknown query parameters: {', '.join(sorted(unknown))}; there are limit, after, before."
+            f"Unknown query parameters: {', '.join(sorted(unknown))}; there are {', '.join(known)}."
         )
     if "after" in query and "before" in query:
         raise invalid_parameter("`after` and `before` cannot be used together.")

@@ -1,5 +1,13 @@
 """The endpoints, a module for each resource, in one table: the router and the OpenAPI document are made from it."""
 
-from mailwarren.ingest.api.tables import api_keys, emails, operating
+from mailwarren.ingest.api.tables import api_keys, contacts, emails, operating, properties, segments, topics
 
-ENDPOINTS = (*emails.ENDPOINTS, *api_keys.ENDPOINTS, *operating.ENDPOINTS)
+ENDPOINTS = (
+    *emails.ENDPOINTS,
+    *api_keys.ENDPOINTS,
+    *contacts.ENDPOINTS,
+    *properties.ENDPOINTS,
+    *segments.ENDPOINTS,
+    *topics.ENDPOINTS,
+    *operating.ENDPOINTS,
+)
