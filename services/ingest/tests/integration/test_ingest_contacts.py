@@ -179,9 +179,8 @@ def test_a_sending_key_does_not_read_contacts(new_caller, caller):
 def test_erasing_leaves_nothing_behind(place, caller):
     segment = resend.Segments.create({"name": "All"})["id"]
     topic = resend.Topics.create({"name": "News", "default_subscription": "opt_in"})["id"]
-    made = Contacts.create({
-        "email": "ada@example.test", "segments": [{"id": segment}], "topics": [{"id": topic, "subscription": "opt_out"}],
-    })  # fmt: skip
+    choices = [{"id": topic, "subscription": "opt_out"}]
+    made = Contacts.create({"email": "ada@example.test", "segments": [{"id": segment}], "topics": choices})
     Contacts.create({"email": "stays@example.test", "segments": [{"id": segment}]})
     Contacts.remove(id=made["id"])
     for table in ("contact_segments", "contact_topics"):

@@ -1,5 +1,6 @@
 """What is past its time goes, in batches, and nothing else: by ingest's own role, against a real Postgres."""
 
+import json
 import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ from mailwarren.store.engine import dsn
 pytestmark = pytest.mark.postgres
 
 TENANT = uuid4()
+GONE, JUST_GONE, KEPT = uuid4(), uuid4(), uuid4()
+TOPIC = "name, description, default_subscription, visibility"
 DAYS = 30
 
 
@@ -103,7 +106,10 @@ def place(postgres) -> Iterator[Ledger]:
 
 @pytest.fixture
 def ledger(place: Ledger) -> Ledger:
-    for table in ("contents", "emails", "deliveries", "stats_minute", "idempotency_keys"):
+    for table in (
+        "contents", "emails", "deliveries", "stats_minute", "idempotency_keys", "contacts", "contact_properties",
+        "segments", "topics",
+    ):  # fmt: skip
         place.sql(f"DELETE FROM {table}")
     return place
 
@@ -176,3 +182,35 @@ def test_ingest_cannot_delete_mail_by_itself(ledger) -> None:
     for table in ("emails", "deliveries", "contents", "stats_minute"):
         with pytest.raises(asyncpg.InsufficientPrivilegeError):
             ledger.as_ingest(f"DELETE FROM {table}")
+
+
+def test_what_hung_on_something_deleted_goes_with_it(ledger) -> None:
+    """In batches of two, five minutes after the deletion; what is not deleted stays."""
+    for table, more in (("contact_properties", "key, type"), ("segments", "name"), ("topics", TOPIC)):
+        for ident, minutes in ((GONE, 6), (JUST_GONE, 1), (KEPT, None)):
+            values = {"key, type": "$2::text, 'string'", "name": "'s'"}.get(more, "'t', '', 'opt_in', 'private'")
+            ledger.sql(
+                f"INSERT INTO {table} (tenant, id, created_at, updated_at, deleted_at, {more}) VALUES "
+                f"($1, $2::text::uuid, now(), now(), now() - $3::int * interval '1 minute', {values})",
+                TENANT, str(ident), minutes,
+            )  # fmt: skip
+    for number in range(5):
+        contact = uuid4()
+        values = json.dumps({one.hex: "x" for one in (GONE, JUST_GONE, KEPT)})
+        ledger.sql(
+            "INSERT INTO contacts (tenant, id, email, email_key, unsubscribed, properties, created_at, updated_at) "
+            "VALUES ($1, $2, $3, $3, false, $4, now(), now())", TENANT, contact, f"p{number}@y.test", values,
+        )  # fmt: skip
+        for one in (GONE, JUST_GONE, KEPT):
+            ledger.sql("INSERT INTO contact_segments VALUES ($1, $2, $3)", TENANT, one, contact)
+            ledger.sql("INSERT INTO contact_topics VALUES ($1, $2, $3, 'opt_out', now())", TENANT, contact, one)
+    assert ledger.run() == (
+        "deleted 5 contact_values, 1 contact_properties, 5 contact_segments, 1 segments, 5 contact_topics, 1 topics"
+    )
+    for table in ("contact_properties", "segments", "topics"):
+        assert ledger.ids(table) == {JUST_GONE, KEPT}
+    assert ledger.ids("contact_segments", "segment") == ledger.ids("contact_topics", "topic") == {JUST_GONE, KEPT}
+    assert {key for (row,) in ledger.sql("SELECT properties FROM contacts") for key in json.loads(row)} == {
+        JUST_GONE.hex, KEPT.hex,
+    }  # fmt: skip
+    assert ledger.run() == "deleted nothing"

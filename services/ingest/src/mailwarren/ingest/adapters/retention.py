@@ -23,6 +23,57 @@ WITH gone AS (
 _EMAILS = "SELECT gone_emails, gone_deliveries FROM forget_emails(now() - $1::interval, $2)"
 _CONTENTS = "SELECT forget_contents(now() - $1::interval, $2)"
 _STATS = "SELECT forget_stats(now() - $1::interval, $2)"
+_SETTLED = timedelta(minutes=5)
+"""After which no call that began before a deletion is still writing."""
+
+_VALUES = """
+WITH gone AS (
+  SELECT tenant, array_agg(replace(id::text, '-', '')) AS places
+  FROM contact_properties WHERE deleted_at < now() - $1::interval GROUP BY tenant
+), old AS (
+  SELECT c.tenant, c.id, g.places FROM gone g JOIN contacts c ON c.tenant = g.tenant AND c.properties ?| g.places
+  LIMIT $2
+), swept AS (
+  UPDATE contacts c SET properties = c.properties - o.places FROM old o WHERE c.tenant = o.tenant AND c.id = o.id
+  RETURNING 1
+) SELECT count(*) FROM swept
+"""
+_PROPERTIES = """
+WITH gone AS (
+  DELETE FROM contact_properties WHERE ctid = ANY(ARRAY(
+    SELECT p.ctid FROM contact_properties p WHERE p.deleted_at < now() - $1::interval AND NOT EXISTS (
+      SELECT FROM contacts c WHERE c.tenant = p.tenant AND c.properties ? replace(p.id::text, '-', ''))
+    LIMIT $2
+  )) RETURNING 1
+) SELECT count(*) FROM gone
+"""
+# {0} is segment or topic.
+_TIES = """
+WITH gone AS (
+  DELETE FROM contact_{0}s WHERE ctid = ANY(ARRAY(
+    SELECT m.ctid FROM {0}s s JOIN contact_{0}s m ON m.tenant = s.tenant AND m.{0} = s.id
+    WHERE s.deleted_at < now() - $1::interval LIMIT $2
+  )) RETURNING 1
+) SELECT count(*) FROM gone
+"""
+_UNTIED = """
+WITH gone AS (
+  DELETE FROM {0}s WHERE ctid = ANY(ARRAY(
+    SELECT s.ctid FROM {0}s s WHERE s.deleted_at < now() - $1::interval AND NOT EXISTS (
+      SELECT FROM contact_{0}s m WHERE m.tenant = s.tenant AND m.{0} = s.id)
+    LIMIT $2
+  )) RETURNING 1
+) SELECT count(*) FROM gone
+"""
+DELETED = {
+    "contact_values": _VALUES,
+    "contact_properties": _PROPERTIES,
+    "contact_segments": _TIES.format("segment"),
+    "segments": _UNTIED.format("segment"),
+    "contact_topics": _TIES.format("topic"),
+    "topics": _UNTIED.format("topic"),
+}
+"""What hung on properties, segments and topics that somebody deleted, then these themselves: in this order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +87,11 @@ class Retention:
         """Records of calls whose 24 hours are over."""
         (row,) = await self._fetch(_KEYS, LIFETIME)
         return {"idempotency_keys": row[0]}
+
+    async def deleted(self, kind: str) -> dict[str, int]:
+        """What somebody deleted, a ``kind`` of :data:`DELETED`."""
+        (row,) = await self._fetch(DELETED[kind], _SETTLED)
+        return {kind: row[0]}
 
     async def emails(self, days: int) -> dict[str, int]:
         """Emails of which every delivery has ended, all longer ago than ``days``."""

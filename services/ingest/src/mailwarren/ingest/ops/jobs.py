@@ -2,10 +2,11 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from mailwarren.contracts.order import Work
 from mailwarren.ingest.adapters.database import Database
-from mailwarren.ingest.adapters.retention import Retention
+from mailwarren.ingest.adapters.retention import DELETED, Retention
 from mailwarren.ingest.ops import metrics
 from mailwarren.ingest.settings import OpsSettings
 
@@ -40,6 +41,7 @@ async def retention(bench: Bench) -> str:
         steps.append(lambda: rows.contents(settings.emails_days))
     if settings.stats_days:
         steps.append(lambda: rows.stats(settings.stats_days))
+    steps += [partial(rows.deleted, kind) for kind in DELETED]
     gone: dict[str, int] = {}
     for step in steps:
         while True:

@@ -36,7 +36,10 @@ _every = Gauge("mailwarren_ops_every_seconds", "Between two runs of a periodic j
 
 RESULTS = ("done", "repeated", "again", "failed")
 REASONS = ("failed", "unreadable", "unknown")
-KINDS = ("idempotency_keys", "emails", "deliveries", "contents", "stats")
+KINDS = (
+    "idempotency_keys", "emails", "deliveries", "contents", "stats", "contact_values", "contact_properties",
+    "contact_segments", "segments", "contact_topics", "topics",
+)  # fmt: skip
 # A counter that is born with its first count never grows in Prometheus' eyes: what alerts watch stands at 0 before.
 for _reason in REASONS:
     _set_aside.labels(_reason)
