@@ -18,6 +18,7 @@ from uuid import UUID
 import asyncpg
 import httpx
 import pytest
+import resend
 import uvicorn
 import uvloop
 from kombu import Connection
@@ -246,6 +247,13 @@ def client(server: Server, caller: Caller) -> Iterator[httpx.Client]:
     """An HTTP client of that tenant."""
     with server.client(caller.token) as found:
         yield found
+
+
+@pytest.fixture
+def sdk(server: Server, caller: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The official SDK talks to the API as that tenant."""
+    monkeypatch.setattr(resend, "api_url", server.url)
+    monkeypatch.setattr(resend, "api_key", caller.token)
 
 
 @pytest.fixture

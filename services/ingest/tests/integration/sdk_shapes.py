@@ -8,10 +8,12 @@ as well, because nothing was compared. What is known to differ is said in the te
 """
 
 import typing
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from types import NoneType, UnionType
 from typing import Any, Literal, Union
 
+import pytest
+from resend.exceptions import ResendError
 from typing_extensions import is_typeddict
 
 
@@ -29,6 +31,13 @@ def check(answer: Any, kind: Any, *, ours: Collection[str] = (), nulls: Collecti
     found = list(_differences(answer, kind, "", _Known(frozenset(ours), frozenset(nulls), met)))
     found += [f"{path}: said to be ours, but not in the answer" for path in sorted(set(ours) - met)]
     assert not found, "\n".join([f"not as {getattr(kind, '__name__', kind)} has it:", *found])
+
+
+def refused(call: Callable[..., Any], *arguments: Any, **named: Any) -> tuple[int | str, str]:
+    """Status and message of the error that a call of the SDK ends with."""
+    with pytest.raises(ResendError) as caught:
+        call(*arguments, **named)
+    return caught.value.code, caught.value.message
 
 
 class _Known(typing.NamedTuple):

@@ -4,24 +4,13 @@ import pytest
 import resend
 from resend.contact_properties._contact_property import ContactProperty
 from resend.contacts._contact import Contact
-from resend.exceptions import ResendError
-from sdk_shapes import check
+from sdk_shapes import check, refused
 
 from mailwarren.contracts.ids import new_id
 
+pytestmark = pytest.mark.usefixtures("sdk")
+
 Contacts, Properties = resend.Contacts, resend.ContactProperties
-
-
-@pytest.fixture(autouse=True)
-def sdk(server, caller, monkeypatch):
-    monkeypatch.setattr(resend, "api_url", server.url)
-    monkeypatch.setattr(resend, "api_key", caller.token)
-
-
-def refused(call, *arguments, **named):
-    with pytest.raises(ResendError) as caught:
-        call(*arguments, **named)
-    return caught.value.code, caught.value.message
 
 
 async def test_a_property_from_declaring_to_deletion():

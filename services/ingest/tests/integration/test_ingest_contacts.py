@@ -3,24 +3,14 @@
 import pytest
 import resend
 from resend.contacts._contact import Contact
-from resend.exceptions import MissingRequiredFieldsError, ResendError, ValidationError
-from sdk_shapes import check
+from resend.exceptions import MissingRequiredFieldsError, ValidationError
+from sdk_shapes import check, refused
 
 from mailwarren.contracts.ids import new_id
 
+pytestmark = pytest.mark.usefixtures("sdk")
+
 Contacts = resend.Contacts
-
-
-@pytest.fixture(autouse=True)
-def sdk(server, caller, monkeypatch):
-    monkeypatch.setattr(resend, "api_url", server.url)
-    monkeypatch.setattr(resend, "api_key", caller.token)
-
-
-def refused(call, *arguments, **named):
-    with pytest.raises(ResendError) as caught:
-        call(*arguments, **named)
-    return caught.value.code, caught.value.message
 
 
 async def test_a_contact_from_making_to_erasing():

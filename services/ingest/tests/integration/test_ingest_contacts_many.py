@@ -102,9 +102,8 @@ async def test_calls_that_share_addresses_never_wait_in_a_circle(connect, tenant
         assert len({one.id for found in done for one in found}) == 300
 
 
-async def test_twenty_calls_at_once_make_one_contact(server, caller, monkeypatch):
-    monkeypatch.setattr(resend, "api_url", server.url)
-    monkeypatch.setattr(resend, "api_key", caller.token)
+@pytest.mark.usefixtures("sdk")
+async def test_twenty_calls_at_once_make_one_contact():
     segment = (await resend.Segments.create_async({"name": "All"}))["id"]
     forms = ["ada@example.test", "ADA@example.test", "Ada@EXAMPLE.test", "aDA@example.TEST"] * 5
     made = await asyncio.gather(*(
@@ -115,10 +114,8 @@ async def test_twenty_calls_at_once_make_one_contact(server, caller, monkeypatch
 
 
 @pytest.fixture
-async def people(connect, place, tenant, server, caller, monkeypatch):
+async def people(connect, place, tenant, sdk):
     """A segment with six contacts of whom some may be written to, and a topic."""
-    monkeypatch.setattr(resend, "api_url", server.url)
-    monkeypatch.setattr(resend, "api_key", caller.token)
     connection = await connect()
     resend.ContactProperties.create({"key": "company", "type": "string", "fallback_value": "your company"})
     resend.ContactProperties.create({"key": "seats", "type": "number"})

@@ -202,8 +202,13 @@ def test_what_hung_on_something_deleted_goes_with_it(ledger) -> None:
             "VALUES ($1, $2, $3, $3, false, $4, now(), now())", TENANT, contact, f"p{number}@y.test", values,
         )  # fmt: skip
         for one in (GONE, JUST_GONE, KEPT):
-            ledger.sql("INSERT INTO contact_segments VALUES ($1, $2, $3)", TENANT, one, contact)
-            ledger.sql("INSERT INTO contact_topics VALUES ($1, $2, $3, 'opt_out', now())", TENANT, contact, one)
+            ledger.sql(
+                "INSERT INTO contact_segments (tenant, segment, contact) VALUES ($1, $2, $3)", TENANT, one, contact
+            )
+            ledger.sql(
+                "INSERT INTO contact_topics (tenant, topic, contact, subscription, updated_at) "
+                "VALUES ($1, $2, $3, 'opt_out', now())", TENANT, one, contact,
+            )  # fmt: skip
     assert ledger.run() == (
         "deleted 5 contact_values, 1 contact_properties, 5 contact_segments, 1 segments, 5 contact_topics, 1 topics"
     )

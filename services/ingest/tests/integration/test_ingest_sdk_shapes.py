@@ -75,12 +75,6 @@ def test_what_is_missing_and_what_is_out_of_date_is_found():
         check(GOOD, Outer, ours={"data.extra"})
 
 
-@pytest.fixture
-def sdk(server, caller, monkeypatch):
-    monkeypatch.setattr(resend, "api_url", server.url)
-    monkeypatch.setattr(resend, "api_key", caller.token)
-
-
 @pytest.mark.usefixtures("sdk", "queues")
 async def test_sending_answers_as_the_sdk_types_it(mail):
     check(resend.Emails.send(mail), Emails.SendResponse)

@@ -3,25 +3,14 @@
 import pytest
 import resend
 from resend.contacts._contact import Contact
-from resend.exceptions import ResendError
 from resend.segments._segment import Segment
-from sdk_shapes import check
+from sdk_shapes import check, refused
 
 from mailwarren.contracts.ids import new_id
 
+pytestmark = pytest.mark.usefixtures("sdk")
+
 Contacts, Segments, Members = resend.Contacts, resend.Segments, resend.Contacts.Segments
-
-
-@pytest.fixture(autouse=True)
-def sdk(server, caller, monkeypatch):
-    monkeypatch.setattr(resend, "api_url", server.url)
-    monkeypatch.setattr(resend, "api_key", caller.token)
-
-
-def refused(call, *arguments, **named):
-    with pytest.raises(ResendError) as caught:
-        call(*arguments, **named)
-    return caught.value.code, caught.value.message
 
 
 async def test_a_segment_from_making_to_deletion():

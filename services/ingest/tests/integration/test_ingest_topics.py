@@ -2,26 +2,15 @@
 
 import pytest
 import resend
-from resend.exceptions import ResendError
-from sdk_shapes import check
+from sdk_shapes import check, refused
 
 from mailwarren.contracts.ids import new_id
+
+pytestmark = pytest.mark.usefixtures("sdk")
 
 Contacts, Topics, Choices = resend.Contacts, resend.Topics, resend.Contacts.Topics
 NEWS = {"name": "News", "default_subscription": "opt_in", "description": "Once a month"}
 OFFERS = {"name": "Offers", "default_subscription": "opt_out"}
-
-
-@pytest.fixture(autouse=True)
-def sdk(server, caller, monkeypatch):
-    monkeypatch.setattr(resend, "api_url", server.url)
-    monkeypatch.setattr(resend, "api_key", caller.token)
-
-
-def refused(call, *arguments, **named):
-    with pytest.raises(ResendError) as caught:
-        call(*arguments, **named)
-    return caught.value.code, caught.value.message
 
 
 async def test_a_topic_from_making_to_deletion(client):

@@ -8,6 +8,8 @@ from uuid import UUID
 
 from mailwarren.ingest.domain.cursor import Page
 
+SLICE = 1000
+"""Rows read at once: a list without a limit may have ten thousand, and other calls get their turn in between."""
 _LAST = UUID(int=2**128 - 1)
 
 
@@ -24,7 +26,7 @@ async def fetch_page(runs: Runs, sql: str, column: str, page: Page, *values: obj
 
     Args:
         runs: the database.
-        sql: up to a WHERE clause with at least one condition, with ``values`` for its parameters.
+        sql: up to a WHERE clause with at least one condition, with ``values`` for its parameters; one column is ``id``.
         column: the id that the rows are ordered by.
         page: what was asked for.
         values: of the parameters.
@@ -32,4 +34,11 @@ async def fetch_page(runs: Runs, sql: str, column: str, page: Page, *values: obj
     sign, order, cursor = (">", "ASC", page.before) if page.before else ("<", "DESC", page.after or _LAST)
     number = len(values) + 1
     statement = f"{sql} AND {column} {sign} ${number} ORDER BY {column} {order} LIMIT ${number + 1}"
-    return await runs.fetch(statement, *values, cursor, page.fetch)
+    rows: list[Any] = []
+    while True:
+        size = SLICE if page.fetch is None else min(SLICE, page.fetch - len(rows))
+        part = await runs.fetch(statement, *values, cursor, size)
+        rows += part
+        if len(part) < size or len(rows) == page.fetch:
+            return rows
+        cursor = part[-1]["id"]
