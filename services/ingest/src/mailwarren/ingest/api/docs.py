@@ -26,7 +26,10 @@ _PARAMETERS: dict[str, dict[str, Any]] = {
     "limit": {
         "in": "query",
         "schema": {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT},
-        "description": f"Without it {DEFAULT_LIMIT}; API keys, overrides in force, contacts and what belongs to them as many as there are.",
+        "description": (
+            f"Without it {DEFAULT_LIMIT}; of API keys, overrides in force, contacts and what belongs to them as "
+            "many as there are."
+        ),
     },
     "segment_id": {
         "in": "query",
