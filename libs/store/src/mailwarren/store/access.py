@@ -27,6 +27,8 @@ TABLES: Mapping[str, Mapping[Service, frozenset[str]]] = {
     "contact_segments": {INGEST: _RIUD},
     "topics": {INGEST: _RIUD},
     "contact_topics": {INGEST: _RIUD},
+    "templates": {INGEST: _RIUD},
+    "template_versions": {INGEST: _RIUD},
     "contents": {TRACKER: _RIU, INGEST: _R},
     "emails": {TRACKER: _RIU, INGEST: _R},
     "deliveries": {TRACKER: _RIU, INGEST: _R},
