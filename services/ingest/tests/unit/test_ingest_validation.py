@@ -110,8 +110,8 @@ def test_content_is_bounded_in_bytes():
 @pytest.mark.parametrize(
     ("raw", "name", "words"),
     [
-        (b'{"to":"a@b.test"}', "missing_required_field", "Missing `from` field"),
-        (b'{"from":1}', "validation_error", "Invalid `from` field: expected `str`, got `int`."),
+        (b'{"from":"a"}', "missing_required_field", "Missing `to` field"),
+        (b'{"from":1}', "validation_error", "Invalid `from` field: expected `str | null`, got `int`."),
         (b'{"from":"a","to":["x",1]}', "validation_error", "Invalid `to[1]` field"),
         (b'{"from":"a","tags":[{"value":"x"}]}', "missing_required_field", "Missing `tags[0].name` field"),
         (b'{"from":"a","tags":[{"name":"x","y":1}]}', "validation_error", "Unknown `tags[0].y` field"),
@@ -129,6 +129,18 @@ def test_msgspecs_findings_in_our_words(raw, name, words):
         decode(raw, EmailBody)
     assert (caught.value.status, caught.value.name) == (422, name)
     assert words in caught.value.message
+
+
+@pytest.mark.parametrize("field", ["from", "subject"])
+@pytest.mark.parametrize("value", [{}, {"value": None}])
+def test_what_only_a_template_could_stand_in_for(field, value):
+    body = {"from": "a@b.test", "to": "a@b.test", "subject": "S", "text": "t"}
+    body.pop(field)
+    if value:
+        body[field] = None
+    with pytest.raises(Refusal, match=f"Missing `{field}` field.") as caught:
+        validate_email(decode(json.dumps(body).encode(), EmailBody))
+    assert (caught.value.status, caught.value.name) == (422, "missing_required_field")
 
 
 @pytest.mark.parametrize("raw", [b"", b"{", b"\xff", b'"\\ud800"', b'"\\udc00"', b'["\\ud800","a"]', b"NaN", b"1e999"])

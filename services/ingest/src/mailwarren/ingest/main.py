@@ -28,10 +28,12 @@ from mailwarren.ingest.adapters.queue_looks import QueueLooks
 from mailwarren.ingest.adapters.reads import Reads
 from mailwarren.ingest.adapters.schema import Schema
 from mailwarren.ingest.adapters.suppressions import Suppressions
+from mailwarren.ingest.adapters.templates import Templates
 from mailwarren.ingest.adapters.unconfirmed import Unconfirmed
 from mailwarren.ingest.api.app import RequestIds, make_app
 from mailwarren.ingest.api.services import Services
 from mailwarren.ingest.domain.admission import Marks
+from mailwarren.ingest.markup.compiler import Compiler
 from mailwarren.ingest.settings import OpsSettings, Settings
 from mailwarren.ingest.submit import Submit
 from mailwarren.runtime.amqp import Link, Publisher
@@ -99,6 +101,8 @@ async def running_api(settings: Settings) -> AsyncIterator[Api]:
         keys=keys,
         reads=Reads(database, settings.read_wait),
         lists=Lists(database),
+        templates=Templates(database),
+        compiler=Compiler(),
         overrides=Overrides(database, settings.read_wait),
         heartbeats=Heartbeats(link, topology),
         queues=QueueLooks(link, topology),

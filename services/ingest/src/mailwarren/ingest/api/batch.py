@@ -2,17 +2,20 @@
 
 import asyncio
 from collections.abc import Sequence
+from http import HTTPStatus
 
 import msgspec
 import structlog
 
+from mailwarren.contracts.template import MAX_WORK
 from mailwarren.ingest.api.answers.emails import BatchSent, Sent
 from mailwarren.ingest.api.endpoint import Answer, Call
-from mailwarren.ingest.api.sending import encoded, keyed, problems, yes
+from mailwarren.ingest.api.sending import encoded, keyed, problems, published, yes
 from mailwarren.ingest.domain.decoding import decode, decode_batch
 from mailwarren.ingest.domain.email import RowError, SendEmail
 from mailwarren.ingest.domain.refusal import Refusal, invalid, missing
 from mailwarren.ingest.domain.requests import EmailBody
+from mailwarren.ingest.domain.template_mail import template_email
 from mailwarren.ingest.domain.validation import validate_email
 from mailwarren.ingest.submit import Acceptance, Answered, CallForm, Submission
 
@@ -21,6 +24,8 @@ log = structlog.get_logger()
 MAX_EMAILS = 100
 LARGE = 100_000
 """Bytes."""
+SUBJECTS_WORK = 500_000_000
+"""Units of template work (about half a second) that the subjects of one batch may take together."""
 VALIDATION = "x-batch-validation"
 STRICT, PERMISSIVE = "strict", "permissive"
 
@@ -36,7 +41,7 @@ async def send(call: Call) -> Answer:
         raise missing("Missing emails: the body is a list with at least one email.")
     if len(rows) > MAX_EMAILS:
         raise invalid(f"Too many emails: {len(rows)}, {MAX_EMAILS} are possible in one batch.")
-    emails, errors = _validate(rows, tolerant=mode == PERMISSIVE)
+    emails, errors = await _validate(call, rows, tolerant=mode == PERMISSIVE)
     submission = Submission(
         call.key,
         CallForm.BATCH,
@@ -63,14 +68,24 @@ async def send(call: Call) -> Answer:
     return yes(answered)
 
 
-def _validate(rows: Sequence[msgspec.Raw], *, tolerant: bool) -> tuple[list[tuple[int, SendEmail]], list[RowError]]:
+async def _validate(
+    call: Call, rows: Sequence[msgspec.Raw], *, tolerant: bool
+) -> tuple[list[tuple[int, SendEmail]], list[RowError]]:
     emails: list[tuple[int, SendEmail]] = []
     errors: list[RowError] = []
+    work = min(MAX_WORK, SUBJECTS_WORK // len(rows))
     for index, raw in enumerate(rows):
         try:
-            emails.append((index, validate_email(decode(raw, EmailBody, what="The email"))))
+            body = decode(raw, EmailBody, what="The email")
+            if body.template is None:
+                emails.append((index, validate_email(body)))
+            else:
+                version = await published(call, body.template)
+                emails.append((index, template_email(body, version, work=work)))
+                await asyncio.sleep(0)  # a subject may take some milliseconds, and others wait
         except Refusal as refusal:
-            if not tolerant:
+            # A template that cannot be read now makes no row wrong, and a keyed answer would say so for 24 hours.
+            if not tolerant or refusal.status == HTTPStatus.SERVICE_UNAVAILABLE:
                 raise refusal.about(f"Nothing was sent; email {index} of the batch") from refusal
             errors.append(RowError(index, refusal.message))
     return emails, errors

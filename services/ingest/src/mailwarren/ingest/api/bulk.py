@@ -10,7 +10,7 @@ import structlog
 
 from mailwarren.ingest.api.answers.emails import BulkRow, BulkSent
 from mailwarren.ingest.api.endpoint import Answer, Call
-from mailwarren.ingest.api.sending import encoded, keyed, problems, yes
+from mailwarren.ingest.api.sending import encoded, keyed, problems, published, yes
 from mailwarren.ingest.domain.bulk import BulkMail, validate_bulk, validate_row
 from mailwarren.ingest.domain.decoding import decode_bulk
 from mailwarren.ingest.domain.email import RowError, SendEmail
@@ -27,8 +27,12 @@ subject up to some milliseconds."""
 async def send(call: Call) -> Answer:
     """Wrong rows are errors of their place; the others are sent."""
     async with call.services.aside:
+        body = await asyncio.to_thread(decode_bulk, call.body)
+    version = await published(call, body.template) if body.template else None
+    async with call.services.aside:
         # Templates are compiled here, which may take a tenth of a second for each.
-        mail, rows = await asyncio.to_thread(_read, call.body)
+        mail = await asyncio.to_thread(validate_bulk, body, version)
+    rows = body.recipients
     emails, errors = await validate_rows(mail, rows)
     submission = Submission(
         call.key, CallForm.BULK, emails, errors, tolerant=True, keyed=keyed(call, "/emails/bulk"), trace=call.trace
@@ -44,11 +48,6 @@ async def send(call: Call) -> Answer:
         replayed=answered.replayed,
     )
     return yes(answered)
-
-
-def _read(body: bytes) -> tuple[BulkMail, Sequence[msgspec.Raw]]:
-    read = decode_bulk(body)
-    return validate_bulk(read), read.recipients
 
 
 async def validate_rows(

@@ -22,6 +22,12 @@ and `traceresponse` with the trace id (the one of your `traceparent` header, if 
 all services tell of the mail.
 """
 _REF = "#/components/schemas/{name}"
+_ID: dict[str, Any] = {"schema": {"type": "string", "format": "uuid"}}
+_PATH: dict[str, dict[str, Any]] = {
+    "id_or_alias": {"schema": {"type": "string"}, "description": "The template's id, or its alias."},
+    "number": {"schema": {"type": "integer", "minimum": 1}},
+}
+"""Parts of paths that are no ids."""
 _PARAMETERS: dict[str, dict[str, Any]] = {
     "limit": {
         "in": "query",

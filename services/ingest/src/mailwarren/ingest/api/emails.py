@@ -10,12 +10,13 @@ import structlog
 
 from mailwarren.ingest.api.answers.emails import Canceled, EmailFull, EmailList, Sent, Timeline
 from mailwarren.ingest.api.endpoint import Answer, Call, answer
-from mailwarren.ingest.api.sending import encoded, keyed, yes
+from mailwarren.ingest.api.sending import encoded, keyed, published, yes
 from mailwarren.ingest.api.shown import is_template, shown_delivery, shown_email, shown_in_list, timeline
 from mailwarren.ingest.domain.cursor import parse_id, parse_page
 from mailwarren.ingest.domain.decoding import decode
 from mailwarren.ingest.domain.refusal import invalid, invalid_parameter, not_found
 from mailwarren.ingest.domain.requests import EmailBody
+from mailwarren.ingest.domain.template_mail import template_email
 from mailwarren.ingest.domain.validation import validate_email
 from mailwarren.ingest.submit import Acceptance, Answered, CallForm, Submission
 from mailwarren.store.states import ENDS
@@ -25,7 +26,11 @@ log = structlog.get_logger()
 
 async def send(call: Call) -> Answer:
     """``POST /v1/emails``."""
-    email = validate_email(decode(call.body, EmailBody))
+    body = decode(call.body, EmailBody)
+    if body.template is None:
+        email = validate_email(body)
+    else:
+        email = template_email(body, await published(call, body.template))
     submission = Submission(call.key, CallForm.SINGLE, [(0, email)], keyed=keyed(call, "/emails"), trace=call.trace)
     answered = await call.services.submit.submit(submission, _sent)
     # A line for each mail would cost as much CPU as all the rest of our work on it; so does making one nobody reads.

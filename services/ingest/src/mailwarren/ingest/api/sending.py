@@ -1,18 +1,40 @@
-"""What the three ways to send have in common: the Idempotency-Key and the bytes of a yes."""
+"""What the three ways to send have in common: the template, the Idempotency-Key and the bytes of a yes."""
 
 from collections.abc import Sequence
 
 import msgspec
 
+from mailwarren.ingest.adapters.database import DatabaseDown
 from mailwarren.ingest.api.answers.emails import RowProblem
 from mailwarren.ingest.api.endpoint import Answer, Call
 from mailwarren.ingest.domain.decoding import canonical
 from mailwarren.ingest.domain.email import RowError
 from mailwarren.ingest.domain.idempotency import check_key, fingerprint
+from mailwarren.ingest.domain.refusal import invalid, unavailable
+from mailwarren.ingest.domain.requests import TemplateRef
+from mailwarren.ingest.domain.templates import Version
 from mailwarren.ingest.submit import Answered, Keyed
 
 IDEMPOTENCY = "idempotency-key"
 REPLAYED = (b"idempotent-replayed", b"true")
+
+
+async def published(call: Call, reference: TemplateRef) -> Version:
+    """The published version that a request names.
+
+    Raises:
+        Refusal: 422, there is none; 503, it cannot be read and is not known here.
+    """
+    try:
+        version = await call.services.templates.published(call.key.tenant, reference.id)
+    except DatabaseDown as error:
+        raise unavailable("The template cannot be read right now. Try again; mail without one is accepted.") from error
+    if version is None:
+        raise invalid(
+            f"Invalid `template.id` field: there is no published template with the id or alias "
+            f"`{reference.id[:100]}`. POST /v1/templates/{{id}}/publish publishes one."
+        )
+    return version
 
 
 def keyed(call: Call, path: str, mode: str = "") -> Keyed | None:

@@ -11,6 +11,8 @@ from mailwarren.ingest.adapters.overrides import Overrides
 from mailwarren.ingest.adapters.parked import Parked
 from mailwarren.ingest.adapters.queue_looks import QueueLooks
 from mailwarren.ingest.adapters.reads import Reads
+from mailwarren.ingest.adapters.templates import Templates
+from mailwarren.ingest.markup.compiler import Compiler
 from mailwarren.ingest.submit import Submit
 from mailwarren.runtime.health import Health
 
@@ -28,6 +30,8 @@ class Services:
     queues: QueueLooks
     parked: Parked
     lists: Lists
+    templates: Templates
+    compiler: Compiler
     health: Health
     max_body: int
     retry_scale: float = 1.0

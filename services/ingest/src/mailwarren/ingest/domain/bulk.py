@@ -4,6 +4,7 @@ A template that does not parse sinks the call; a row that does not fill it is an
 rendered here already, because a line break in a variable would otherwise reach a header.
 """
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -16,22 +17,28 @@ from mailwarren.contracts.template import (
     MAX_WORK,
     TemplateProblem,
     missing_variables,
-    render,
     required_variables,
-    uses_template_syntax,
 )
 from mailwarren.ingest.domain.decoding import decode
 from mailwarren.ingest.domain.email import Recipient, SendEmail
-from mailwarren.ingest.domain.headers import check_value
 from mailwarren.ingest.domain.refusal import invalid, missing
 from mailwarren.ingest.domain.requests import BulkBody, RecipientBody
-from mailwarren.ingest.domain.validation import check_content, check_mailbox, check_metadata
+from mailwarren.ingest.domain.template_mail import (
+    MAX_DEPTH,
+    check_subject,
+    check_values,
+    fill,
+    given_variables,
+    with_template,
+)
+from mailwarren.ingest.domain.templates import Version
+from mailwarren.ingest.domain.validation import check_content, check_mailbox, check_metadata, given
 
 MAX_ROWS = 10_000
 MAX_ROW = 32 * 1024
 """Bytes of one row's JSON."""
-MAX_DEPTH = 16
-"""Nested lists and objects in variables: what we can decode, a sender must be able to decode inside a parcel."""
+MAX_DEFAULTS = 4096
+"""Bytes of JSON of variables that a call gives for all rows: they travel with each of them."""
 SUBJECTS_WORK = 500_000_000
 """Units of template work (about half a second) that the subjects of one call may take together. Each row has an equal
 share, so that none can use up another's."""
@@ -45,7 +52,8 @@ class BulkMail:
     """What all rows of a bulk call share.
 
     ``required`` are the variables that the template needs; ``nested``: some of them are attributes (``user.name``).
-    ``subject_work``: units that rendering the subject of one row may take.
+    ``subject_work``: units that rendering the subject of one row may take. ``version`` is the template's, when there
+    is one, ``defaults`` its variables for rows that do not give them.
     """
 
     content: Content
@@ -57,10 +65,16 @@ class BulkMail:
     on_unknown: OnUnknown
     metadata: dict[str, str]
     subject_work: int = MAX_WORK
+    version: Version | None = None
+    defaults: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
-def validate_bulk(body: BulkBody) -> BulkMail:
+def validate_bulk(body: BulkBody, version: Version | None = None) -> BulkMail:
     """The shared part of a bulk call.
+
+    Args:
+        body: the request.
+        version: the published version of its template.
 
     Raises:
         Refusal: 422 naming the field.
@@ -69,7 +83,10 @@ def validate_bulk(body: BulkBody) -> BulkMail:
         raise missing("Missing `recipients` field: give at least one row.")
     if len(body.recipients) > MAX_ROWS:
         raise invalid(f"Too many recipients: {len(body.recipients)} rows, {MAX_ROWS} are possible in one call.")
-    sender = check_mailbox(body.from_, "from")
+    defaults = given_variables(body.template.variables, most=MAX_DEFAULTS) if body.template else {}
+    if version is not None:
+        body = with_template(body, version)
+    sender = check_mailbox(given(body.from_, "from"), "from")
     content = check_content(body, sender, Syntax.TEMPLATE)
     required = _required(content)
     return BulkMail(
@@ -82,6 +99,8 @@ def validate_bulk(body: BulkBody) -> BulkMail:
         on_unknown=body.on_unknown or OnUnknown.RESEND,
         metadata=check_metadata(body.metadata),
         subject_work=min(MAX_WORK, SUBJECTS_WORK // len(body.recipients)),
+        version=version,
+        defaults=defaults,
     )
 
 
@@ -102,14 +121,16 @@ def validate_row(mail: BulkMail, index: int, raw: msgspec.Raw) -> SendEmail:
     box = check_mailbox(row.to, field, ".to")
     variables = row.variables or {}
     if _suspicious(text):
-        _check_variables(variables, f"{field}.variables", MAX_DEPTH)
+        check_values(variables, f"{field}.variables", MAX_DEPTH)
+    if mail.version is not None:
+        variables = fill(mail.version, {**mail.defaults, **variables}, f"{field}.variables")
     # One comparison where it can decide; which names are missing, or are attributes, takes a look at each.
     if (mail.nested or not mail.required <= variables.keys()) and (
         absent := missing_variables(mail.required, variables)
     ):
         names = ", ".join(f"`{name}`" for name in absent)
         raise missing(f"Missing variables in `{field}.variables`: the template needs {names}.")
-    _check_subject(mail, variables, field)
+    check_subject(mail.content.subject, variables, mail.subject_work, field)
     metadata = mail.metadata
     if row.metadata:
         metadata = metadata | check_metadata(row.metadata, f"{field}.metadata")
@@ -127,30 +148,6 @@ def _required(content: Content) -> frozenset[str]:
     return names
 
 
-def _check_subject(mail: BulkMail, variables: Mapping[str, Any], field: str) -> None:
-    subject = mail.content.subject
-    if not uses_template_syntax(subject):
-        return
-    try:
-        check_value(render(subject, variables, html=False, work=mail.subject_work), f"{field} (rendered subject)")
-    except TemplateProblem as error:
-        raise invalid(f"Invalid `{field}`: the subject cannot be rendered: {error}.") from error
-
-
 def _suspicious(row: bytes) -> bool:
-    """Whether variables may hold what :func:`_check_variables` refuses: few rows spell a NUL or have many brackets."""
+    """Whether variables may hold what :func:`check_values` refuses: few rows spell a NUL or have many brackets."""
     return b"\\u0000" in row or row.count(b"{") + row.count(b"[") > MAX_DEPTH
-
-
-def _check_variables(value: Any, field: str, depth: int) -> None:
-    if isinstance(value, str):
-        if "\x00" in value:
-            raise invalid(f"Invalid `{field}` field: it contains a NUL character.")
-    elif isinstance(value, dict | list):
-        if depth == 0:
-            raise invalid(f"Invalid `{field}` field: it is nested deeper than {MAX_DEPTH} levels.")
-        if isinstance(value, dict):
-            _check_variables("".join(value), field, depth)
-            value = value.values()
-        for item in value:
-            _check_variables(item, field, depth - 1)

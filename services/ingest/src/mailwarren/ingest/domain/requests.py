@@ -26,9 +26,14 @@ Headers = dict[str, str] | Annotated[list[str], Meta(max_length=0)]
 """Names and values. PHP writes an empty map as ``[]``, and Laravel's transport sends one with each mail that has no
 headers of its own, beside ``attachments: []``."""
 Addresses = str | list[str]
+Variables = dict[str, Any] | Annotated[list[str], Meta(max_length=0)]
+"""By name; PHP writes an empty map as ``[]``."""
 Moment = Annotated[
     datetime, Meta(tz=True, description="ISO 8601 with a time zone, in the future, at most 31 days ahead.")
 ]
+
+
+_DEFAULTED = "Required, unless a `template` has a default for it, which it overrides."
 
 
 class Permission(StrEnum):
@@ -43,6 +48,13 @@ class TagBody(msgspec.Struct, forbid_unknown_fields=True):
 
     name: str
     value: str = ""
+
+
+class TemplateRef(msgspec.Struct, forbid_unknown_fields=True):
+    """A published template, and what fills it."""
+
+    id: Annotated[str, Meta(description="The id or the alias of a published template.")]
+    variables: Variables | None = None
 
 
 class Options(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -60,16 +72,16 @@ class Options(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     tags: list[TagBody] | None = None
     scheduled_at: NotYet = None
     attachments: NoneYet = None
-    template: NotYet = None
+    template: Annotated[TemplateRef | None, Meta(description="Instead of `html` and `text`.")] = None
     topic_id: NotYet = None
 
 
 class EmailBody(Options, forbid_unknown_fields=True, kw_only=True):
     """``POST /v1/emails``, and an element of ``POST /v1/emails/batch``."""
 
-    from_: str = msgspec.field(name="from")
+    from_: Annotated[str | None, Meta(description=_DEFAULTED)] = msgspec.field(name="from", default=None)
     to: Annotated[Addresses, Meta(description="An address or a list; `to`, `cc` and `bcc` together at most 50.")]
-    subject: str
+    subject: Annotated[str | None, Meta(description=_DEFAULTED)] = None
     cc: Addresses | None = None
     bcc: Addresses | None = None
     metadata: Annotated[dict[str, str] | None, Meta(description="Kept with each delivery, shown in reads.")] = None
@@ -87,11 +99,12 @@ class BulkBody(Options, forbid_unknown_fields=True, kw_only=True):
     """``POST /v1/emails/bulk``: one template, each recipient a mail of their own.
 
     ``subject``, ``html`` and ``text`` are Jinja2 templates over the recipient's variables; ``{{{NAME|fallback}}}``
-    works too. ``recipients`` stays raw here so that a row of a wrong type is an error of that row.
+    works too. ``template`` stands instead of ``html`` and ``text``; its ``variables`` are for every row, a row's own
+    win. ``recipients`` stays raw here so that a row of a wrong type is an error of that row.
     """
 
-    from_: str = msgspec.field(name="from")
-    subject: str
+    from_: Annotated[str | None, Meta(description=_DEFAULTED)] = msgspec.field(name="from", default=None)
+    subject: Annotated[str | None, Meta(description=_DEFAULTED)] = None
     recipients: Annotated[list[msgspec.Raw], Meta(description="1 to 10,000 rows.")]
     metadata: Annotated[dict[str, str] | None, Meta(description="For every row; a row's own wins.")] = None
 

@@ -7,6 +7,7 @@ clock) is decided in :mod:`mailwarren.ingest.submit`.
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
+from typing import Any
 
 from mailwarren.contracts.lanes import Lane
 from mailwarren.contracts.parcel import Content, Mark, OnUnknown, Role, Syntax
@@ -28,14 +29,21 @@ MAX_METADATA_VALUE = 500
 _TAG = re.compile(r"[A-Za-z0-9_-]{1,256}")
 
 
-def validate_email(body: EmailBody) -> SendEmail:
-    """An email of ``/emails`` or ``/emails/batch``: its content is literal, ``{{`` in it is text.
+def validate_email(
+    body: EmailBody, syntax: Syntax = Syntax.LITERAL, variables: Mapping[str, Any] | None = None
+) -> SendEmail:
+    """An email of ``/emails`` or ``/emails/batch``.
+
+    Args:
+        body: the request; a ``template`` in it is not looked at.
+        syntax: literal: ``{{`` in the content is text.
+        variables: of every recipient.
 
     Raises:
         Refusal: 422 naming the field.
     """
-    sender = _sender(body.from_)
-    to, cc, bcc = _list(body.to), _list(body.cc), _list(body.bcc)
+    sender = _sender(given(body.from_, "from"))
+    to, cc, bcc = listed(body.to), listed(body.cc), listed(body.bcc)
     if not to:
         raise missing("Missing `to` field: give at least one address.")
     if len(to) + len(cc) + len(bcc) > MAX_RECIPIENTS:
@@ -44,11 +52,11 @@ def validate_email(body: EmailBody) -> SendEmail:
             "POST /v1/emails/bulk takes up to 10,000."
         )
     boxes = (check_mailboxes(to, "to"), check_mailboxes(cc, "cc"), check_mailboxes(bcc, "bcc"))
-    content = check_content(body, sender, Syntax.LITERAL, to=boxes[0], cc=boxes[1], bcc=boxes[2])
+    content = check_content(body, sender, syntax, to=boxes[0], cc=boxes[1], bcc=boxes[2])
     return SendEmail(
         content=content,
         sender_domain=sender.domain,
-        recipients=_recipients(boxes, check_metadata(body.metadata)),
+        recipients=_recipients(boxes, check_metadata(body.metadata), dict(variables) if variables else {}),
         lane=body.priority or Lane.NORMAL,
         expires_at=body.expires_at.timestamp() if body.expires_at else None,
         on_unknown=body.on_unknown or OnUnknown.RESEND,
@@ -73,12 +81,12 @@ def check_content(
     if html is None and text is None:
         raise missing("Missing `html` or `text` field: an email needs at least one of them.")
     check_bodies(html, text)
-    reply_to = check_mailboxes(_list(body.reply_to), "reply_to")
+    reply_to = check_mailboxes(listed(body.reply_to), "reply_to")
     if len(reply_to) > MAX_RECIPIENTS:
         raise invalid(f"Invalid `reply_to` field: more than {MAX_RECIPIENTS} addresses.")
     return Content(
         sender=sender.text(),
-        subject=check_value(body.subject, "subject"),
+        subject=check_value(given(body.subject, "subject"), "subject"),
         html=html,
         text=text,
         to=_texts(to),
@@ -89,6 +97,17 @@ def check_content(
         tags=check_tags(body.tags or ()),
         syntax=syntax,
     )
+
+
+def given(value: str | None, field: str) -> str:
+    """The value of a field that only a template can stand in for.
+
+    Raises:
+        Refusal: 422, there is none.
+    """
+    if value is None:
+        raise missing(f"Missing `{field}` field.")
+    return value
 
 
 def check_bodies(html: str | None, text: str | None) -> None:
@@ -172,17 +191,20 @@ def check_metadata(metadata: Mapping[str, str] | None, field: str = "metadata") 
     return dict(metadata)
 
 
-def _recipients(boxes: Iterable[Sequence[Mailbox]], metadata: dict[str, str]) -> tuple[Recipient, ...]:
+def _recipients(
+    boxes: Iterable[Sequence[Mailbox]], metadata: dict[str, str], variables: dict[str, Any]
+) -> tuple[Recipient, ...]:
     # One address has one delivery per email: the first of to, cc, bcc that names it.
     recipients: dict[str, Recipient] = {}
     for role, named in zip((Role.TO, Role.CC, Role.BCC), boxes, strict=True):
         for box in named:
             key = box.address.lower()
-            recipients.setdefault(key, Recipient(box.address, box.text(), role, metadata=metadata))
+            recipients.setdefault(key, Recipient(box.address, box.text(), role, variables, metadata))
     return tuple(recipients.values())
 
 
-def _list(value: Addresses | None) -> list[str]:
+def listed(value: Addresses | None) -> list[str]:
+    """One or more addresses as a list."""
     if value is None:
         return []
     return [value] if isinstance(value, str) else value

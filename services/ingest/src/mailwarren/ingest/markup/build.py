@@ -16,19 +16,13 @@ MAX_DEPTH = 200
 _EARLY_END = "unexpected end of stream"
 _POSITION = re.compile(r" at position (\d+):\d+")
 _UNKNOWN = re.compile(r"<(mj-[a-z-]+)")
-_MJML = re.compile(r"\s*(?:<\?xml.*?\?>\s*)?(?:<!--.*?-->\s*)*<mjml\b", re.DOTALL | re.IGNORECASE)
-_VOID = frozenset(
-    "area base br col embed hr img input link meta param source track wbr mj-include mj-spacer mj-divider".split()
-)
+_VOID = frozenset({
+    "area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "param", "source", "track", "wbr",
+})  # fmt: skip
 
 
 class MarkupProblem(ValueError):
     """A source that cannot be compiled; the text is for its author."""
-
-
-def is_mjml(source: str) -> bool:
-    """Whether an author who says nothing about it wrote MJML."""
-    return _MJML.match(source) is not None
 
 
 def build(source: str, markup: Markup, *, inline_css: bool) -> str:

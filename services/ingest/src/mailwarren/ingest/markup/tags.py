@@ -1,8 +1,9 @@
 """Template tags kept out of the compilers' way: each is a word of letters for as long as they work.
 
 MJML is parsed as XML, to which ``{% if a < b %}`` is an error, and HTML that is inlined is parsed and written anew,
-which moves text that stands between table rows out of the table and escapes ``&`` and ``<`` in it. A comment stays where
-it is, so statements in text are comments meanwhile; in attributes, styles and titles they are words like all others.
+which moves text that stands between table rows out of the table and escapes ``&`` and ``<`` in it. A comment stays
+where it is, so statements in text are comments meanwhile; in attributes, styles and titles they are words like all
+others.
 """
 
 import hashlib
@@ -82,8 +83,8 @@ def keep(source: str) -> Kept:
         line += match[0].count("\n")
         at = match.end()
     worded = "".join([*pieces, source[at:]])
-    word = re.compile(rf"{mark}\d+z")
-    return Kept(_commented(worded, word, tags) if tags else source, tags, word)
+    words = re.compile(rf"{mark}\d+z")
+    return Kept(_commented(worded, words, tags) if tags else source, tags, words)
 
 
 def _commented(worded: str, word: re.Pattern[str], tags: dict[str, tuple[str, int]]) -> str:

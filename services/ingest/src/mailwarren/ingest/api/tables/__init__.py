@@ -1,6 +1,6 @@
 """The endpoints, a module for each resource, in one table: the router and the OpenAPI document are made from it."""
 
-from mailwarren.ingest.api.tables import api_keys, contacts, emails, operating, properties, segments, topics
+from mailwarren.ingest.api.tables import api_keys, contacts, emails, operating, properties, segments, templates, topics
 
 ENDPOINTS = (
     *emails.ENDPOINTS,
@@ -8,6 +8,7 @@ ENDPOINTS = (
     *contacts.ENDPOINTS,
     *properties.ENDPOINTS,
     *segments.ENDPOINTS,
+    *templates.ENDPOINTS,
     *topics.ENDPOINTS,
     *operating.ENDPOINTS,
 )
