@@ -7,7 +7,6 @@ from resend.templates._template import Template
 from resend.templates._templates import Templates
 from sdk_shapes import check
 
-
 OURS = {"mjml", "inline_css", "required", "version", "current_version_id", "has_unpublished_versions"}
 NULLS = {"alias", "from", "subject", "reply_to", "text", "published_at", "variables.fallback_value"}
 ORDER = {

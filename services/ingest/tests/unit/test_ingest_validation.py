@@ -139,7 +139,7 @@ def test_what_only_a_template_could_stand_in_for(field, value):
     if value:
         body[field] = None
     with pytest.raises(Refusal, match=f"Missing `{field}` field.") as caught:
-        validate_email(decode(json.dumps(body).encode(), EmailBody))
+        validate_email(decode(msgspec.json.encode(body), EmailBody))
     assert (caught.value.status, caught.value.name) == (422, "missing_required_field")
 
 

@@ -10,7 +10,7 @@ import msgspec
 import structlog
 
 from mailwarren.contracts.ids import new_id
-from mailwarren.ingest.adapters.database import Database, DatabaseDown
+from mailwarren.ingest.adapters.database import STATEMENT_TIMEOUT, Database, DatabaseDown
 from mailwarren.ingest.domain.cursor import Page
 from mailwarren.ingest.domain.templates import MAX_VERSIONS, Compiled, Markup, Variable, Version, Written
 
@@ -18,11 +18,14 @@ log = structlog.get_logger()
 
 FRESH = 1.0
 """Seconds for which a published version is sent without asking again."""
+AGAIN = 0.5
+"""Seconds that a mail waits for that."""
 CACHED = 32 * 1024 * 1024
 """Characters of content kept, about."""
 
 _BY_ID = "t.id = $2"
 _BY_ALIAS = "t.alias = $2"
+_PUBLISHED = "v.number = t.published"
 _TEMPLATE = "t.id, t.name, t.alias, t.latest, t.published, t.published_at, t.created_at, t.updated_at"
 _VERSION = """t.id AS template, t.name, t.alias, v.number, v.id, v.sender, v.subject, v.reply_to, v.source, v.markup,
        v.inline_css, v.html, v.text, v.variables, v.required, v.created_at, v.published_at"""
@@ -102,14 +105,17 @@ class Templates:
         """
         key = tenant, id_or_alias
         known = self._published.get(key)
-        if known is not None and time.monotonic() - known[0] < FRESH:
+        if known is None:
+            version = await self._version(tenant, id_or_alias, _PUBLISHED)
+        elif time.monotonic() - known[0] < FRESH:
             return known[1]
-        try:
-            version = await self._version(tenant, id_or_alias, "v.number = t.published")
-        except DatabaseDown:
-            if known is None:
-                raise
-            version = known[1]
+        else:
+            # One call asks again, for a moment; the others go on with what is known.
+            self._keep(key, known[1])
+            try:
+                version = await self._version(tenant, id_or_alias, _PUBLISHED, within=AGAIN)
+            except DatabaseDown:
+                return known[1]
         self._keep(key, version)
         return version
 
@@ -132,11 +138,13 @@ class Templates:
         """A version of a template."""
         return await self._version(tenant, str(template), "v.number = $3", number)
 
-    async def _version(self, tenant: UUID, id_or_alias: str, which: str, *values: object) -> Version | None:
+    async def _version(
+        self, tenant: UUID, id_or_alias: str, which: str, *values: object, within: float = STATEMENT_TIMEOUT
+    ) -> Version | None:
         where, value = _which(id_or_alias)
         sql = f"SELECT {_VERSION} {_JOINED} WHERE t.tenant = $1 AND {where} AND {which}"
-        row = await self._database.fetchrow(sql, tenant, value, *values)
-        return None if row is None else _read(row)
+        rows = await self._database.fetch(sql, tenant, value, *values, within=within)
+        return _read(rows[0]) if rows else None
 
     async def create(self, tenant: UUID, compiled: Compiled) -> UUID:
         """A new template with its first version.

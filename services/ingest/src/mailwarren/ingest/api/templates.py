@@ -40,7 +40,7 @@ from mailwarren.ingest.domain.templates import (
     names_needed,
 )
 from mailwarren.ingest.domain.validation import check_bodies
-from mailwarren.ingest.markup.build import MarkupProblem
+from mailwarren.ingest.markup.problem import MarkupProblem
 
 log = structlog.get_logger()
 

@@ -4,6 +4,6 @@ Both compilers are native code that no budget of ours bounds: 2,000 nested eleme
 overflow, and a stylesheet of 2,000 rules for 2,000 elements takes minutes, in which no other thread runs. So they run
 in a process of their own (:mod:`.child`) with limits of CPU time and memory; :mod:`.compiler` starts and may kill it.
 
-:mod:`.tags` and :mod:`.build` are pure; what fails is a :class:`~.build.MarkupProblem` for the author, and nobody
-retries it.
+:mod:`.tags` and :mod:`.build` are pure; what fails is a :class:`~.problem.MarkupProblem` for the author, and
+nobody retries it.
 """

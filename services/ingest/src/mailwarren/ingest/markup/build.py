@@ -7,6 +7,7 @@ from typing import Literal
 import css_inline
 import mjml
 
+from mailwarren.ingest.markup.problem import MarkupProblem
 from mailwarren.ingest.markup.tags import Misplaced, keep
 
 Markup = Literal["html", "mjml"]
@@ -19,10 +20,6 @@ _UNKNOWN = re.compile(r"<(mj-[a-z-]+)")
 _VOID = frozenset({
     "area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "param", "source", "track", "wbr",
 })  # fmt: skip
-
-
-class MarkupProblem(ValueError):
-    """A source that cannot be compiled; the text is for its author."""
 
 
 def build(source: str, markup: Markup, *, inline_css: bool) -> str:

@@ -7,8 +7,8 @@ import sys
 import msgspec
 import structlog
 
-from mailwarren.ingest.markup.build import MarkupProblem
-from mailwarren.ingest.markup.child import CPU_SECONDS, Done, Order
+from mailwarren.ingest.markup.child import CPU_SECONDS, TOO_LARGE, Done, Order
+from mailwarren.ingest.markup.problem import MarkupProblem
 
 log = structlog.get_logger()
 
@@ -17,7 +17,6 @@ WITHIN = 10.0
 LARGEST = 4 * 1024 * 1024
 """Bytes of HTML that are looked at."""
 _CHILD = (sys.executable, "-I", "-m", "mailwarren.ingest.markup.child")
-_LIMIT = "the HTML and its CSS are too large, or nested too deeply, to be compiled"
 
 
 class Compiler:
@@ -32,6 +31,7 @@ class Compiler:
 
         Raises:
             MarkupProblem: what is wrong with it.
+            RuntimeError: a bug of ours, or of a compiler.
         """
         if markup == "html" and not inline_css:
             return source
@@ -45,15 +45,16 @@ class Compiler:
             )
         except subprocess.TimeoutExpired as error:
             log.warning("ingest.markup.timeout", octets=len(order.source), markup=order.markup)
-            raise MarkupProblem(f"{_LIMIT} (it took longer than {CPU_SECONDS} seconds)") from error
+            raise MarkupProblem(f"{TOO_LARGE} (it took longer than {CPU_SECONDS} seconds)") from error
         if ended.returncode != 0:
             # A signal: out of CPU time or of stack. Memory that is refused ends native code by a signal too.
-            why = ended.stderr.decode(errors="replace")[-400:]
-            log.warning("ingest.markup.died", code=ended.returncode, octets=len(order.source), trouble=why)
-            raise MarkupProblem(_LIMIT)
+            log.warning("ingest.markup.died", code=ended.returncode, octets=len(order.source), markup=order.markup)
+            raise MarkupProblem(TOO_LARGE)
         if len(ended.stdout) > LARGEST:
             raise MarkupProblem(f"the compiled HTML is larger than {LARGEST} bytes")
         done = msgspec.msgpack.decode(ended.stdout, type=Done)
+        if done.bug is not None:
+            raise RuntimeError(done.bug)
         if done.html is None:
-            raise MarkupProblem(done.problem or _LIMIT)
+            raise MarkupProblem(done.problem or TOO_LARGE)
         return done.html
