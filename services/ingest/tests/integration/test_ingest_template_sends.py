@@ -114,6 +114,8 @@ def test_every_recipient_of_a_mail_gets_the_same(order, queues):
         ),
         ({"template": {"id": "order", "variables": {"PRICE": 1, "X": "x" * 33000}}}, ValidationError, "32768 bytes"),
         ({"template": {"id": "order", "variables": {"PRICE": 1, "X": "\0"}}}, ValidationError, "NUL"),
+        ({"template": {"id": "\0"}}, ValidationError, "no published template"),
+        ({"template": {"id": "x" * 100_000}}, ValidationError, "no published template"),
         ({"template": {"id": "nobody"}}, ValidationError, "`template.id` field: there is no published template"),
         ({"template": {"id": "order", "props": {}}}, ValidationError, "Unknown `template.props`"),
         ({"html": "<b>"}, ValidationError, "`html` field: with a `template`"),
@@ -227,6 +229,7 @@ def test_wire_forms_of_other_sdks(order, client, queues):
     assert made.status_code == 201
     path = f"/templates/{made.json()['id']}"
     assert client.post(f"{path}/publish").status_code == 200, "without a body"
+    assert client.post(f"{path}/publish", content=b"[]").status_code == 200, "PHP's empty map"
     assert client.post(f"{path}/duplicate", content=b"{}").status_code == 201
     body["template"] = {"id": made.json()["id"], "variables": []}
     assert client.post("/emails", json=body).status_code == 200, "PHP's empty map"

@@ -186,6 +186,7 @@ def test_versions_and_the_way_back(client):
     )  # fmt: skip
     assert client.get(f"{path}/versions/9").status_code == 404
     assert client.get(f"{path}/versions/x").status_code == 422
+    assert client.get("/templates/%00").status_code == 404
 
     assert client.post(f"{path}/publish", json={"version": 1}).status_code == 200
     found = resend.Templates.get(made["id"])

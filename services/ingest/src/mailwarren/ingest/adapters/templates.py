@@ -12,7 +12,7 @@ import structlog
 from mailwarren.contracts.ids import new_id
 from mailwarren.ingest.adapters.database import STATEMENT_TIMEOUT, Database, DatabaseDown
 from mailwarren.ingest.domain.cursor import Page
-from mailwarren.ingest.domain.templates import MAX_VERSIONS, Compiled, Markup, Variable, Version, Written
+from mailwarren.ingest.domain.templates import MAX_VERSIONS, Compiled, Markup, Variable, Version, Written, is_reference
 
 log = structlog.get_logger()
 
@@ -130,6 +130,8 @@ class Templates:
 
     async def template(self, tenant: UUID, id_or_alias: str) -> Any:
         """A template's row, or None."""
+        if not is_reference(id_or_alias):
+            return None
         where, value = _which(id_or_alias)
         sql = f"SELECT {_TEMPLATE} FROM templates t WHERE t.tenant = $1 AND {where}"  # noqa: S608 - constants
         return await self._database.fetchrow(sql, tenant, value)
@@ -141,6 +143,8 @@ class Templates:
     async def _version(
         self, tenant: UUID, id_or_alias: str, which: str, *values: object, within: float = STATEMENT_TIMEOUT
     ) -> Version | None:
+        if not is_reference(id_or_alias):
+            return None
         where, value = _which(id_or_alias)
         sql = f"SELECT {_VERSION} {_JOINED} WHERE t.tenant = $1 AND {where} AND {which}"
         rows = await self._database.fetch(sql, tenant, value, *values, within=within)

@@ -195,6 +195,11 @@ def check_change(before: Written, body: TemplateChange) -> Written:
     )
 
 
+def is_reference(text: str) -> bool:
+    """Whether a text may be the id or the alias of a template."""
+    return (_UUID.fullmatch(text) or _ALIAS.fullmatch(text)) is not None
+
+
 def names_needed(written: Written, html: str) -> frozenset[str]:
     """The names that a mail has to give; compiles the texts, which may take a tenth of a second for each.
 
