@@ -22,12 +22,6 @@ and `traceresponse` with the trace id (the one of your `traceparent` header, if 
 all services tell of the mail.
 """
 _REF = "#/components/schemas/{name}"
-_ID: dict[str, Any] = {"schema": {"type": "string", "format": "uuid"}}
-_PATH: dict[str, dict[str, Any]] = {
-    "id_or_alias": {"schema": {"type": "string"}, "description": "The template's id, or its alias."},
-    "number": {"schema": {"type": "integer", "minimum": 1}},
-}
-"""Parts of paths that are no ids."""
 _PARAMETERS: dict[str, dict[str, Any]] = {
     "limit": {
         "in": "query",
@@ -76,6 +70,8 @@ _PARAMETERS: dict[str, dict[str, Any]] = {
 _ID: dict[str, Any] = {"schema": {"type": "string", "format": "uuid"}}
 _PATH: dict[str, dict[str, Any]] = {
     "contact": {"schema": {"type": "string"}, "description": "The contact's id, or its email address."},
+    "id_or_alias": {"schema": {"type": "string"}, "description": "The template's id, or its alias."},
+    "number": {"schema": {"type": "integer", "minimum": 1}},
 }
 """Parts of paths that are no ids."""
 
