@@ -32,7 +32,7 @@ def loops(count, inside=""):
         ("{{ lipsum.__globals__ | attr('os') }}", "no filter named 'attr'"),
         ("{{ self.__init__ }}", "not part of mail templates"),
         ("{{ [a][0:2:0] | map('upper', *b) | list }}", "written out"),
-        ("{% if a %}" * 60 + "{% endif %}" * 60, "nested too deeply|too many statically nested blocks"),
+        (loops(25), "nested too deeply"),
         ("{{ " + "(" * 2000 + "1" + ")" * 2000 + " }}", "nested too deeply"),
         ("{{ a }}" * 6000, "5000 tokens"),
         ("{#" * 250_000, "comment"),
@@ -42,7 +42,7 @@ def loops(count, inside=""):
 def test_what_can_be_seen_before_it_runs_is_refused_when_it_is_made(client, html, words):
     answer = make(client, html=html)
     assert answer.status_code == 422
-    assert any(word in answer.json()["message"] for word in words.split("|")), answer.json()["message"]
+    assert words in answer.json()["message"]
 
 
 def test_a_megabyte_of_source(client):
@@ -77,14 +77,11 @@ def test_what_shows_only_when_it_runs_ends_with_the_reason(client, html, words):
         path = f"/templates/{answer.json()['id']}/preview"
         answer = client.post(path, json={"variables": {"n": 10**8, "s": "x", "d": {}}})
         assert time.monotonic() - begin < BOUNDED
-    assert (answer.status_code, answer.json()["name"]) == (422, "validation_error")
-    assert words in answer.json()["message"]
+    assert (answer.status_code, words in answer.json()["message"]) == (422, True), answer.json()
 
 
 def test_a_subject_that_loops_is_refused_and_the_mail_with_it(client, queues):
-    ident = make(client, html="x", subject=loops(2, "{{ a0 }}")).json().get("id")
-    if ident is None:
-        return
+    ident = make(client, html="x", subject=loops(2, "{{ a0 }}")).json()["id"]
     client.post(f"/templates/{ident}/publish")
     mail = {"to": "bob@example.test", "template": {"id": ident}}
     for path, body in (("/emails", mail), ("/emails/batch", [mail] * 100)):

@@ -130,7 +130,7 @@ def test_another_tenants_template_is_not_there(client, new_caller, monkeypatch):
         ({"variables": [{"key": "A", "type": "string", "fallback_value": "x" * 5000}]}, "4096 bytes"),
         ({"variables": [{"key": f"A{n}", "type": "string"} for n in range(51)]}, "50 variables"),
         ({"react": "<Mail/>"}, "Unknown `react`"),
-        ({"mjml": "<mjml></mjml>"}, "`html` and `mjml`"),
+        ({"html": "<p>", "mjml": "<mjml></mjml>"}, "`html` and `mjml`"),
     ],
 )
 def test_what_no_template_may_be_is_a_422_that_names_it(change, words):
