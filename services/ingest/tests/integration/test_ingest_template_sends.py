@@ -9,6 +9,8 @@ from resend.exceptions import MissingRequiredFieldsError, ResendError, Validatio
 from mailwarren.contracts.parcel import Content, Delivery, Syntax
 from mailwarren.contracts.template import render
 
+pytestmark = pytest.mark.usefixtures("sdk")
+
 TEMPLATE = {
     "name": "order",
     "alias": "order",
@@ -21,12 +23,6 @@ TEMPLATE = {
         {"key": "PRICE", "type": "number"},
     ],
 }
-
-
-@pytest.fixture(autouse=True)
-def sdk(server, caller, monkeypatch):
-    monkeypatch.setattr(resend, "api_url", server.url)
-    monkeypatch.setattr(resend, "api_key", caller.token)
 
 
 @pytest.fixture

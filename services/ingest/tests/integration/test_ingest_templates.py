@@ -1,11 +1,15 @@
 """``/v1/templates`` through the official Python SDK, unmodified, and our additions beside it."""
 
+import concurrent.futures
+
 import pytest
 import resend
 from resend.exceptions import MissingRequiredFieldsError, ResendError, ValidationError
 from resend.templates._template import Template
 from resend.templates._templates import Templates
 from sdk_shapes import check
+
+pytestmark = pytest.mark.usefixtures("sdk")
 
 OURS = {"mjml", "inline_css", "required", "version", "current_version_id", "has_unpublished_versions"}
 NULLS = {"alias", "from", "subject", "reply_to", "text", "published_at", "variables.fallback_value"}
@@ -22,12 +26,6 @@ ORDER = {
         {"key": "PRICE", "type": "number"},
     ],
 }
-
-
-@pytest.fixture(autouse=True)
-def sdk(server, caller, monkeypatch):
-    monkeypatch.setattr(resend, "api_url", server.url)
-    monkeypatch.setattr(resend, "api_key", caller.token)
 
 
 def test_from_creation_to_deletion():
@@ -222,8 +220,6 @@ def test_preview_fills_in_and_names_what_is_missing(client):
 
 
 def test_two_changes_at_once_lose_neither(client):
-    import concurrent.futures
-
     made = resend.Templates.create(ORDER)
     changes = [{"subject": "new"}, {"text": "new"}]
     with concurrent.futures.ThreadPoolExecutor() as pool:
