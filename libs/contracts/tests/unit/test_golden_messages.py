@@ -186,6 +186,11 @@ def a_traced() -> Parcel:
     return msgspec.structs.replace(a_single(), trace=TRACE)
 
 
+def a_scheduled() -> Parcel:
+    """Asked for a day before it was accepted, and asked about before it is sent."""
+    return msgspec.structs.replace(a_single(), settle=True, created_at=1_763_913_600.0)
+
+
 def a_traced_outcome() -> Outcomes:
     """The same for what became of it."""
     event = every_outcome().events[list(Kind).index(Kind.DELIVERED)]
@@ -259,6 +264,7 @@ CASES = (
     parcel_case("traced", a_traced()),
     parcel_case("shaped", a_shaped()),
     parcel_case("shaped_to_come", a_shaped_one_to_come()),
+    parcel_case("scheduled", a_scheduled()),
     Case("outcomes.traced.v1", a_traced_outcome(), codec.decode_tracker),
     Case(
         "question.traced.v1",

@@ -11,6 +11,7 @@ from sqlalchemy import inspect
 import mailwarren.store.tables.contacts
 import mailwarren.store.tables.history
 import mailwarren.store.tables.ingest
+import mailwarren.store.tables.scheduled
 import mailwarren.store.tables.templates
 import mailwarren.store.tables.tracker  # noqa: F401 - all fill the metadata
 from mailwarren.store import migrate

@@ -82,7 +82,7 @@ def test_every_error_is_the_class_that_the_sdk_knows(mail, new_caller, caller):
         assert (caught.value.code, caught.value.error_type) == (code, name)
 
     fails(MissingRequiredFieldsError, 422, "missing_required_field", resend.Emails.send, {**mail, "text": None})
-    fails(ValidationError, 422, "validation_error", resend.Emails.send, mail | {"scheduled_at": "in 1 min"})
+    fails(ValidationError, 422, "validation_error", resend.Emails.send, mail | {"scheduled_at": "soon"})
     fails(ResendError, 404, "not_found", resend.Emails.cancel, str(caller.key))
     fails(ResendError, 422, "invalid_parameter", resend.Emails.get, "not-a-uuid")
     fails(ResendError, 422, "invalid_parameter", resend.Emails.list, {"limit": 101})

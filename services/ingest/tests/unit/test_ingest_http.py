@@ -100,7 +100,7 @@ def test_the_schema_of_an_email_has_the_wires_names(document):
     schema = document["components"]["schemas"]["EmailBody"]
     assert schema["required"] == ["to"], "a template may have defaults for the others"
     assert schema["additionalProperties"] is False
-    assert "Not supported yet" in schema["properties"]["scheduled_at"]["description"]
+    assert "Not supported yet" in schema["properties"]["topic_id"]["description"]
     error = document["components"]["schemas"]["ErrorBody"]
     assert error["required"] == ["statusCode", "name", "message"]
 

@@ -142,6 +142,7 @@ class Parcel(msgspec.Struct, frozen=True, omit_defaults=True):
     the changes of custody that are not new attempts, so that the tracker can tell the newer holder of a parcel from a
     copy of it.
     ``shaped`` counts its waits for limits since the last attempt, which cost no attempt.
+    ``created_at`` is when the API was asked for it, where that was before it was accepted: scheduled mail.
     ``asked_at`` is when the first unanswered question of this attempt was put. ``trace`` is a W3C ``traceparent``: the
     trace of the API call, and what in it this parcel comes from.
     ``returned`` counts how often the broker had to give this attempt to another sender in messages before this one, and
@@ -171,3 +172,4 @@ class Parcel(msgspec.Struct, frozen=True, omit_defaults=True):
     returned: int = 0
     begun: int = 0
     setbacks: tuple[Setback, ...] = ()
+    created_at: float | None = None

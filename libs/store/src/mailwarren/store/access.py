@@ -29,6 +29,8 @@ TABLES: Mapping[str, Mapping[Service, frozenset[str]]] = {
     "contact_topics": {INGEST: _RIUD},
     "templates": {INGEST: _RIUD},
     "template_versions": {INGEST: _RIUD},
+    "scheduled": {INGEST: _RIUD},
+    "scheduled_contents": {INGEST: frozenset({"SELECT", "INSERT", "DELETE"})},
     "contents": {TRACKER: _RIU, INGEST: _R},
     "emails": {TRACKER: _RIU, INGEST: _R},
     "deliveries": {TRACKER: _RIU, INGEST: _R},

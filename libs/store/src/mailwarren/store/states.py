@@ -72,3 +72,16 @@ class PropertyType(StrEnum):
     STRING = "string"
     NUMBER = "number"
     BOOLEAN = "boolean"
+
+
+class ScheduleState(StrEnum):
+    """What became of an email that is to be sent later (``scheduled.state``)."""
+
+    SCHEDULED = "scheduled"
+    """Waits for its time, or is being released."""
+    HELD = "held"
+    """Found long after its time: a person releases or cancels it."""
+    RELEASED = "released"
+    """Durable in the broker; the ledger has what became of it."""
+    CANCELED = "canceled"
+    """Withdrawn before it was released."""

@@ -26,6 +26,7 @@ from mailwarren.ingest.adapters.overrides import Overrides
 from mailwarren.ingest.adapters.parked import Parked
 from mailwarren.ingest.adapters.queue_looks import QueueLooks
 from mailwarren.ingest.adapters.reads import Reads
+from mailwarren.ingest.adapters.scheduled import Schedule
 from mailwarren.ingest.adapters.schema import Schema
 from mailwarren.ingest.adapters.suppressions import Suppressions
 from mailwarren.ingest.adapters.templates import Templates
@@ -78,7 +79,7 @@ async def running_api(settings: Settings) -> AsyncIterator[Api]:
     depths = Depths(link, topology, settings.depth_interval, url.get_secret_value() if url else None)
     unconfirmed = Unconfirmed(broker)
     database = Database(settings.database_url.get_secret_value(), settings.database_pool)
-    keys, claims = Keys(database), Claims(database)
+    keys, claims, schedule = Keys(database), Claims(database), Schedule(database)
     submit = Submit(
         broker=broker,
         depths=depths,
@@ -86,6 +87,7 @@ async def running_api(settings: Settings) -> AsyncIterator[Api]:
         claims=claims,
         suppressions=Suppressions(database),
         unconfirmed=unconfirmed,
+        schedule=schedule,
     )
     schema = Schema(database)
     health = Health("ingest")
@@ -95,12 +97,14 @@ async def running_api(settings: Settings) -> AsyncIterator[Api]:
     health.add("keys", lambda: None if keys.loaded else keys.trouble)
     health.add("broker", lambda: None if link.epoch else link.trouble)
     health.add("topology", lambda: depths.topology_trouble)
+    reads = Reads(database, settings.read_wait, schedule)
     services = Services(
         submit=submit,
         broker=broker,
         keys=keys,
-        reads=Reads(database, settings.read_wait),
+        reads=reads,
         lists=Lists(database),
+        schedule=schedule,
         templates=Templates(database),
         compiler=Compiler(),
         overrides=Overrides(database, settings.read_wait),

@@ -23,6 +23,7 @@ _replayed = Counter("mailwarren_ingest_idempotent_total", "Keyed calls that were
 _unchecked = Counter(
     "mailwarren_ingest_suppression_unchecked_total", "Requests accepted without a look at the suppression list."
 )
+_scheduled = Counter("mailwarren_ingest_scheduled_emails_total", "Emails kept to be sent later.")
 _unreported = Gauge("mailwarren_ingest_unconfirmed_waiting", "Unconfirmed deliveries not yet told to the tracker.")
 _dropped = Counter("mailwarren_ingest_unconfirmed_dropped_total", "Such reports given up because too many waited.")
 _depth = Gauge("mailwarren_ingest_send_depth", "Messages in the send queues, as ingest last read them.", ("lane",))
@@ -82,6 +83,11 @@ def record_idempotent(what: str) -> None:
 def record_unchecked() -> None:
     """Addresses were not compared with the suppression list."""
     _unchecked.inc()
+
+
+def record_scheduled(emails: int) -> None:
+    """Emails were kept to be sent later."""
+    _scheduled.inc(emails)
 
 
 def record_unconfirmed(waiting: int, dropped: int = 0) -> None:

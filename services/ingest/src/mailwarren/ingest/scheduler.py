@@ -1,4 +1,4 @@
-"""``ingest scheduler``: gives the workers what is due. Any number of replicas; each row is released by one of them.
+"""``ingest scheduler``: gives workers and senders what is due. Any number of replicas; each row is released by one of them.
 
 An order is confirmed by the broker before its row is committed. A scheduler that dies in between publishes nothing
 twice that would be carried out twice: the order's id comes from the job and the time that it was due.
@@ -7,6 +7,7 @@ twice that would be carried out twice: the order's id comes from the job and the
 import asyncio
 import contextlib
 import time
+from datetime import timedelta
 from typing import Protocol
 
 import structlog
@@ -14,11 +15,17 @@ import structlog
 from mailwarren.contracts.codec import encode_order, order_headers
 from mailwarren.contracts.order import Order
 from mailwarren.contracts.topology import OPS_KEY, Topology
+from mailwarren.ingest.adapters.broker import Broker
 from mailwarren.ingest.adapters.database import Database, DatabaseDown
+from mailwarren.ingest.adapters.depths import Depths
 from mailwarren.ingest.adapters.periodic import AT_ONCE, PeriodicJobs
+from mailwarren.ingest.adapters.releases import Releases
 from mailwarren.ingest.adapters.schema import Schema
+from mailwarren.ingest.adapters.suppressions import Suppressions
+from mailwarren.ingest.domain.admission import Marks
 from mailwarren.ingest.ops import metrics
 from mailwarren.ingest.ops.jobs import periods
+from mailwarren.ingest.release import ScheduledMail
 from mailwarren.ingest.settings import OpsSettings
 from mailwarren.runtime.amqp import Link, Publisher, PublishError
 from mailwarren.runtime.health import Health, HealthServer
@@ -33,11 +40,15 @@ SHOW_EVERY = 5.0
 """Seconds between two looks at how it stands with the jobs."""
 
 
+SUPPRESSIONS_WITHIN = 4.0
+"""Seconds: nobody waits for the scheduler's answer, and mail is never released unchecked."""
+
+
 class Source(Protocol):
-    """Something that becomes due: periodic jobs, and one day scheduled mail and broadcasts."""
+    """Something that becomes due: periodic jobs, scheduled mail."""
 
     async def release(self) -> bool:
-        """Give what is due to the workers, a bounded number of rows; whether more may be due.
+        """Give what is due to those who do it, a bounded number of rows; whether more may be due.
 
         Raises:
             DatabaseDown: nothing is known.
@@ -112,20 +123,20 @@ class Scheduler:
         while not stop.is_set():
             began = time.monotonic()
             if schema.trouble is None:
-                await self._round()
+                await self._round(stop)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(max(0.05, self._interval - (time.monotonic() - began))):
                     await stop.wait()
 
-    async def _round(self) -> None:
+    async def _round(self, stop: asyncio.Event) -> None:
         try:
-            for source in self._sources:
-                while await source.release():
-                    pass
+            # In turns: a source with a long backlog keeps no other waiting.
+            while any([await source.release() for source in self._sources]) and not stop.is_set():
+                metrics.record_round()
         except DatabaseDown as error:
             self._note(database_trouble(error.__cause__ or error))
         except PublishError as error:
-            self._note(f"the broker did not take an order: {type(error).__name__}: {error}")
+            self._note(f"the broker did not take what is due: {type(error).__name__}: {error}")
         except Exception as error:
             # A source that is broken must not end the others' process again and again.
             log.exception("scheduler.round.failed")
@@ -149,9 +160,17 @@ async def run_scheduler(settings: OpsSettings) -> None:
     publisher = Publisher(link)
     database = Database(settings.database_url.get_secret_value(), 3)
     schema = Schema(database)
-    scheduler = Scheduler(
-        [Periodic(PeriodicJobs(database), publisher, topology, periods(settings))], settings.scheduler_interval
+    management = settings.management_url
+    depths = Depths(link, topology, settings.depth_interval, management.get_secret_value() if management else None)
+    mail = ScheduledMail(
+        Releases(database, timedelta(seconds=settings.schedule_overdue)),
+        Broker(publisher, topology),
+        depths,
+        Marks(settings.max_depth, settings.max_tracker_depth),
+        Suppressions(database, SUPPRESSIONS_WITHIN),
     )
+    periodic = Periodic(PeriodicJobs(database), publisher, topology, periods(settings))
+    scheduler = Scheduler([periodic, mail], settings.scheduler_interval)
     health = Health("scheduler")
     health.add("schema", lambda: schema.trouble)
     health.add("broker", lambda: link.trouble)
@@ -159,7 +178,7 @@ async def run_scheduler(settings: OpsSettings) -> None:
     with HealthServer(health, settings.metrics_host, settings.metrics_port) as server:
         log.info("scheduler.start", metrics_port=server.port)
         async with database, link:
-            beside = asyncio.create_task(schema.follow()), asyncio.create_task(watch_loop("scheduler"))
+            beside = [asyncio.create_task(work) for work in (schema.follow(), depths.follow(), watch_loop("scheduler"))]
             await scheduler.run(stop, schema)
             for task in beside:
                 task.cancel()

@@ -4,6 +4,8 @@ Everything that can be known beforehand is decided before the first publish, so 
 half sent for such a reason. After it, an email is accepted when the broker confirmed all parcels that carry it.
 
 * One email: all confirmed, or 503.
+* An email with ``scheduled_at`` is kept in Postgres instead (:mod:`.scheduling`), after all others were published; the
+  commit is its confirm.
 * An atomic batch (strict): 503 when no email was confirmed, otherwise yes with ``errors`` for the others; that is the
   one case in which a strict answer has errors.
 * A tolerant request (permissive batch, bulk): errors by row; 503 when there was no room for any row, or when no row
@@ -16,6 +18,7 @@ again by repeating the call, which settles what was sent before.
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
@@ -30,6 +33,7 @@ from mailwarren.ingest.adapters.broker import Broker, Said
 from mailwarren.ingest.adapters.database import DatabaseDown
 from mailwarren.ingest.adapters.depths import Depths
 from mailwarren.ingest.adapters.idempotency import Claim, Claims
+from mailwarren.ingest.adapters.scheduled import Schedule
 from mailwarren.ingest.adapters.suppressions import Suppressions
 from mailwarren.ingest.adapters.unconfirmed import Unconfirmed
 from mailwarren.ingest.domain.admission import Full, Marks, room_for
@@ -39,6 +43,7 @@ from mailwarren.ingest.domain.keys import ApiKey
 from mailwarren.ingest.domain.parcels import Plan, PlannedParcel, plan_parcels
 from mailwarren.ingest.domain.refusal import Refusal, invalid, unavailable
 from mailwarren.ingest.metrics import record_accepted, record_idempotent, record_no_room, record_unchecked
+from mailwarren.ingest.scheduling import Times, keep
 
 log = structlog.get_logger()
 
@@ -103,6 +108,13 @@ class _Work:
     errors: list[RowError] = field(default_factory=list)
     final: bool = True
     published: bool = False
+    due: dict[int, datetime] = field(default_factory=dict)
+    """When to send those that are scheduled, by their index."""
+
+    @property
+    def at_once(self) -> list[Numbered]:
+        """Those that are published now."""
+        return [numbered for numbered in self.emails if numbered.index not in self.due] if self.due else self.emails
 
     def drop(self, reasons: dict[int, str]) -> None:
         self.emails = [numbered for numbered in self.emails if numbered.index not in reasons]
@@ -121,6 +133,7 @@ class Submit:
         claims: Claims,
         suppressions: Suppressions,
         unconfirmed: Unconfirmed,
+        schedule: Schedule,
     ) -> None:
         self._broker = broker
         self._depths = depths
@@ -128,6 +141,7 @@ class Submit:
         self._claims = claims
         self._suppressions = suppressions
         self._unconfirmed = unconfirmed
+        self._schedule = schedule
 
     async def submit(self, submission: Submission, answer: Callable[[Acceptance], Answered]) -> Answered:
         """Send it; ``answer`` makes the bytes, which a keyed call keeps.
@@ -177,8 +191,30 @@ class Submit:
         structlog.contextvars.bind_contextvars(base=str(work.base))
         self._check_senders(work)
         self._check_expiry(work)
+        times = Times()
+        _check_each(work, times.check)
+        work.due = times.due(work.emails)
         self._check_room(work)
-        if work.emails:
+        if failed := await self._send(work) | await self._keep(work):
+            work.final = False
+            if len(failed) == len(work.emails):
+                raise unavailable(next(iter(failed.values())))
+            work.drop(failed)
+        errors = sorted(work.errors, key=lambda error: error.index)
+        return Acceptance(work.base, work.emails, errors, work.final, work.published)
+
+    async def _keep(self, work: _Work) -> dict[int, str]:
+        if not work.due:
+            return {}
+        call, emails = work.submission, [numbered for numbered in work.emails if numbered.index in work.due]
+        # Also an insert without an answer may have been done.
+        work.published = True
+        bulk = call.form is CallForm.BULK
+        return await keep(self._schedule, call.caller.tenant, work.base, emails, work.due, bulk=bulk, trace=call.trace)
+
+    async def _send(self, work: _Work) -> dict[int, str]:
+        """Publish what is to be sent now; what the broker does not have for certain, with the reason."""
+        if emails := work.at_once:
             suppressed = await self._suppressed(work)
             plan = Plan(
                 tenant=work.submission.caller.tenant,
@@ -188,9 +224,8 @@ class Submit:
                 settle=work.settle,
                 trace=work.submission.trace,
             )
-            await self._publish(work, plan_parcels(plan, work.emails, suppressed, new_id))
-        errors = sorted(work.errors, key=lambda error: error.index)
-        return Acceptance(work.base, work.emails, errors, work.final, work.published)
+            return await self._publish(work, plan_parcels(plan, emails, suppressed, new_id))
+        return {}
 
     def _check_senders(self, work: _Work) -> None:
         _check_each(work, lambda email: work.submission.caller.check_sender(email.sender_domain))
@@ -217,7 +252,7 @@ class Submit:
         known: dict[str, Full | None] = {}
         refused: dict[int, str] = {}
         full: Full | None = None
-        for numbered in work.emails:
+        for numbered in work.at_once:
             email = numbered.email
             if email.lane is not lane:  # once in a bulk call
                 lane, known = email.lane, {}
@@ -237,14 +272,14 @@ class Submit:
         work.final = False
 
     async def _suppressed(self, work: _Work) -> frozenset[str]:
-        addresses = {recipient.address.lower() for numbered in work.emails for recipient in numbered.email.recipients}
+        addresses = {recipient.address.lower() for numbered in work.at_once for recipient in numbered.email.recipients}
         found = await self._suppressions.among(work.submission.caller.tenant, addresses)
         if found is None:
             record_unchecked()
             return frozenset()
         return found
 
-    async def _publish(self, work: _Work, planned: Iterable[PlannedParcel]) -> None:
+    async def _publish(self, work: _Work, planned: Iterable[PlannedParcel]) -> dict[int, str]:
         within = PUBLISH_WITHIN if work.submission.keyed else None
         # From here on mail may be in the broker, whatever happens to this call.
         work.published = True
@@ -258,12 +293,7 @@ class Submit:
                 failed.update(dict.fromkeys(item.indexes, _trouble(said)))
             if said is Said.UNCONFIRMED:
                 self._unconfirmed.add(item.parcel)
-        if not failed:
-            return
-        work.final = False
-        if len(failed) == len(work.emails):
-            raise unavailable(next(iter(failed.values())))
-        work.drop(failed)
+        return failed
 
     def _confirmed(self, work: _Work, item: PlannedParcel) -> None:
         deliveries = item.parcel.deliveries

@@ -1,1 +1,4 @@
-"""All tables, by their one writer: :mod:`.tracker`, or ingest (:mod:`.ingest`, :mod:`.contacts`). One metadata."""
+"""All tables, by their one writer, in one metadata.
+
+:mod:`.tracker`, or ingest: :mod:`.ingest`, :mod:`.contacts`, :mod:`.scheduled`.
+"""

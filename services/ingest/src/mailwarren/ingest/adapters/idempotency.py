@@ -30,9 +30,10 @@ _RELEASE = """
 UPDATE idempotency_keys SET lease_until = now() WHERE tenant = $1 AND key = $2 AND owner = $3 AND answer IS NULL
 """
 _FORGET = "DELETE FROM idempotency_keys WHERE tenant = $1 AND key = $2 AND owner = $3 AND answer IS NULL"
-_OLD_MAIL = (
-    "SELECT 1 FROM emails WHERE tenant = $1 AND id = ANY($2::uuid[]) AND created_at < now() - $3::interval LIMIT 1"
-)
+_OLD_MAIL = """
+SELECT 1 FROM emails WHERE tenant = $1 AND id = ANY($2::uuid[]) AND created_at < now() - $3::interval UNION ALL
+SELECT 1 FROM scheduled WHERE tenant = $1 AND id = ANY($2::uuid[]) AND created_at < now() - $3::interval LIMIT 1
+"""
 
 
 @dataclass(frozen=True, slots=True)

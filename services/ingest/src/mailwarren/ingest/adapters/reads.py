@@ -1,20 +1,26 @@
-"""Reads of the ledger, which the tracker writes: emails, their deliveries and what happened to them."""
+"""Reads of the ledger, which the tracker writes: emails, their deliveries and what happened to them.
 
+Emails that are scheduled are not in it until they are released; they are read from their own table, in the same form.
+"""
+
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from mailwarren.ingest.adapters.database import Database
+from mailwarren.ingest.adapters.scheduled import Schedule
 from mailwarren.ingest.adapters.soon import soon
 from mailwarren.ingest.domain.cursor import Page
 
 _HEAD = """
 SELECT e.id, e.created_at, e.lane, e.partition, e.sender, e.subject, e."to", e.cc, e.bcc, e.reply_to, e.tags,
        e.metadata, e.variables, e.message_id, least(e.expires_at, '9999-12-31Z') AS expires_at, e.on_unknown,
-       e.cancel_requested_at
+       e.cancel_requested_at, s.due_at AS scheduled_at
 """
 """An expiry beyond the year 9999 is more than Python can read; no call makes one, and one row must not hide a list."""
-_EMAIL = f"""{_HEAD}, e.trace_id, c.html, c.text, c.syntax
-FROM emails e LEFT JOIN contents c ON c.digest = e.content WHERE e.tenant = $1 AND e.id = $2
+_EMAIL = f"""{_HEAD}, e.trace_id, c.html, c.text, c.syntax, s.history
+FROM emails e LEFT JOIN scheduled s ON s.id = e.id LEFT JOIN contents c ON c.digest = e.content
+WHERE e.tenant = $1 AND e.id = $2
 """
 _DELIVERIES = """
 SELECT id, address, role, lane, shard, state, attempt, accepted_at, updated_at, ended_at, next_attempt_at, reply_code,
@@ -26,14 +32,19 @@ SELECT e.id, e.delivery_id, e.kind, e.at, e.attempt, e.reply_code, e.reply_enhan
        e.trouble, e.bounce_class, e.site, e.host, e.duration, e.reason, e.next_attempt_at
 FROM events e WHERE e.tenant = $1 AND e.email_id = $2 ORDER BY e.at, e.attempt, e.id
 """
+_AT = """
+SELECT created_at FROM emails WHERE tenant = $1 AND id = $2 UNION ALL
+SELECT created_at FROM scheduled WHERE tenant = $1 AND id = $2 LIMIT 1
+"""
 _STATES = ", ARRAY(SELECT DISTINCT d.state FROM deliveries d WHERE d.email_id = e.id AND d.tenant = e.tenant) AS states"
 
 
 class Reads:
     """Everything is asked for a tenant; another tenant's email does not exist."""
 
-    def __init__(self, database: Database, wait: float) -> None:
+    def __init__(self, database: Database, wait: float, schedule: Schedule) -> None:
         self._database = database
+        self._schedule = schedule
         self._wait = wait
 
     async def email(self, tenant: UUID, email_id: UUID) -> Any:
@@ -42,11 +53,17 @@ class Reads:
         Raises:
             DatabaseDown: not readable now.
         """
-        return await soon(lambda: self._database.fetchrow(_EMAIL, tenant, email_id), self._wait)
 
-    async def deliveries(self, tenant: UUID, email_id: UUID) -> list[Any]:
-        """Its deliveries: to, then cc, then bcc."""
-        return await self._database.fetch(_DELIVERIES, tenant, email_id)
+        async def read() -> Any:
+            found = await self._database.fetchrow(_EMAIL, tenant, email_id)
+            return found or await self._schedule.email(tenant, email_id)
+
+        return await soon(read, self._wait)
+
+    async def deliveries(self, tenant: UUID, row: Any) -> list[Any]:
+        """The deliveries of an email's row: to, then cc, then bcc."""
+        waiting: list[Any] | None = row.get("deliveries")
+        return await self._database.fetch(_DELIVERIES, tenant, row["id"]) if waiting is None else waiting
 
     async def events(self, tenant: UUID, email_id: UUID) -> list[Any]:
         """What happened to them, oldest first."""
@@ -55,21 +72,24 @@ class Reads:
     async def page(self, tenant: UUID, page: Page) -> list[Any] | None:
         """Rows of a page in reading order, or None when the cursor is no email of the tenant."""
         cursor = page.after or page.before
-        if cursor is None:
-            sql = f"{_HEAD}{_STATES} FROM emails e WHERE e.tenant = $1 ORDER BY e.created_at DESC, e.id DESC LIMIT $2"
-            return await self._database.fetch(sql, tenant, page.fetch)
-        # The cursor may be an email sent a moment ago.
-        at = await soon(
-            lambda: self._database.fetchrow(
-                "SELECT created_at FROM emails WHERE tenant = $1 AND id = $2", tenant, cursor
-            ),
-            self._wait,
-        )
-        if at is None:
-            return None
-        sign, order = ("<", "DESC") if page.after else (">", "ASC")
+        at: tuple[datetime, UUID] | None = None
+        if cursor is not None:
+            # The cursor may be an email sent a moment ago.
+            row = await soon(lambda: self._database.fetchrow(_AT, tenant, cursor), self._wait)
+            if row is None:
+                return None
+            at = row["created_at"], cursor
+        # Before the ledger is read: what is released in between stands in both, and not in neither.
+        waiting = await self._schedule.page(tenant, page, at)
+        sign, order = (">", "ASC") if page.before else ("<", "DESC")
+        beyond = f"AND (e.created_at, e.id) {sign} ($3, $4)" if at else ""
         sql = (
-            f"{_HEAD}{_STATES} FROM emails e WHERE e.tenant = $1 AND (e.created_at, e.id) {sign} ($2, $3) "
-            f"ORDER BY e.created_at {order}, e.id {order} LIMIT $4"
+            f"{_HEAD}{_STATES} FROM emails e LEFT JOIN scheduled s ON s.id = e.id WHERE e.tenant = $1 {beyond} "
+            f"ORDER BY e.created_at {order}, e.id {order} LIMIT $2"
         )
-        return await self._database.fetch(sql, tenant, at["created_at"], cursor, page.fetch)
+        rows = await self._database.fetch(sql, tenant, page.fetch, *(at or ()))
+        if not waiting:
+            return rows
+        known = {row["id"]: row for row in (*waiting, *rows)}
+        newest = sorted(known.values(), key=lambda row: (row["created_at"], row["id"]), reverse=not page.before)
+        return newest[: page.fetch]

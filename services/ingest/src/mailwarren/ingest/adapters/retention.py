@@ -20,6 +20,31 @@ WITH gone AS (
   ) RETURNING 1
 ) SELECT count(*) FROM gone
 """
+_SCHEDULED_MAIL = """
+WITH gone AS (
+  UPDATE scheduled SET mail = NULL, content = NULL WHERE id IN (
+    SELECT id FROM scheduled WHERE state = 'released' AND content IS NOT NULL AND ended_at < now() - $1::interval
+    LIMIT $2 FOR UPDATE SKIP LOCKED
+  ) RETURNING 1
+) SELECT count(*) FROM gone
+"""
+_SCHEDULED = """
+WITH gone AS (
+  DELETE FROM scheduled WHERE id IN (
+    SELECT id FROM scheduled WHERE ended_at < now() - $1::interval LIMIT $2 FOR UPDATE SKIP LOCKED
+  ) RETURNING 1
+) SELECT count(*) FROM gone
+"""
+_SCHEDULED_CONTENTS = """
+WITH gone AS (
+  DELETE FROM scheduled_contents WHERE id IN (
+    SELECT id FROM scheduled_contents c WHERE created_at < now() - $1::interval
+      AND NOT EXISTS (SELECT FROM scheduled s WHERE s.content = c.id) LIMIT $2 FOR UPDATE SKIP LOCKED
+  ) RETURNING 1
+) SELECT count(*) FROM gone
+"""
+RELEASED = timedelta(days=3)
+"""How long a released email can be read from its schedule: the tracker has recorded it long before."""
 _EMAILS = "SELECT gone_emails, gone_deliveries FROM forget_emails(now() - $1::interval, $2)"
 _CONTENTS = "SELECT forget_contents(now() - $1::interval, $2)"
 _STATS = "SELECT forget_stats(now() - $1::interval, $2)"
@@ -92,6 +117,21 @@ class Retention:
         """What somebody deleted, a ``kind`` of :data:`DELETED`."""
         (row,) = await self._fetch(DELETED[kind], _SETTLED)
         return {kind: row[0]}
+
+    async def scheduled_mail(self) -> dict[str, int]:
+        """What released emails say: the ledger has it."""
+        (row,) = await self._fetch(_SCHEDULED_MAIL, RELEASED)
+        return {"scheduled_mail": row[0]}
+
+    async def scheduled(self, days: int) -> dict[str, int]:
+        """When emails were to be sent that were released or canceled longer ago than ``days``."""
+        (row,) = await self._fetch(_SCHEDULED, timedelta(days=days))
+        return {"scheduled": row[0]}
+
+    async def scheduled_contents(self) -> dict[str, int]:
+        """Contents that no scheduled email names any more."""
+        (row,) = await self._fetch(_SCHEDULED_CONTENTS, RELEASED)
+        return {"scheduled_contents": row[0]}
 
     async def emails(self, days: int) -> dict[str, int]:
         """Emails of which every delivery has ended, all longer ago than ``days``."""

@@ -8,6 +8,7 @@ from uuid import UUID
 import msgspec
 import structlog
 
+from mailwarren.contracts.ids import partition_of
 from mailwarren.ingest.api.answers.emails import Canceled, EmailFull, EmailList, Sent, Timeline
 from mailwarren.ingest.api.endpoint import Answer, Call, answer
 from mailwarren.ingest.api.sending import encoded, keyed, published, yes
@@ -53,7 +54,7 @@ def _sent(acceptance: Acceptance) -> Answered:
 async def read(call: Call) -> Answer:
     """``GET /v1/emails/{id}``."""
     row = await found_email(call)
-    deliveries = await call.services.reads.deliveries(call.key.tenant, row["id"])
+    deliveries = await call.services.reads.deliveries(call.key.tenant, row)
     if is_template(row):
         # Rendering may take ten milliseconds, and compiling a tenth of a second.
         async with call.services.aside:
@@ -76,31 +77,29 @@ async def read_list(call: Call) -> Answer:
 async def read_timeline(call: Call) -> Answer:
     """``GET /v1/emails/{id}/timeline``."""
     row = await found_email(call)
-    deliveries = await call.services.reads.deliveries(call.key.tenant, row["id"])
+    deliveries = await call.services.reads.deliveries(call.key.tenant, row)
     events = await call.services.reads.events(call.key.tenant, row["id"])
     trace = row["trace_id"] and row["trace_id"].hex
-    return answer(Timeline(id=UUID(str(row["id"])), trace_id=trace, data=timeline(deliveries, events)))
-
-
-async def update(call: Call) -> Answer:
-    """``PATCH /v1/emails/{id}``: the public API moves a scheduled email with it, and here none is scheduled."""
-    await found_email(call)
-    raise invalid(
-        "The `scheduled_at` field is not supported yet: an email is sent at once and its time cannot be changed. "
-        "It can be canceled as long as it has not ended."
-    )
+    return answer(Timeline(id=UUID(str(row["id"])), trace_id=trace, data=timeline(row, deliveries, events)))
 
 
 async def cancel(call: Call) -> Answer:
     """``POST /v1/emails/{id}/cancel``."""
+    email_id, tenant = parse_id(call.path["id"]), call.key.tenant
+
+    async def withdraw(base: UUID) -> None:
+        await call.services.broker.publish_cancel(partition_of(base), email_id, tenant)
+
+    if await call.services.schedule.cancel(tenant, email_id, withdraw):
+        log.info("ingest.email.unscheduled", email_id=str(email_id), tenant=str(tenant))
+        return answer(Canceled(id=email_id))
     row = await found_email(call)
-    deliveries = await call.services.reads.deliveries(call.key.tenant, row["id"])
+    deliveries = await call.services.reads.deliveries(tenant, row)
     if deliveries and all(item["state"] in ENDS for item in deliveries):
         states = ", ".join(sorted({item["state"] for item in deliveries}))
         raise invalid(f"This email cannot be canceled any more: every delivery of it has ended ({states}).")
-    email_id = UUID(str(row["id"]))
-    await call.services.broker.publish_cancel(row["partition"], email_id, call.key.tenant)
-    log.info("ingest.email.cancel_requested", email_id=str(email_id), tenant=str(call.key.tenant))
+    await call.services.broker.publish_cancel(row["partition"], email_id, tenant)
+    log.info("ingest.email.cancel_requested", email_id=str(email_id), tenant=str(tenant))
     return answer(Canceled(id=email_id))
 
 

@@ -13,7 +13,7 @@ from mailwarren.ingest.api.endpoint import Answer, Call, answer
 from mailwarren.ingest.api.queues import senders_of, state_of
 from mailwarren.ingest.api.shaping import shown_override, shown_site
 from mailwarren.ingest.api.shown import shown_reply
-from mailwarren.ingest.domain.explain import Known, WaitsFor, budget_end, explain, guess_site
+from mailwarren.ingest.domain.explain import Known, WaitsFor, budget_end, explain, explain_schedule, guess_site
 from mailwarren.ingest.domain.roster import SiteTotal, total_sites
 from mailwarren.ingest.domain.shaping import Held
 from mailwarren.store.states import ENDS, State
@@ -22,11 +22,27 @@ from mailwarren.store.states import ENDS, State
 async def read(call: Call) -> Answer:
     """``GET /v1/emails/{id}/explain``."""
     email = await found_email(call)
-    rows = await call.services.reads.deliveries(call.key.tenant, email["id"])
+    rows = await call.services.reads.deliveries(call.key.tenant, email)
+    if email.get("deliveries") is not None:
+        data = [_not_released(email, row) for row in rows]
+        return answer(Explained(id=UUID(str(email["id"])), at=datetime.now(UTC), data=data))
     in_force = await call.services.overrides.in_force(call.key.tenant)
     sites = total_sites(beat for _, beat in call.services.heartbeats.live)
     data = [await _explained(call, email, row, in_force, sites) for row in rows]
     return answer(Explained(id=UUID(str(email["id"])), at=datetime.now(UTC), data=data))
+
+
+def _not_released(email: Any, row: Any) -> DeliveryExplained:
+    found = explain_schedule(email, datetime.now(UTC))
+    return DeliveryExplained(
+        id=row["id"],
+        to=row["address"],
+        state=row["state"],
+        summary=found.summary,
+        waits_for=found.waits_for,
+        lane=email["lane"],
+        next_attempt_at=found.next_attempt_at,
+    )
 
 
 async def _explained(

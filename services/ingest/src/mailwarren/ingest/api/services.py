@@ -11,6 +11,7 @@ from mailwarren.ingest.adapters.overrides import Overrides
 from mailwarren.ingest.adapters.parked import Parked
 from mailwarren.ingest.adapters.queue_looks import QueueLooks
 from mailwarren.ingest.adapters.reads import Reads
+from mailwarren.ingest.adapters.scheduled import Schedule
 from mailwarren.ingest.adapters.templates import Templates
 from mailwarren.ingest.markup.compiler import Compiler
 from mailwarren.ingest.submit import Submit
@@ -32,6 +33,7 @@ class Services:
     lists: Lists
     templates: Templates
     compiler: Compiler
+    schedule: Schedule
     health: Health
     max_body: int
     retry_scale: float = 1.0

@@ -10,15 +10,16 @@ from mailwarren.contracts.lanes import Lane
 from mailwarren.contracts.parcel import OnUnknown, Role, Syntax
 from mailwarren.contracts.template import TemplateProblem, render
 from mailwarren.ingest.api.answers.emails import DeliveryStatus, EmailShort, LastReply, Tag, TimelineEntry
+from mailwarren.ingest.domain.scheduled import changes
 from mailwarren.ingest.domain.status import last_event
-from mailwarren.store.states import State
 
 ACCEPTED = "accepted"
 
 
 def shown_in_list(row: Any) -> EmailShort:
     """An element of a list; the row has ``states``."""
-    return EmailShort(**_common(row), last_event=last_event(row["states"]), subject=row["subject"])
+    word = row.get("word") or last_event(row["states"])
+    return EmailShort(**_common(row), last_event=word, subject=row["subject"])
 
 
 def is_template(row: Any) -> bool:
@@ -34,7 +35,7 @@ def shown_email(row: Any, deliveries: Sequence[Any]) -> dict[str, Any]:
         subject = _rendered(subject, variables, html=False)
         html = html and _rendered(html, variables, html=True)
         text = text and _rendered(text, variables, html=False)
-    word = last_event(item["state"] for item in deliveries)
+    word = row.get("word") or last_event(item["state"] for item in deliveries)
     return _common(row) | {"subject": subject, "html": html, "text": text, "last_event": word}
 
 
@@ -44,7 +45,7 @@ def shown_delivery(row: Any) -> DeliveryStatus:
         id=row["id"],
         to=row["address"],
         role=Role(row["role"]) if row["role"] else None,
-        state=State(row["state"]),
+        state=row["state"],
         attempt=row["attempt"],
         updated_at=row["updated_at"],
         ended_at=row["ended_at"],
@@ -53,10 +54,15 @@ def shown_delivery(row: Any) -> DeliveryStatus:
     )
 
 
-def timeline(deliveries: Sequence[Any], events: Sequence[Any]) -> list[TimelineEntry]:
-    """Acceptances and events, oldest first."""
+def timeline(row: Any, deliveries: Sequence[Any], events: Sequence[Any]) -> list[TimelineEntry]:
+    """What was done before its release, acceptances and events, oldest first."""
     address = {item["id"]: item["address"] for item in deliveries}
-    entries = [_accepted(item) for item in deliveries if item["accepted_at"] is not None]
+    entries = [
+        TimelineEntry(at=one.at, kind=one.kind, delivery_id=item["id"], to=item["address"], next_attempt_at=one.due_at)
+        for one in changes(row.get("history"))
+        for item in deliveries
+    ]
+    entries += [_accepted(item) for item in deliveries if item["accepted_at"] is not None]
     entries += [_entry(event, address.get(event["delivery_id"])) for event in events]
     return sorted(entries, key=_moment)
 
@@ -100,6 +106,8 @@ def _common(row: Any) -> dict[str, Any]:
         "expires_at": row["expires_at"],
         "on_unknown": OnUnknown(row["on_unknown"]),
         "cancel_requested_at": row["cancel_requested_at"],
+        "scheduled_at": row["scheduled_at"],
+        "held_at": row.get("held_at"),
     }
 
 

@@ -67,6 +67,7 @@ class BulkMail:
     subject_work: int = MAX_WORK
     version: Version | None = None
     defaults: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    scheduled_at: str | None = None
 
 
 def validate_bulk(body: BulkBody, version: Version | None = None) -> BulkMail:
@@ -101,6 +102,7 @@ def validate_bulk(body: BulkBody, version: Version | None = None) -> BulkMail:
         subject_work=min(MAX_WORK, SUBJECTS_WORK // len(body.recipients)),
         version=version,
         defaults=defaults,
+        scheduled_at=body.scheduled_at,
     )
 
 
@@ -135,7 +137,9 @@ def validate_row(mail: BulkMail, index: int, raw: msgspec.Raw) -> SendEmail:
     if row.metadata:
         metadata = metadata | check_metadata(row.metadata, f"{field}.metadata")
     recipient = Recipient(box.address, box.text(), variables=variables, metadata=metadata)
-    return SendEmail(mail.content, mail.sender_domain, (recipient,), mail.lane, mail.expires_at, mail.on_unknown)
+    return SendEmail(
+        mail.content, mail.sender_domain, (recipient,), mail.lane, mail.expires_at, mail.on_unknown, mail.scheduled_at
+    )
 
 
 def _required(content: Content) -> frozenset[str]:

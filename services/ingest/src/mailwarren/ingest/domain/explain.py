@@ -32,6 +32,8 @@ class WaitsFor(StrEnum):
     """The broker did not confirm it; a sender may have it all the same."""
     CANCELLATION = "cancellation"
     """The sender that meets it drops it."""
+    SCHEDULE = "schedule"
+    """Its time has not come."""
     RETRY = "retry"
     """It is on the ladder until its next attempt."""
     SHAPING = "shaping"
@@ -113,6 +115,28 @@ def explain(row: Mapping[str, Any], known: Known, *, canceled: bool, until: date
         text = f"Its time ran out {_ago(until, known)}: the sender that meets it ends it as expired."
         return Conclusion(WaitsFor.TURN, text)
     return _on_its_way(row, known, state)
+
+
+def explain_schedule(email: Mapping[str, Any], now: datetime) -> Conclusion:
+    """Why an email that the ledger does not have yet is where it is.
+
+    Args:
+        email: as :func:`.scheduled.as_row` makes it.
+        now: to tell how long it has to wait.
+    """
+    due, canceled, held = email["scheduled_at"], email["cancel_requested_at"], email["held_at"]
+    if canceled is not None:
+        return Conclusion(WaitsFor.NOTHING, f"It was canceled at {canceled:%Y-%m-%d %H:%M:%S} UTC, before its time.")
+    if held is not None:
+        text = (
+            f"It was due {show_span((now - due).total_seconds())} ago and was found too late to be sent by surprise: "
+            "release it, give it a new time, or cancel it."
+        )
+        return Conclusion(WaitsFor.PERSON, text)
+    if due > now:
+        text = f"It is scheduled for {due:%Y-%m-%d %H:%M:%S} UTC, in {show_span((due - now).total_seconds())}."
+        return Conclusion(WaitsFor.SCHEDULE, text, due)
+    return Conclusion(WaitsFor.TURN, "Its time has come: a scheduler releases it, or has just done so.", due)
 
 
 def _on_its_way(row: Mapping[str, Any], known: Known, state: State) -> Conclusion:

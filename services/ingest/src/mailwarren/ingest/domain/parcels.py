@@ -18,7 +18,8 @@ class Plan(msgspec.Struct, frozen=True):
     """What all parcels of a request have in common.
 
     ``base`` is the id whose partition everything of the request goes through. ``request_id`` is set for bulk calls
-    only. ``settle`` marks a keyed call. ``trace`` is the call's ``traceparent``.
+    only. ``settle`` marks a keyed call, and scheduled mail. ``trace`` is the call's ``traceparent``. ``created_at`` is
+    when scheduled mail was asked for.
     """
 
     tenant: UUID
@@ -27,6 +28,7 @@ class Plan(msgspec.Struct, frozen=True):
     request_id: UUID | None = None
     settle: bool = False
     trace: str | None = None
+    created_at: float | None = None
 
 
 class PlannedParcel(msgspec.Struct, frozen=True):
@@ -92,6 +94,7 @@ def _parcel(plan: Plan, shard: str, members: Members, suppressed: Container[str]
         on_unknown=first.on_unknown,
         settle=plan.settle,
         trace=plan.trace,
+        created_at=plan.created_at,
     )
 
 

@@ -32,6 +32,14 @@ Moment = Annotated[
     datetime, Meta(tz=True, description="ISO 8601 with a time zone, in the future, at most 31 days ahead.")
 ]
 
+ScheduledAt = Annotated[
+    str,
+    Meta(
+        description="When to send: ISO 8601, or a phrase such as `in 1 hour`, `tomorrow at 9am`, `friday at 3pm ET`; "
+        "UTC without a time zone; at most 30 days ahead."
+    ),
+]
+
 
 _DEFAULTED = "Required, unless a `template` has a default for it, which it overrides."
 
@@ -70,7 +78,7 @@ class Options(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     text: str | None = None
     headers: Headers | None = None
     tags: list[TagBody] | None = None
-    scheduled_at: NotYet = None
+    scheduled_at: ScheduledAt | None = None
     attachments: NoneYet = None
     template: Annotated[TemplateRef | None, Meta(description="Instead of `html` and `text`.")] = None
     topic_id: NotYet = None
@@ -85,6 +93,13 @@ class EmailBody(Options, forbid_unknown_fields=True, kw_only=True):
     cc: Addresses | None = None
     bcc: Addresses | None = None
     metadata: Annotated[dict[str, str] | None, Meta(description="Kept with each delivery, shown in reads.")] = None
+
+
+class EmailChange(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """``PATCH /v1/emails/{id}``."""
+
+    scheduled_at: ScheduledAt
+    id: Annotated[str | None, Meta(description="As in the path; SDKs repeat it here.")] = None
 
 
 class RecipientBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):

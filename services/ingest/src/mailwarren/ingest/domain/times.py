@@ -60,7 +60,8 @@ _DAY = re.compile(
     r"(?P<day>today|tomorrow|the day after tomorrow|next day|(?:on |this )?[a-z]+day|(?:on |this )?[a-z]{3,5})"
 )
 _CLOCK = re.compile(
-    r"(?:at )?(?:(?P<word>noon|midday|midnight)|(?P<hour>\d{1,2})(?::(?P<minute>\d{2}))? ?(?P<half>[ap]\.?m\.?(?![a-z]))?)"
+    r"(?:at )?(?:(?P<word>noon|midday|midnight)"
+    r"|(?P<hour>\d{1,2})(?::(?P<minute>\d{2}))? ?(?P<half>[ap]\.?m\.?(?![a-z]))?)"
 )
 _OFFSET = re.compile(r"(?:utc|gmt)?(?P<sign>[+-])(?P<hours>\d{1,2})(?::?(?P<minutes>\d{2}))?")
 
@@ -104,14 +105,14 @@ def _phrase(text: str, now: datetime) -> datetime:
     if match := _SHIFT.fullmatch(text):
         return now.astimezone(UTC) + _shift(match["amounts"] or match["later"])
     if text.startswith("next ") and text.split()[1] in _WEEKDAYS:
-        day = text.split()[1]
+        name = text.split()[1]
         raise invalid(
-            f"Invalid `scheduled_at` field: `next {day}` may mean two days. Say `{day} at …` for the first one from "
+            f"Invalid `scheduled_at` field: `next {name}` may mean two days. Say `{name} at …` for the first one from "
             "now on, or give the date."
         )
     day = _DAY.match(text)
     clock = _CLOCK.match(text, day.end() + 1) if day else None
-    if day is None or clock is None or not text[day.end()] == " " or clock.group() in ("", "at "):
+    if day is None or clock is None or text[day.end()] != " " or clock.group() in ("", "at "):
         raise ValueError(text)
     zone = _zone(text[clock.end() :].strip())
     return _first(_days(day["day"], now.astimezone(zone).date()), _time(clock), zone, now)

@@ -60,6 +60,7 @@ def validate_email(
         lane=body.priority or Lane.NORMAL,
         expires_at=body.expires_at.timestamp() if body.expires_at else None,
         on_unknown=body.on_unknown or OnUnknown.RESEND,
+        scheduled_at=body.scheduled_at,
     )
 
 

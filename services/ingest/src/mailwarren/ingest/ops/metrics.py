@@ -33,18 +33,29 @@ _done = Gauge(
     "mailwarren_ops_done_timestamp_seconds", "When a periodic job was last carried out well, by anybody.", ("work",)
 )
 _every = Gauge("mailwarren_ops_every_seconds", "Between two runs of a periodic job.", ("work",))
+_waiting = Gauge("mailwarren_ops_scheduled_emails", "Scheduled emails, waiting for their time or held.", ("state",))
+_next_due = Gauge("mailwarren_ops_scheduled_next_due_timestamp_seconds", "When the next email is due; 0: none.")
+_late = Gauge("mailwarren_ops_scheduled_late_seconds", "Since an email was due that has not been released; 0: none.")
+_mail_lateness = Histogram(
+    "mailwarren_ops_scheduled_lateness_seconds",
+    "From when an email was due until the broker had it.",
+    buckets=(0.5, 1, 2, 5, 15, 60, 300, 900, 3600),
+)
 
 RESULTS = ("done", "repeated", "again", "failed")
 REASONS = ("failed", "unreadable", "unknown")
 KINDS = (
     "idempotency_keys", "emails", "deliveries", "contents", "stats", "contact_values", "contact_properties",
     "contact_segments", "segments", "contact_topics", "topics",
+    "scheduled_mail", "scheduled", "scheduled_contents",
 )  # fmt: skip
 # A counter that is born with its first count never grows in Prometheus' eyes: what alerts watch stands at 0 before.
 for _reason in REASONS:
     _set_aside.labels(_reason)
 for _kind in KINDS:
     _forgotten.labels(_kind)
+for _state in ("scheduled", "held"):
+    _waiting.labels(_state)
 for _work in Work:
     _released.labels(_work)
     for _result in RESULTS:
@@ -82,6 +93,19 @@ def record_released(work: str, late: float) -> None:
     """An order was given to the workers ``late`` seconds after it was due."""
     _released.labels(work).inc()
     _lateness.observe(max(0.0, late))
+
+
+def record_scheduled(waiting: int, held: int, next_due: float, late: float) -> None:
+    """How it stands with scheduled emails."""
+    _waiting.labels("scheduled").set(waiting)
+    _waiting.labels("held").set(held)
+    _next_due.set(next_due)
+    _late.set(late)
+
+
+def record_scheduled_release(late: float) -> None:
+    """The broker has an email ``late`` seconds after it was due."""
+    _mail_lateness.observe(max(0.0, late))
 
 
 def record_consuming(*, orders: bool) -> None:

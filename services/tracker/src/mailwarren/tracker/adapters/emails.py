@@ -102,7 +102,7 @@ def _emails(parcels: Sequence[Parcel], digests: Sequence[bytes]) -> Iterable[Row
             rows[delivery.email_id] = (
                 delivery.email_id,
                 parcel.tenant,
-                parcel.accepted_at,
+                parcel.accepted_at if parcel.created_at is None else parcel.created_at,
                 parcel.request_id,
                 parcel.lane,
                 parcel.partition,

@@ -11,6 +11,9 @@ from mailwarren.contracts.lanes import Lane
 from mailwarren.contracts.parcel import OnUnknown, Role
 from mailwarren.store.states import State
 
+SCHEDULED = "scheduled"
+"""The state of a delivery that is not in the ledger yet."""
+
 
 class Sent(msgspec.Struct, frozen=True):
     """An accepted email."""
@@ -76,7 +79,7 @@ class DeliveryStatus(msgspec.Struct, frozen=True, kw_only=True):
     id: UUID
     to: str
     role: Role | None
-    state: State
+    state: Annotated[str, Meta(extra_json_schema={"enum": [SCHEDULED, *sorted(State)]})]
     attempt: int
     updated_at: datetime
     ended_at: datetime | None
@@ -102,10 +105,14 @@ class EmailShort(msgspec.Struct, frozen=True, kw_only=True, rename={"from_": "fr
         str,
         Meta(
             description="One word for all deliveries, the first that applies: bounced, failed, suppressed, "
-            "delivery_delayed, queued, canceled, delivered."
+            "delivery_delayed, queued, canceled, delivered; `scheduled` until it is released."
         ),
     ]
-    scheduled_at: None = None
+    scheduled_at: Annotated[datetime | None, Meta(description="When it is, or was, to be sent; null: at once.")]
+    held_at: Annotated[
+        datetime | None,
+        Meta(description="Ours: since when it waits for a person, because it was found long after its time."),
+    ]
     tags: list[Tag]
     priority: Annotated[Lane, Meta(description="Ours.")]
     metadata: Annotated[dict[str, str], Meta(description="Ours.")]
@@ -130,7 +137,11 @@ class EmailList(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TimelineEntry(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing that happened to one delivery. ``kind`` is ``accepted`` or a kind of delivery event."""
+    """One thing that happened to one delivery.
+
+    ``kind`` is ``accepted`` or a kind of delivery event; of a scheduled email ``scheduled``, ``rescheduled``, ``held``,
+    ``released`` (by a person) or ``canceled`` before, with the time that it then had in ``next_attempt_at``.
+    """
 
     at: datetime
     kind: str
@@ -154,6 +165,13 @@ class Timeline(msgspec.Struct, frozen=True, kw_only=True):
         Meta(description="Of the call that asked for it, as in all logs; null if an older version recorded the email."),
     ]
     data: list[TimelineEntry]
+
+
+class Changed(msgspec.Struct, frozen=True, kw_only=True):
+    """The scheduled email has its new time."""
+
+    object: str = "email"
+    id: UUID
 
 
 class Canceled(msgspec.Struct, frozen=True, kw_only=True):

@@ -9,7 +9,7 @@ from msgspec import Meta
 
 from mailwarren.contracts.lanes import Lane
 from mailwarren.contracts.shaping import Scope
-from mailwarren.ingest.api.answers.emails import LastReply
+from mailwarren.ingest.api.answers.emails import SCHEDULED, LastReply
 from mailwarren.ingest.domain.explain import WaitsFor
 from mailwarren.ingest.domain.queues import QueueKind, QueueState
 from mailwarren.store.states import State
@@ -165,29 +165,29 @@ class DeliveryExplained(msgspec.Struct, frozen=True, kw_only=True):
 
     id: UUID
     to: str
-    state: State
+    state: Annotated[str, Meta(extra_json_schema={"enum": [SCHEDULED, *sorted(State)]})]
     summary: Annotated[str, Meta(description="For a person.")]
     waits_for: WaitsFor
     lane: Lane
-    shard: str | None
-    queue: str | None
-    queue_state: QueueState | None
+    shard: str | None = None
+    queue: str | None = None
+    queue_state: QueueState | None = None
     ahead_at_most: Annotated[
         int | None,
         Meta(
             description="An estimate, never too low: the messages ready in its queue, each of up to 50 mails. Only for "
             "mail that waits for its first attempt."
         ),
-    ]
-    senders: Annotated[int | None, Meta(description="Live ones that take from its queue; null: not known yet.")]
-    site: str | None
-    site_guessed: Annotated[bool, Meta(description="By its shard: nothing has been tried yet.")]
-    site_now: Annotated[SiteShown | None, Meta(description="How the site stands, as senders tell.")]
-    overrides: list[OverrideShown]
-    last_attempt: LastTry | None
-    next_attempt_at: Annotated[datetime | None, Meta(description="Not before; null: as soon as it is its turn.")]
-    ladder: Annotated[str | None, Meta(description="Why it waits on the ladder: `deferred` or `shaped`.")]
-    budget_ends_at: Annotated[datetime | None, Meta(description="It is given up then.")]
+    ] = None
+    senders: Annotated[int | None, Meta(description="Live ones that take from its queue; null: not known yet.")] = None
+    site: str | None = None
+    site_guessed: Annotated[bool, Meta(description="By its shard: nothing has been tried yet.")] = False
+    site_now: Annotated[SiteShown | None, Meta(description="How the site stands, as senders tell.")] = None
+    overrides: list[OverrideShown] = []
+    last_attempt: LastTry | None = None
+    next_attempt_at: Annotated[datetime | None, Meta(description="Not before; null: as soon as it is its turn.")] = None
+    ladder: Annotated[str | None, Meta(description="Why it waits on the ladder: `deferred` or `shaped`.")] = None
+    budget_ends_at: Annotated[datetime | None, Meta(description="It is given up then.")] = None
 
 
 class Explained(msgspec.Struct, frozen=True, kw_only=True):

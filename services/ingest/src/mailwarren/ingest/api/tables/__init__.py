@@ -1,9 +1,12 @@
 """The endpoints, a module for each resource, in one table: the router and the OpenAPI document are made from it."""
 
-from mailwarren.ingest.api.tables import api_keys, contacts, emails, operating, properties, segments, templates, topics
+from mailwarren.ingest.api.tables import (
+    api_keys, contacts, emails, operating, properties, scheduled, segments, templates, topics
+)
 
 ENDPOINTS = (
     *emails.ENDPOINTS,
+    *scheduled.ENDPOINTS,
     *api_keys.ENDPOINTS,
     *contacts.ENDPOINTS,
     *properties.ENDPOINTS,

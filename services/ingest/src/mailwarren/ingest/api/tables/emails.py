@@ -24,7 +24,8 @@ ENDPOINTS = (
         answer=Sent,
         headers=("Idempotency-Key",),
         description=(
-            "200 means that the message broker has the mail durably. A 503 or a broken connection leaves the outcome "
+            "200 means that the message broker has the mail durably (the database, with `scheduled_at`). A 503 "
+            "or a broken connection leaves the outcome "
             "unknown: repeat the call with the same Idempotency-Key and no second mail is made. Each address of `to`, "
             "`cc` and `bcc` is one delivery; addresses on the suppression list are accepted and not sent."
         ),
@@ -100,16 +101,6 @@ ENDPOINTS = (
         **READING,
     ),
     Endpoint(
-        "update_email",
-        method="PATCH",
-        path="/v1/emails/{id}",
-        summary="Change when an email is sent: not supported yet",
-        handler=emails.update,
-        answer=None,
-        description="Always refused with an error that says so: this version schedules nothing.",
-        errors=(401, 403, 404, 422, 503),
-    ),
-    Endpoint(
         "cancel_email",
         method="POST",
         path="/v1/emails/{id}/cancel",
@@ -117,7 +108,8 @@ ENDPOINTS = (
         handler=emails.cancel,
         answer=Canceled,
         description=(
-            "What has no end yet is not tried any more. 422 when every delivery has ended. A delivery that a sender is "
+            "A scheduled email is not sent. Of any other, what has no end yet is not tried any more. 422 when every "
+            "delivery has ended. A delivery that a sender is "
             "working on at this moment may still be sent; its `state` says what became of it."
         ),
         errors=(401, 403, 404, 422, 503),

@@ -1,0 +1,205 @@
+"""The use case of the scheduler: scheduled emails whose time has come → suppression → room → parcels → publish.
+
+A row is taken with a lease that is committed before anything is published, and noted as released after the broker's
+confirm. A crash in between, or a confirm that is lost, releases it once more under the same ids and partition. All
+parcels ask the tracker before they are sent (``settle``), the first too: a second may be on its way to another sender.
+"""
+
+import time
+from collections.abc import Iterator, Sequence
+from uuid import UUID
+
+import structlog
+
+from mailwarren.contracts.ids import new_id
+from mailwarren.contracts.lanes import Lane
+from mailwarren.contracts.parcel import Content
+from mailwarren.contracts.routing import domain_of
+from mailwarren.contracts.shards import shard_of
+from mailwarren.ingest.adapters.broker import Broker, Said
+from mailwarren.ingest.adapters.depths import Depths
+from mailwarren.ingest.adapters.releases import Releases, Taken
+from mailwarren.ingest.adapters.suppressions import Suppressions
+from mailwarren.ingest.domain.admission import Marks, room_for
+from mailwarren.ingest.domain.email import Numbered, SendEmail
+from mailwarren.ingest.domain.parcels import Plan, PlannedParcel, plan_parcels
+from mailwarren.ingest.domain.scheduled import Kept, kept, whole_content
+from mailwarren.ingest.metrics import record_accepted, record_no_room
+from mailwarren.ingest.ops import metrics
+from mailwarren.runtime.amqp import PublishError
+
+log = structlog.get_logger()
+
+AT_ONCE = 500
+"""Rows taken at once from a lane: what the high lane may have to wait for."""
+BYTES_AT_ONCE = 16 * 1024 * 1024
+"""Contents in memory at once, about."""
+PUBLISH_WITHIN = 15.0
+"""Seconds in which publishes of a batch may start: well within the lease."""
+PAUSE = 2.0
+"""Seconds until a row is looked at again for which there was no room, or no confirm."""
+SHOW_EVERY = 5.0
+"""Seconds between two looks at how it stands with all rows."""
+
+
+class NotTaken(PublishError):
+    """Nothing of a batch was published; the rows are still due."""
+
+
+class ScheduledMail:
+    """The source of scheduled emails; any number of schedulers may have one each.
+
+    Args:
+        releases: their table.
+        broker: where they go.
+        depths: of its queues.
+        marks: above which nothing more is published.
+        suppressions: the list.
+    """
+
+    def __init__(
+        self, releases: Releases, broker: Broker, depths: Depths, marks: Marks, suppressions: Suppressions
+    ) -> None:
+        self._releases = releases
+        self._broker = broker
+        self._depths = depths
+        self._marks = marks
+        self._suppressions = suppressions
+        self._look_at = 0.0
+
+    async def release(self) -> bool:
+        """See :class:`mailwarren.ingest.scheduler.Source`."""
+        more = False
+        for lane in Lane:
+            if held := await self._releases.hold(lane):
+                log.warning("scheduler.mail.held", lane=lane.value, count=len(held), first=str(held[0]))
+            if await self._release(lane) == AT_ONCE:
+                more = True
+        await self._show()
+        return more
+
+    async def _show(self) -> None:
+        if time.monotonic() < self._look_at:
+            return
+        self._look_at = time.monotonic() + SHOW_EVERY
+        states = await self._releases.states()
+        metrics.record_scheduled(states.waiting, states.held, states.next_due, states.late)
+
+    async def _release(self, lane: Lane) -> int:
+        """How many rows were released."""
+        rows = await self._releases.take(lane, AT_ONCE)
+        done = 0
+        for chunk in _chunks(rows):
+            done += await self._release_chunk(lane, chunk)
+        return done
+
+    async def _release_chunk(self, lane: Lane, rows: Sequence[Taken]) -> int:
+        mails = [kept(row.mail) for row in rows]
+        bodies = await self._releases.bodies(list({row.content for row in rows}))
+        # One object for all rows of a bulk call, which is what puts them into common parcels.
+        contents: dict[UUID, Content] = {}
+        for row, mail in zip(rows, mails, strict=True):
+            if row.content not in contents:
+                contents[row.content] = whole_content(mail, bodies[row.content])
+        room = {index for index, mail in enumerate(mails) if self._room(lane, mail)}
+        suppressed = await self._suppressed(rows, mails)
+        if suppressed is None:
+            await self._releases.put_back(rows, PAUSE, untouched=True)
+            raise NotTaken("the suppression list could not be read")
+        emails = [
+            (row, mail.bulk, mail.trace, Numbered(index, row.id, _email(mail, contents[row.content], lane)))
+            for index, (row, mail) in enumerate(zip(rows, mails, strict=True))
+            if index in room
+        ]
+        return await self._publish(rows, emails, suppressed)
+
+    def _room(self, lane: Lane, mail: Kept) -> bool:
+        state = self._depths.state
+        for recipient in mail.recipients:
+            if full := room_for(lane, shard_of(domain_of(recipient.address)), state, self._marks):
+                record_no_room(full.reason)
+                return False
+        return True
+
+    async def _suppressed(self, rows: Sequence[Taken], mails: Sequence[Kept]) -> dict[UUID, frozenset[str]] | None:
+        asked: dict[UUID, set[str]] = {}
+        for row, mail in zip(rows, mails, strict=True):
+            asked.setdefault(row.tenant, set()).update(recipient.address.lower() for recipient in mail.recipients)
+        found: dict[UUID, frozenset[str]] = {}
+        for tenant, addresses in asked.items():
+            among = await self._suppressions.among(tenant, addresses)
+            if among is None:
+                return None
+            found[tenant] = among
+        return found
+
+    async def _publish(
+        self,
+        rows: Sequence[Taken],
+        emails: Sequence[tuple[Taken, bool, str | None, Numbered]],
+        suppressed: dict[UUID, frozenset[str]],
+    ) -> int:
+        results = await self._broker.publish(_planned(emails, suppressed), PUBLISH_WITHIN)
+        said: dict[int, set[Said]] = {numbered.index: set() for *_, numbered in emails}
+        for item, what in results:
+            for index in item.indexes:
+                said[index].add(what)
+            if what is Said.CONFIRMED:
+                count = len(item.parcel.deliveries)
+                out = sum(delivery.suppressed for delivery in item.parcel.deliveries)
+                record_accepted(item.parcel.lane.value, count - out, out)
+        done = [rows[index] for index, found in said.items() if found == {Said.CONFIRMED}]
+        nowhere = [
+            row for index, row in enumerate(rows) if said.get(index, set()) <= {Said.NOT_STORED, Said.UNROUTABLE}
+        ]
+        finished = {row.id for row in (*done, *nowhere)}
+        await self._releases.released(done)
+        await self._releases.put_back(nowhere, PAUSE, untouched=True)
+        await self._releases.put_back([row for row in rows if row.id not in finished], PAUSE, untouched=False)
+        for row in done:
+            metrics.record_scheduled_release(row.late)
+        log.info("scheduler.mail.released", count=len(done), put_back=len(rows) - len(done))
+        if emails and not done:
+            raise NotTaken(f"the broker confirmed none of {len(emails)} scheduled emails")
+        return len(done)
+
+
+def _chunks(rows: Sequence[Taken]) -> Iterator[Sequence[Taken]]:
+    """The rows cut so that their contents are not too much at once."""
+    start, size = 0, 0
+    seen: set[UUID] = set()
+    for index, row in enumerate(rows):
+        more = 0 if row.content in seen else row.size
+        if size + more > BYTES_AT_ONCE and index > start:
+            yield rows[start:index]
+            start, size, seen, more = index, 0, set(), row.size
+        seen.add(row.content)
+        size += more
+    if rows:
+        yield rows[start:]
+
+
+def _email(mail: Kept, content: Content, lane: Lane) -> SendEmail:
+    return SendEmail(content, mail.sender_domain, mail.recipients, lane, mail.expires_at, mail.on_unknown)
+
+
+def _planned(
+    emails: Sequence[tuple[Taken, bool, str | None, Numbered]], suppressed: dict[UUID, frozenset[str]]
+) -> Iterator[PlannedParcel]:
+    """Parcels, by the calls that the emails came from."""
+    now = time.time()
+    calls: dict[tuple[UUID, object], list[tuple[Taken, bool, str | None, Numbered]]] = {}
+    for item in emails:
+        calls.setdefault((item[0].base, item[0].created_at), []).append(item)
+    for found in calls.values():
+        row, bulk, trace, _ = found[0]
+        plan = Plan(
+            tenant=row.tenant,
+            base=row.base,
+            accepted_at=now,
+            request_id=row.base if bulk else None,
+            settle=True,
+            trace=trace,
+            created_at=row.created_at.timestamp(),
+        )
+        yield from plan_parcels(plan, [numbered for *_, numbered in found], suppressed[row.tenant], new_id)
