@@ -1,4 +1,4 @@
-"""The commands of ``mailwarren`` that call the API: send, queues, senders, shaping, dead.
+"""The commands of ``mailwarren`` that call the API: send, scheduled, queues, senders, shaping, dead.
 
 ``queues`` and ``dead`` ask the broker themselves where no API is named, or with ``--broker``: for an administrator
 whose API is away.
@@ -12,7 +12,7 @@ from typing import Any
 
 from mailwarren.contracts.topology import Topology
 from mailwarren.ingest.adapters.dead import shelf
-from mailwarren.ingest.commands import Failed, broker, dead, operating
+from mailwarren.ingest.commands import Failed, broker, dead, operating, scheduled
 from mailwarren.ingest.commands.api import Api
 from mailwarren.ingest.commands.send import send
 from mailwarren.ingest.settings import Settings
@@ -33,6 +33,7 @@ def add_commands(commands: Any) -> None:
     senders.set_defaults(run=lambda args, _settings: operating.list_senders(_api(), plain=not args.json))
     _shaping(commands)
     _send(commands)
+    _scheduled(commands)
 
 
 def _dead(commands: Any) -> None:
@@ -106,6 +107,21 @@ def _send(commands: Any) -> None:
     parser.add_argument("--html")
     parser.add_argument("--priority", choices=["high", "normal", "bulk"])
     parser.set_defaults(run=_run_send)
+
+
+def _scheduled(commands: Any) -> None:
+    parts = commands.add_parser("scheduled", help="emails that wait for their time").add_subparsers(required=True)
+    listing = parts.add_parser("list", help="print them, the next due first, one JSON object a line")
+    listing.add_argument("--held", action="store_true", help="only those found long after their time")
+    listing.set_defaults(run=lambda args, _settings: scheduled.list_scheduled(_api(), held=args.held))
+    for verb, text in (("release", "send held ones now"), ("cancel", "never send them")):
+        part = parts.add_parser(verb, help=text)
+        which = part.add_mutually_exclusive_group(required=True)
+        which.add_argument("ids", nargs="*", default=[])
+        which.add_argument("--all-held", action="store_true")
+        part.set_defaults(
+            run=lambda args, _settings, verb=verb: scheduled.change(_api(), verb, None if args.all_held else args.ids)
+        )
 
 
 def _run_send(args: argparse.Namespace, _settings: Settings) -> Any:

@@ -7,6 +7,7 @@ parcels ask the tracker before they are sent (``settle``), the first too: a seco
 
 import time
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 from uuid import UUID
 
 import structlog
@@ -20,7 +21,7 @@ from mailwarren.ingest.adapters.broker import Broker, Said
 from mailwarren.ingest.adapters.depths import Depths
 from mailwarren.ingest.adapters.releases import Releases, Taken
 from mailwarren.ingest.adapters.suppressions import Suppressions
-from mailwarren.ingest.domain.admission import Marks, room_for
+from mailwarren.ingest.domain.admission import Marks, room_at_all, room_for
 from mailwarren.ingest.domain.email import Numbered, SendEmail
 from mailwarren.ingest.domain.parcels import Plan, PlannedParcel, plan_parcels
 from mailwarren.ingest.domain.scheduled import Kept, kept, whole_content
@@ -37,9 +38,19 @@ BYTES_AT_ONCE = 16 * 1024 * 1024
 PUBLISH_WITHIN = 15.0
 """Seconds in which publishes of a batch may start: well within the lease."""
 PAUSE = 2.0
-"""Seconds until a row is looked at again for which there was no room, or no confirm."""
+"""Seconds until a row is looked at again that the broker did not confirm."""
+FULL_PAUSE = 15.0
+"""The same for one whose queue is full: those behind it have their turn meanwhile."""
 SHOW_EVERY = 5.0
 """Seconds between two looks at how it stands with all rows."""
+
+
+class Item(NamedTuple):
+    """An email on its way, and the row that it comes from."""
+
+    row: Taken
+    mail: Kept
+    numbered: Numbered
 
 
 class NotTaken(PublishError):
@@ -69,6 +80,9 @@ class ScheduledMail:
 
     async def release(self) -> bool:
         """See :class:`mailwarren.ingest.scheduler.Source`."""
+        if full := room_at_all(self._depths.state, self._marks):
+            await self._show()
+            raise NotTaken(full.message)
         more = False
         for lane in Lane:
             if held := await self._releases.hold(lane):
@@ -86,14 +100,13 @@ class ScheduledMail:
         metrics.record_scheduled(states.waiting, states.held, states.next_due, states.late)
 
     async def _release(self, lane: Lane) -> int:
-        """How many rows were released."""
+        """How many rows were due, and were released or put back."""
         rows = await self._releases.take(lane, AT_ONCE)
-        done = 0
         for chunk in _chunks(rows):
-            done += await self._release_chunk(lane, chunk)
-        return done
+            await self._release_chunk(lane, chunk)
+        return len(rows)
 
-    async def _release_chunk(self, lane: Lane, rows: Sequence[Taken]) -> int:
+    async def _release_chunk(self, lane: Lane, rows: Sequence[Taken]) -> None:
         mails = [kept(row.mail) for row in rows]
         bodies = await self._releases.bodies(list({row.content for row in rows}))
         # One object for all rows of a bulk call, which is what puts them into common parcels.
@@ -107,11 +120,14 @@ class ScheduledMail:
             await self._releases.put_back(rows, PAUSE, untouched=True)
             raise NotTaken("the suppression list could not be read")
         emails = [
-            (row, mail.bulk, mail.trace, Numbered(index, row.id, _email(mail, contents[row.content], lane)))
+            Item(row, mail, Numbered(index, row.id, _email(mail, contents[row.content], lane)))
             for index, (row, mail) in enumerate(zip(rows, mails, strict=True))
             if index in room
         ]
-        return await self._publish(rows, emails, suppressed)
+        await self._releases.put_back(
+            [row for index, row in enumerate(rows) if index not in room], FULL_PAUSE, untouched=True
+        )
+        await self._publish(emails, suppressed)
 
     def _room(self, lane: Lane, mail: Kept) -> bool:
         state = self._depths.state
@@ -133,35 +149,33 @@ class ScheduledMail:
             found[tenant] = among
         return found
 
-    async def _publish(
-        self,
-        rows: Sequence[Taken],
-        emails: Sequence[tuple[Taken, bool, str | None, Numbered]],
-        suppressed: dict[UUID, frozenset[str]],
-    ) -> int:
-        results = await self._broker.publish(_planned(emails, suppressed), PUBLISH_WITHIN)
-        said: dict[int, set[Said]] = {numbered.index: set() for *_, numbered in emails}
-        for item, what in results:
-            for index in item.indexes:
+    async def _publish(self, emails: Sequence[Item], suppressed: dict[UUID, frozenset[str]]) -> None:
+        said: dict[int, set[Said]] = {item.numbered.index: set() for item in emails}
+        for planned, what in await self._broker.publish(_planned(emails, suppressed), PUBLISH_WITHIN):
+            for index in planned.indexes:
                 said[index].add(what)
             if what is Said.CONFIRMED:
-                count = len(item.parcel.deliveries)
-                out = sum(delivery.suppressed for delivery in item.parcel.deliveries)
-                record_accepted(item.parcel.lane.value, count - out, out)
-        done = [rows[index] for index, found in said.items() if found == {Said.CONFIRMED}]
-        nowhere = [
-            row for index, row in enumerate(rows) if said.get(index, set()) <= {Said.NOT_STORED, Said.UNROUTABLE}
-        ]
-        finished = {row.id for row in (*done, *nowhere)}
+                deliveries = planned.parcel.deliveries
+                out = sum(delivery.suppressed for delivery in deliveries)
+                record_accepted(planned.parcel.lane.value, len(deliveries) - out, out)
+        done: list[Taken] = []
+        nowhere: list[Taken] = []
+        unknown: list[Taken] = []
+        for item in emails:
+            found = said[item.numbered.index]
+            if found == {Said.CONFIRMED}:
+                done.append(item.row)
+            else:
+                (nowhere if found <= {Said.NOT_STORED, Said.UNROUTABLE} else unknown).append(item.row)
         await self._releases.released(done)
         await self._releases.put_back(nowhere, PAUSE, untouched=True)
-        await self._releases.put_back([row for row in rows if row.id not in finished], PAUSE, untouched=False)
+        await self._releases.put_back(unknown, PAUSE, untouched=False)
         for row in done:
             metrics.record_scheduled_release(row.late)
-        log.info("scheduler.mail.released", count=len(done), put_back=len(rows) - len(done))
+        if emails:
+            log.info("scheduler.mail.released", count=len(done), put_back=len(emails) - len(done))
         if emails and not done:
             raise NotTaken(f"the broker confirmed none of {len(emails)} scheduled emails")
-        return len(done)
 
 
 def _chunks(rows: Sequence[Taken]) -> Iterator[Sequence[Taken]]:
@@ -183,23 +197,21 @@ def _email(mail: Kept, content: Content, lane: Lane) -> SendEmail:
     return SendEmail(content, mail.sender_domain, mail.recipients, lane, mail.expires_at, mail.on_unknown)
 
 
-def _planned(
-    emails: Sequence[tuple[Taken, bool, str | None, Numbered]], suppressed: dict[UUID, frozenset[str]]
-) -> Iterator[PlannedParcel]:
+def _planned(emails: Sequence[Item], suppressed: dict[UUID, frozenset[str]]) -> Iterator[PlannedParcel]:
     """Parcels, by the calls that the emails came from."""
     now = time.time()
-    calls: dict[tuple[UUID, object], list[tuple[Taken, bool, str | None, Numbered]]] = {}
+    calls: dict[UUID, list[Item]] = {}
     for item in emails:
-        calls.setdefault((item[0].base, item[0].created_at), []).append(item)
+        calls.setdefault(item.row.base, []).append(item)
     for found in calls.values():
-        row, bulk, trace, _ = found[0]
+        row, mail = found[0].row, found[0].mail
         plan = Plan(
             tenant=row.tenant,
             base=row.base,
             accepted_at=now,
-            request_id=row.base if bulk else None,
+            request_id=row.base if mail.bulk else None,
             settle=True,
-            trace=trace,
+            trace=mail.trace,
             created_at=row.created_at.timestamp(),
         )
-        yield from plan_parcels(plan, [numbered for *_, numbered in found], suppressed[row.tenant], new_id)
+        yield from plan_parcels(plan, [item.numbered for item in found], suppressed[row.tenant], new_id)

@@ -1,4 +1,6 @@
-"""``ingest scheduler``: gives workers and senders what is due. Any number of replicas; each row is released by one of them.
+"""``ingest scheduler``: gives workers and senders what is due. Any number of replicas.
+
+Each row is released by one of them.
 
 An order is confirmed by the broker before its row is committed. A scheduler that dies in between publishes nothing
 twice that would be carried out twice: the order's id comes from the job and the time that it was due.

@@ -15,6 +15,7 @@ from mailwarren.dashboards.queries import (
 
 _CLOCK = select("mailwarren_service_clock_seconds")
 _HEARTBEAT = select("mailwarren_ops_heartbeat_timestamp_seconds")
+_HELD = select("mailwarren_ops_scheduled_emails", 'state="held"')
 _ROUND = select("mailwarren_ops_round_timestamp_seconds")
 
 ROW = Row(
@@ -67,6 +68,31 @@ ROW = Row(
             bad="At 100 % with orders ready: more workers, or a higher `MAILWARREN_WORKER_CONCURRENCY`.",
             unit="percentunit",
             limits=Limits(0.8, 1),
+        ),
+        Number(
+            "Scheduled mail held",
+            (Query(f"max ({_HELD})"),),
+            shows="Scheduled emails found long after their time, which wait for a person.",
+            bad="`mailwarren scheduled list --held`, then `release` or `cancel`.",
+            unit="short",
+            limits=ANY_IS_BAD,
+        ),
+        Graph(
+            "Scheduled mail, waiting and held",
+            (Query(f"max by (state) ({select('mailwarren_ops_scheduled_emails')})", "{{state}}"),),
+            shows="Emails that wait for their time, and those that wait for a person.",
+            bad="`held` above nothing: nobody sends them until somebody decides.",
+            unit="short",
+        ),
+        Graph(
+            "Lateness of scheduled mail",
+            (
+                Query(f"max ({select('mailwarren_ops_scheduled_late_seconds')})", "longest waiting"),
+                Query(quantile(0.95, "mailwarren_ops_scheduled_lateness_seconds"), "p95 released"),
+            ),
+            shows="From when an email was due until the broker had it, and since the first was due that still waits.",
+            bad="Over a few seconds: a scheduler too few, no room in the queues, or the broker is away.",
+            unit="s",
         ),
         Graph(
             "Tries of orders, by what came of them",

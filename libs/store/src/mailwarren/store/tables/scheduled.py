@@ -50,28 +50,27 @@ scheduled = Table(
         "broker. mail is all but content (size bytes); both are null some days after the release."
     ),
 )
-_waits = scheduled.c.state == text("'scheduled'")
 Index(
     "ix_scheduled_due",
     scheduled.c.lane,
     scheduled.c.due_at,
     scheduled.c.base,
     scheduled.c.position,
-    postgresql_where=_waits,
+    postgresql_where=text("state = 'scheduled'"),
 )
 Index(
     "ix_scheduled_open",
     scheduled.c.tenant,
     scheduled.c.due_at,
     scheduled.c.id,
-    postgresql_where=scheduled.c.state.in_([text("'scheduled'"), text("'held'")]),
+    postgresql_where=text("state IN ('scheduled', 'held')"),
 )
 Index(
     "ix_scheduled_page",
     scheduled.c.tenant,
     scheduled.c.created_at.desc(),
     scheduled.c.id.desc(),
-    postgresql_where=scheduled.c.state != text("'released'"),
+    postgresql_where=text("state <> 'released'"),
 )
 Index("ix_scheduled_content", scheduled.c.content, postgresql_where=scheduled.c.content.is_not(None))
 Index("ix_scheduled_ended_at", scheduled.c.ended_at, postgresql_where=scheduled.c.ended_at.is_not(None))

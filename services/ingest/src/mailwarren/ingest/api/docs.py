@@ -23,6 +23,11 @@ all services tell of the mail.
 """
 _REF = "#/components/schemas/{name}"
 _PARAMETERS: dict[str, dict[str, Any]] = {
+    "state": {
+        "in": "query",
+        "schema": {"type": "string", "enum": ["scheduled", "held"]},
+        "description": "Only what waits for its time, or only what waits for a person.",
+    },
     "limit": {
         "in": "query",
         "schema": {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT},

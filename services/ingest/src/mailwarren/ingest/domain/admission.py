@@ -52,7 +52,7 @@ class Full:
 
 def room_for(lane: Lane, shard: str, state: BrokerState, marks: Marks) -> Full | None:
     """None when a parcel for this lane and shard may be published."""
-    if full := _room_at_all(state, marks):
+    if full := room_at_all(state, marks):
         return full
     if state.events == math.inf or state.accepted.get(lane) == math.inf or state.send.get((lane, shard)) == math.inf:
         return Full("no_queue", "A queue of this service does not exist; its operator has been told.")
@@ -61,7 +61,8 @@ def room_for(lane: Lane, shard: str, state: BrokerState, marks: Marks) -> Full |
     return None
 
 
-def _room_at_all(state: BrokerState, marks: Marks) -> Full | None:
+def room_at_all(state: BrokerState, marks: Marks) -> Full | None:
+    """None when the broker takes anything."""
     if not state.up:
         return Full("broker_down", "The message broker cannot be reached right now.")
     if state.blocked:

@@ -26,7 +26,9 @@ class Recipient(msgspec.Struct, frozen=True, gc=False):
 class SendEmail(msgspec.Struct, frozen=True, gc=False):
     """One email, checked. Each address occurs once.
 
-    ``expires_at`` is Unix seconds; ``scheduled_at`` stands as the caller wrote it: it takes a clock to be understood. The rows of a bulk call are emails of one recipient each that share one ``content`` object.
+    ``expires_at`` is Unix seconds; ``scheduled_at`` stands as the caller wrote it: it takes a clock to be understood.
+
+    The rows of a bulk call are emails of one recipient each that share one ``content`` object.
     """
 
     content: Content

@@ -13,7 +13,6 @@ from mailwarren.contracts.lanes import Lane
 from mailwarren.contracts.parcel import Content, OnUnknown
 from mailwarren.ingest.domain.email import Recipient, SendEmail
 from mailwarren.ingest.domain.refusal import Refusal, invalid
-from mailwarren.runtime.traceparent import read_traceparent, trace_id_of
 from mailwarren.store.states import ScheduleState, State
 
 WORDS = {
@@ -113,7 +112,6 @@ def as_row(row: Mapping[str, Any], body: bytes | None = None) -> dict[str, Any]:
     content = mail.content if body is None else whole_content(mail, body)
     state = ScheduleState(row["state"])
     canceled = row["ended_at"] if state is ScheduleState.CANCELED else None
-    trace_id = trace_id_of(read_traceparent(mail.trace))
     first = mail.recipients[0]
     return {
         "id": row["id"],
@@ -136,7 +134,7 @@ def as_row(row: Mapping[str, Any], body: bytes | None = None) -> dict[str, Any]:
         "expires_at": mail.expires_at and datetime.fromtimestamp(mail.expires_at, UTC),
         "on_unknown": mail.on_unknown,
         "cancel_requested_at": canceled,
-        "trace_id": trace_id and UUID(trace_id),
+        "trace_id": UUID(mail.trace.split("-")[1]) if mail.trace else None,
         "scheduled_at": row["due_at"],
         "held_at": row["held_at"],
         "history": row["history"],
