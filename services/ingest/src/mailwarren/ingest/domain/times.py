@@ -1,7 +1,7 @@
 """When to send, as callers write it: ISO 8601, or one of a few plain English phrases.
 
-The phrases are a small grammar of our own. A general parser guesses: it takes a month for a weekday, or drops the words
-that it does not know, and a mail that was sent at a guessed time cannot be called back. What may mean two days
+The phrases are a small grammar of our own. General parsers guess: they drop the words that they do not know, or take a
+weekday for the last one, and a mail that was sent at a guessed time cannot be called back. What may mean two days
 ("next friday") is refused too.
 """
 
