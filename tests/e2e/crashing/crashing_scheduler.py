@@ -27,8 +27,6 @@ async def released(self: Releases, rows: Any) -> None:
     if rows:
         die_at("after_publish")
     await _released(self, rows)
-    if rows:
-        die_at("after_commit")
 
 
 Broker.publish = publish  # type: ignore[method-assign]

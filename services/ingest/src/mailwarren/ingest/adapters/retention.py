@@ -39,7 +39,7 @@ _SCHEDULED_CONTENTS = """
 WITH gone AS (
   DELETE FROM scheduled_contents WHERE id IN (
     SELECT id FROM scheduled_contents c WHERE created_at < now() - $1::interval
-      AND NOT EXISTS (SELECT FROM scheduled s WHERE s.content = c.id) LIMIT $2 FOR UPDATE SKIP LOCKED
+      AND NOT EXISTS (SELECT FROM scheduled s WHERE s.content = c.id) LIMIT $2
   ) RETURNING 1
 ) SELECT count(*) FROM gone
 """

@@ -35,14 +35,16 @@ async def retention(bench: Bench) -> str:
     """Delete in batches until nothing is past its time; a run that is cut short goes on with the next."""
     settings = bench.settings
     rows = Retention(bench.database, settings.retention_batch)
-    steps: list[Callable[[], Awaitable[dict[str, int]]]] = [rows.idempotency_keys, rows.scheduled_mail]
+    steps: list[Callable[[], Awaitable[dict[str, int]]]] = [rows.idempotency_keys]
     if settings.emails_days:
-        steps.append(lambda: rows.scheduled(settings.emails_days))
         steps.append(lambda: rows.emails(settings.emails_days))
         steps.append(lambda: rows.contents(settings.emails_days))
     if settings.stats_days:
         steps.append(lambda: rows.stats(settings.stats_days))
     steps += [partial(rows.deleted, kind) for kind in DELETED]
+    steps.append(rows.scheduled_mail)
+    if settings.emails_days:
+        steps.append(lambda: rows.scheduled(settings.emails_days))
     steps.append(rows.scheduled_contents)
     gone: dict[str, int] = {}
     for step in steps:
