@@ -15,7 +15,6 @@ from mailwarren.dashboards.queries import (
 
 _CLOCK = select("mailwarren_service_clock_seconds")
 _HEARTBEAT = select("mailwarren_ops_heartbeat_timestamp_seconds")
-_HELD = select("mailwarren_ops_scheduled_emails", 'state="held"')
 _ROUND = select("mailwarren_ops_round_timestamp_seconds")
 
 ROW = Row(
@@ -68,14 +67,6 @@ ROW = Row(
             bad="At 100 % with orders ready: more workers, or a higher `MAILWARREN_WORKER_CONCURRENCY`.",
             unit="percentunit",
             limits=Limits(0.8, 1),
-        ),
-        Number(
-            "Scheduled mail held",
-            (Query(f"max ({_HELD})"),),
-            shows="Scheduled emails found long after their time, which wait for a person.",
-            bad="`mailwarren scheduled list --held`, then `release` or `cancel`.",
-            unit="short",
-            limits=ANY_IS_BAD,
         ),
         Graph(
             "Scheduled mail, waiting and held",
