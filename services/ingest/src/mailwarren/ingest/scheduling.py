@@ -43,8 +43,6 @@ class Times:
 
     def due(self, emails: Sequence[Numbered]) -> dict[int, datetime]:
         """When to send those of them that have a time, by their index."""
-        if not self._read:
-            return {}
         return {n.index: self._read[n.email.scheduled_at] for n in emails if n.email.scheduled_at is not None}
 
 

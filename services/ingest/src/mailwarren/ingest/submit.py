@@ -191,9 +191,12 @@ class Submit:
         structlog.contextvars.bind_contextvars(base=str(work.base))
         self._check_senders(work)
         self._check_expiry(work)
-        times = Times()
-        _check_each(work, times.check)
-        work.due = times.due(work.emails)
+        # A bulk call has one time, which its first row has too.
+        asked = work.emails[:1] if work.submission.form is CallForm.BULK else work.emails
+        if any(numbered.email.scheduled_at is not None for numbered in asked):
+            times = Times()
+            _check_each(work, times.check)
+            work.due = times.due(work.emails)
         self._check_room(work)
         if failed := await self._send(work) | await self._keep(work):
             work.final = False
