@@ -49,7 +49,7 @@ def build(at: Path, *, writes: int) -> dict[str, str]:
         shutil.copytree(source, copy, ignore=shutil.ignore_patterns("__pycache__"))
         sources.append(str(copy))
     contracts = at / "libs/contracts/src/mailwarren/contracts"
-    change(contracts / "codec.py", "\nVERSION = 1\n", "\nVERSION = 2\n")
+    change(contracts / "codec.py", "\nVERSION = 2\n", "\nVERSION = 3\n")
     change(contracts / "codec.py", "\nWRITTEN = 1\n", f"\nWRITTEN = {writes}\n")
     change(contracts / "codec.py", "_Kwargs(parcel)", '_Kwargs(msgspec.structs.replace(parcel, later="x"))')
     change(
@@ -166,7 +166,7 @@ def test_forth_and_back_under_load_nothing_is_lost(system: System, tmp_path: Pat
 
 
 def test_what_a_release_too_new_has_written_waits_for_one_that_reads_it(system: System, tmp_path: Path) -> None:
-    newer = build(tmp_path / "next", writes=2)
+    newer = build(tmp_path / "next", writes=3)
     port_of = {"MAILWARREN_METRICS_PORT": "0"}
     system.start_sink()
     assert system.sink
@@ -180,7 +180,7 @@ def test_what_a_release_too_new_has_written_waits_for_one_that_reads_it(system: 
     promises = system.send_bulk([f"u{n}@d{n % 8}.test" for n in range(300)])
     ready = system.metrics_url("tracker-old").replace("/metrics", "/readyz")
     wait_for(lambda: "versions" in httpx.get(ready).json().get("reasons", {}), 15, "the old tracker to say so")
-    assert "version 2, this consumer knows 1" in httpx.get(ready).json()["reasons"]["versions"]
+    assert "version 3, this consumer knows 2" in httpx.get(ready).json()["reasons"]["versions"]
     ladder = 'mailwarren_sender_ladder_total{lane="bulk",wait="newer"}'
     metrics = system.metrics_url("sender-old")
     # Round and round, and no letter is dead.

@@ -1,7 +1,7 @@
 """What crosses a queue, byte for byte: ``golden/README.md``."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -15,6 +15,7 @@ from mailwarren.contracts.lanes import Lane
 from mailwarren.contracts.order import Order, Work
 from mailwarren.contracts.parcel import (
     SHAPED_WAIT,
+    Attachment,
     Attempt,
     Content,
     Delivery,
@@ -238,6 +239,16 @@ def every_outcome() -> Outcomes:
     )
 
 
+def an_attached() -> Parcel:
+    """Two files: one at the end of the mail, one that its html shows. Only such parcels are of version 2."""
+    report = Attachment(filename="Bericht März.pdf", content_type="application/pdf", digest="ab" * 32, size=1000)
+    logo = Attachment("logo.png", "image/png", "cd" * 32, 70, content_id="logo")
+    single = a_single()
+    return msgspec.structs.replace(
+        single, content=msgspec.structs.replace(single.content, attachments=(report, logo)), wait=Wait.ATTACHMENTS
+    )
+
+
 @dataclass(frozen=True)
 class Case:
     """A golden file, its value, and the way there and back."""
@@ -265,6 +276,7 @@ CASES = (
     parcel_case("shaped", a_shaped()),
     parcel_case("shaped_to_come", a_shaped_one_to_come()),
     parcel_case("scheduled", a_scheduled()),
+    replace(parcel_case("attached", an_attached()), file="parcel.attached.v2"),
     Case("outcomes.traced.v1", a_traced_outcome(), codec.decode_tracker),
     Case(
         "question.traced.v1",

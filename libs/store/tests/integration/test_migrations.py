@@ -8,6 +8,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import inspect
 
+import mailwarren.store.tables.blobs
 import mailwarren.store.tables.contacts
 import mailwarren.store.tables.history
 import mailwarren.store.tables.ingest

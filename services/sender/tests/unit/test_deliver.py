@@ -52,6 +52,7 @@ class Ports:
             slots=self.slots,
             shaper=self,  # type: ignore[arg-type]
             suspects=Suspects(self, LADDER, "here:1"),  # type: ignore[arg-type]
+            blobs=self,  # type: ignore[arg-type]
         )
 
     async def report(self, partition: int, event: Event) -> None:

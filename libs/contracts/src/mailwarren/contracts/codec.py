@@ -16,11 +16,13 @@ from mailwarren.contracts.parcel import Parcel
 from mailwarren.contracts.settle import Answer, Question
 from mailwarren.contracts.shaping import Keeper, Notice, Token
 
-VERSION = 1
+VERSION = 2
 """The newest version that this code reads; it reads all before it too."""
 WRITTEN = 1
 """The version that it writes. A new one is read by a release before one writes it, so that the release before, beside
 this one or after a rollback, reads all that this one wrote (ADR 0019)."""
+WITH_ATTACHMENTS = 2
+"""The version of a parcel with attachments: code that knows none would read it and send the mail without them."""
 VERSION_HEADER = "mw-version"
 TYPE_HEADER = "mw-type"
 TRACE_HEADER = "traceparent"
@@ -75,7 +77,7 @@ def parcel_headers(parcel: Parcel) -> dict[str, Any]:
         "argsrepr": "",
         "kwargsrepr": "",
         "ignore_result": True,
-        VERSION_HEADER: WRITTEN,
+        VERSION_HEADER: max(WRITTEN, WITH_ATTACHMENTS) if parcel.content.attachments else WRITTEN,
         TYPE_HEADER: "parcel",
     }
     if parcel.trace is not None:

@@ -56,6 +56,8 @@ class Wait(StrEnum):
     SHAPED = "shaped"
     """For limits of the site or the tenant. Read, and not written yet: the release before does not know it
     (:data:`SHAPED_WAIT`)."""
+    ATTACHMENTS = "attachments"
+    """Its attachments cannot be fetched now."""
 
 
 SHAPED_WAIT = Wait.HOP
@@ -68,6 +70,20 @@ class Mark(msgspec.Struct, frozen=True):
 
     name: str
     value: str = ""
+
+
+class Attachment(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A file of a mail: what its headers say, and the blob that holds its ``size`` octets.
+
+    ``digest`` is the blob's SHA-256 in lower-case hexadecimal. A ``content_id`` (without angle brackets) makes it
+    inline: the html shows it with ``cid:``.
+    """
+
+    filename: str
+    content_type: str
+    digest: str
+    size: int
+    content_id: str | None = None
 
 
 class Content(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -88,6 +104,7 @@ class Content(msgspec.Struct, frozen=True, omit_defaults=True):
     headers: dict[str, str] = {}
     tags: tuple[Mark, ...] = ()
     syntax: Syntax = Syntax.LITERAL
+    attachments: tuple[Attachment, ...] = ()
 
 
 class Attempt(msgspec.Struct, frozen=True, omit_defaults=True):

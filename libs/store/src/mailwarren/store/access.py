@@ -31,6 +31,8 @@ TABLES: Mapping[str, Mapping[Service, frozenset[str]]] = {
     "template_versions": {INGEST: _RIUD},
     "scheduled": {INGEST: _RIUD},
     "scheduled_contents": {INGEST: frozenset({"SELECT", "INSERT", "DELETE"})},
+    "blobs": {INGEST: _RIUD},
+    "email_attachments": {INGEST: _RIUD},
     "contents": {TRACKER: _RIU, INGEST: _R},
     "emails": {TRACKER: _RIU, INGEST: _R},
     "deliveries": {TRACKER: _RIU, INGEST: _R},

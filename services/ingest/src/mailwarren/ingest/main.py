@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import contextlib
 import logging
+import secrets
 import socket
 import sys
 from collections.abc import AsyncIterator, Coroutine
@@ -13,8 +14,11 @@ from typing import Any
 import structlog
 import uvicorn
 import uvloop
+from fastapi import FastAPI
 
 from mailwarren.contracts.topology import Topology
+from mailwarren.ingest.adapters.attachments import EmailAttachments
+from mailwarren.ingest.adapters.blob_store import BlobStore
 from mailwarren.ingest.adapters.broker import Broker
 from mailwarren.ingest.adapters.database import Database
 from mailwarren.ingest.adapters.depths import Depths
@@ -26,6 +30,7 @@ from mailwarren.ingest.adapters.overrides import Overrides
 from mailwarren.ingest.adapters.parked import Parked
 from mailwarren.ingest.adapters.queue_looks import QueueLooks
 from mailwarren.ingest.adapters.reads import Reads
+from mailwarren.ingest.adapters.remote import Fetcher
 from mailwarren.ingest.adapters.scheduled import Schedule
 from mailwarren.ingest.adapters.schema import Schema
 from mailwarren.ingest.adapters.suppressions import Suppressions
@@ -33,7 +38,11 @@ from mailwarren.ingest.adapters.templates import Templates
 from mailwarren.ingest.adapters.unconfirmed import Unconfirmed
 from mailwarren.ingest.api.app import RequestIds, make_app
 from mailwarren.ingest.api.services import Services
+from mailwarren.ingest.attach import Attacher
 from mailwarren.ingest.domain.admission import Marks
+from mailwarren.ingest.domain.attachments import Limits
+from mailwarren.ingest.domain.downloads import signing_key
+from mailwarren.ingest.internal.app import make_internal_app
 from mailwarren.ingest.markup.compiler import Compiler
 from mailwarren.ingest.settings import OpsSettings, Settings
 from mailwarren.ingest.submit import Submit
@@ -43,6 +52,7 @@ from mailwarren.runtime.health import Health, HealthServer
 from mailwarren.runtime.loop import watch_loop
 from mailwarren.runtime.metrics import record_service
 from mailwarren.runtime.observe import observe
+from mailwarren.runtime.room import Room
 from mailwarren.runtime.settings import load
 from mailwarren.runtime.shutdown import stop_on_signals
 
@@ -58,6 +68,8 @@ class Api:
     """A running API without its socket."""
 
     app: RequestIds
+    internal: FastAPI | None
+    """For our own services; None without a blob store or a token."""
     health: Health
     keys: Keys
     depths: Depths
@@ -80,6 +92,8 @@ async def running_api(settings: Settings) -> AsyncIterator[Api]:
     unconfirmed = Unconfirmed(broker)
     database = Database(settings.database_url.get_secret_value(), settings.database_pool)
     keys, claims, schedule = Keys(database), Claims(database), Schedule(database)
+    attached = EmailAttachments(database)
+    store, attacher = _blobs(settings, attached)
     submit = Submit(
         broker=broker,
         depths=depths,
@@ -88,6 +102,7 @@ async def running_api(settings: Settings) -> AsyncIterator[Api]:
         suppressions=Suppressions(database),
         unconfirmed=unconfirmed,
         schedule=schedule,
+        attached=attached,
     )
     schema = Schema(database)
     health = Health("ingest")
@@ -98,6 +113,7 @@ async def running_api(settings: Settings) -> AsyncIterator[Api]:
     health.add("broker", lambda: None if link.epoch else link.trouble)
     health.add("topology", lambda: depths.topology_trouble)
     reads = Reads(database, settings.read_wait, schedule)
+    token = settings.internal_token.get_secret_value() if settings.internal_token else ""
     services = Services(
         submit=submit,
         broker=broker,
@@ -114,16 +130,41 @@ async def running_api(settings: Settings) -> AsyncIterator[Api]:
         health=health,
         max_body=settings.max_body,
         retry_scale=settings.retry_scale,
+        attached=attached,
+        attacher=attacher,
+        store=store,
+        links=signing_key(token or secrets.token_hex()),
+        max_with_files=settings.max_body + (settings.max_attachments_size if attacher else 0),
+        large_bodies=Room(settings.large_bodies),
+        public_url=settings.public_url,
     )
+    internal = make_internal_app(store, token) if store is not None and token else None
     async with database, link:
         tasks = _follow(schema.follow(), keys.follow(), depths.follow(), unconfirmed.follow(), watch_loop("api"))
         try:
-            yield Api(make_app(services), health, keys, depths, unconfirmed, tuple(tasks))
+            yield Api(make_app(services), internal, health, keys, depths, unconfirmed, tuple(tasks))
         finally:
             await _end(tasks)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(2):
                     await unconfirmed.report()
+
+
+def _blobs(settings: Settings, attached: EmailAttachments) -> tuple[BlobStore | None, Attacher | None]:
+    """Where attachments are, and what takes them in: only where senders can get at them."""
+    if settings.blob_url is None:
+        return None, None
+    store = BlobStore(settings.blob_url)
+    if settings.internal_token is None:
+        log.warning("ingest.attachments.off", why="MAILWARREN_INTERNAL_TOKEN is not set")
+        return store, None
+    limits = Limits(
+        settings.max_attachments,
+        settings.max_attachments_size,
+        frozenset(settings.blocked_extensions.lower().replace(".", " ").split()),
+    )
+    fetcher = Fetcher(private=settings.remote_private)
+    return store, Attacher(store=store, rows=attached, fetcher=fetcher, limits=limits, within=settings.remote_within)
 
 
 def _follow(*coroutines: Coroutine[Any, Any, None]) -> list[asyncio.Task[None]]:
@@ -159,29 +200,52 @@ async def serve_api(settings: Settings) -> bool:
             HealthServer(api.health, settings.metrics_host, settings.metrics_port),
             socket.create_server((settings.api_host, settings.api_port), backlog=2048) as listener,
         ):
-            config = uvicorn.Config(
-                api.app,
-                http="httptools",
-                loop="none",
-                lifespan="off",
-                log_config=None,
-                access_log=False,
-                proxy_headers=False,
-                server_header=False,
-                timeout_graceful_shutdown=int(settings.drain),
-                timeout_keep_alive=KEEP_ALIVE,
-            )
-            server = _Server(config)
+            server = _server(api.app, settings)
             host, port = listener.getsockname()[:2]
             log.info("ingest.api.listening", host=host, port=port)
             serving = asyncio.create_task(server.serve(sockets=[listener]))
-            stopped = asyncio.create_task(stop.wait())
-            await asyncio.wait({stopped, serving, *api.tasks}, return_when=asyncio.FIRST_COMPLETED)
-            healthy = not any(task.done() for task in api.tasks)
-            log.info("ingest.api.stopping", healthy=healthy)
+            async with _internal(api.internal, settings) as inside:
+                stopped = asyncio.create_task(stop.wait())
+                await asyncio.wait({stopped, serving, *inside, *api.tasks}, return_when=asyncio.FIRST_COMPLETED)
+                healthy = not any(task.done() for task in (*inside, *api.tasks))
+                log.info("ingest.api.stopping", healthy=healthy)
+                server.should_exit = True
+                await serving
+    return healthy
+
+
+@contextlib.asynccontextmanager
+async def _internal(app: FastAPI | None, settings: Settings) -> AsyncIterator[tuple[asyncio.Task[None], ...]]:
+    """The port for our own services, if there is one, open until the API has ended."""
+    if app is None:
+        yield ()
+        return
+    with socket.create_server((settings.internal_host, settings.internal_port), backlog=512) as listener:
+        server = _server(app, settings)
+        log.info("ingest.internal.listening", port=listener.getsockname()[1])
+        serving = asyncio.create_task(server.serve(sockets=[listener]))
+        try:
+            yield (serving,)
+        finally:
             server.should_exit = True
             await serving
-    return healthy
+
+
+def _server(app: Any, settings: Settings) -> "_Server":
+    return _Server(
+        uvicorn.Config(
+            app,
+            http="httptools",
+            loop="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            timeout_graceful_shutdown=int(settings.drain),
+            timeout_keep_alive=KEEP_ALIVE,
+        )
+    )
 
 
 class _Server(uvicorn.Server):

@@ -36,9 +36,17 @@ _unknown = Gauge(
 )
 _keys_age = Gauge("mailwarren_ingest_keys_refreshed_timestamp_seconds", "When the API keys were last read.")
 
+_attachments = Counter("mailwarren_ingest_attachments_total", "Attachments of calls, by what was done.", ("result",))
+_attachment_octets = Counter("mailwarren_ingest_attachment_bytes_total", "Their bytes.", ("result",))
+_blob_reads = Counter("mailwarren_ingest_blob_reads_total", "Blobs that senders asked for.", ("result",))
+
 # A counter that is born with its first count never grows in Prometheus' eyes: what alerts watch stands at 0 before.
 for _cause in ("broker_down", "broker_blocked", "broker_alarm", "tracker_backlog", "no_queue", "queue_full"):
     _no_room.labels(_cause)
+for _result in ("stored", "known", "failed"):
+    _attachments.labels(_result)
+for _result in ("read", "missing", "failed"):
+    _blob_reads.labels(_result)
 for _result in ("confirmed", "not_stored", "unroutable", "unconfirmed"):
     _published.labels(_result)
 
@@ -63,6 +71,17 @@ def record_accepted(lane: str, sent: int, suppressed: int) -> None:
 def record_refused(reason: str) -> None:
     """A request was refused."""
     _refused.labels(reason).inc()
+
+
+def record_attachment(result: str, size: int) -> None:
+    """An attachment was ``stored``, its blob was ``known``, or it ``failed``."""
+    _attachments.labels(result).inc()
+    _attachment_octets.labels(result).inc(size)
+
+
+def record_blob_read(result: str) -> None:
+    """A sender asked for a blob: it was ``read``, ``missing``, or that ``failed``."""
+    _blob_reads.labels(result).inc()
 
 
 def record_no_room(cause: str, emails: int = 1) -> None:

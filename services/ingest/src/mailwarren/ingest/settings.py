@@ -2,9 +2,13 @@
 
 from pydantic import Field, SecretStr, field_validator
 
+from mailwarren.ingest.adapters.blob_store import check_url
+from mailwarren.ingest.domain.attachments import BLOCKED
 from mailwarren.runtime.settings import Settings as Shared
 from mailwarren.store.engine import dsn
 
+LEAST_TOKEN = 16
+"""Characters of a token that nobody guesses."""
 LEAST_DAYS = 4
 """The database refuses to forget what is younger than three days."""
 
@@ -32,8 +36,52 @@ class Settings(Shared):
     alarm instead of at the alarm. Optional."""
     read_wait: float = Field(default=2.0, ge=0)
     """Seconds for which a read waits for the tracker before it says 404."""
+    blob_url: str | None = None
+    """Where attachments are kept: ``s3://bucket/prefix``, ``gs://…``, ``az://…``, or ``file:///folder`` that all API
+    processes and workers share. Without it attachments are refused."""
+    internal_host: str = "0.0.0.0"  # noqa: S104 - senders come from other pods
+    internal_port: int = Field(default=8081, ge=0, le=65535)
+    """HTTP for our own services; 0 takes a free port, which the log names."""
+    internal_token: SecretStr | None = None
+    """Its bearer token, 16 characters at least. Without it there is no such port, and attachments are refused."""
+    public_url: str = ""
+    """What stands before ``/v1`` in download links; empty: the host that the caller named."""
+    max_attachments: int = Field(default=20, ge=1, le=100)
+    """Files of an email."""
+    max_attachments_size: int = Field(default=40 * 2**20, ge=1024)
+    """Bytes of them together, in base64."""
+    blocked_extensions: str = BLOCKED
+    """Extensions of files that are refused, with spaces between."""
+    large_bodies: int = Field(default=128 * 2**20, ge=2**20)
+    """Bytes of memory for requests that are longer than ``max_body``, each counted twice; others wait."""
+    remote_within: float = Field(default=15.0, gt=0)
+    """Seconds for the files of a call that are fetched from their addresses."""
+    remote_private: bool = False
+    """Fetch from private addresses too. Whoever has an API key can then read what this process can reach."""
     drain: float = Field(default=20.0, gt=0)
     """Seconds for which requests may go on after SIGTERM."""
+
+    @field_validator("blob_url", "internal_token", mode="before")
+    @classmethod
+    def _empty_is_none(cls, value: object) -> object:
+        return value or None
+
+    @field_validator("blob_url")
+    @classmethod
+    def _is_store(cls, value: str | None) -> str | None:
+        return None if value is None else check_url(value)
+
+    @field_validator("internal_token")
+    @classmethod
+    def _is_long(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and len(value.get_secret_value()) < LEAST_TOKEN:
+            raise ValueError(f"give it {LEAST_TOKEN} characters or more")
+        return value
+
+    @field_validator("public_url")
+    @classmethod
+    def _without_slash(cls, value: str) -> str:
+        return value.rstrip("/").removesuffix("/v1")
 
     @field_validator("database_url")
     @classmethod
@@ -64,7 +112,12 @@ class OpsSettings(Settings):
     stats_days: int = Field(default=400, ge=0, le=36_500)
     """Days that counts per minute are kept; 0: for ever."""
 
-    @field_validator("emails_days", "stats_days")
+    attachments_days: int = Field(default=90, ge=0, le=36_500)
+    """Days that attachments are kept after their email was accepted, if its deliveries have ended; 0: for ever."""
+    blobs_days: int = Field(default=1, ge=1, le=36_500)
+    """Days that the blob store keeps what no email refers to."""
+
+    @field_validator("emails_days", "stats_days", "attachments_days")
     @classmethod
     def _outlives_mail(cls, value: int) -> int:
         if 0 < value < LEAST_DAYS:

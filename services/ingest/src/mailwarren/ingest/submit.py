@@ -27,8 +27,10 @@ import structlog
 
 from mailwarren.contracts.ids import new_id, nth_id
 from mailwarren.contracts.lanes import Lane
+from mailwarren.contracts.parcel import Attachment
 from mailwarren.contracts.routing import domain_of
 from mailwarren.contracts.shards import shard_of
+from mailwarren.ingest.adapters.attachments import EmailAttachments
 from mailwarren.ingest.adapters.broker import Broker, Said
 from mailwarren.ingest.adapters.database import DatabaseDown
 from mailwarren.ingest.adapters.depths import Depths
@@ -49,6 +51,9 @@ log = structlog.get_logger()
 
 LATEST_EXPIRY = 31 * 86400.0
 """Seconds ahead that ``expires_at`` may lie: longer than any mail is tried."""
+
+
+NO_KEYS = "Idempotency keys cannot be checked right now. Try again; mail without an Idempotency-Key is accepted."
 
 
 class CallForm(StrEnum):
@@ -134,6 +139,7 @@ class Submit:
         suppressions: Suppressions,
         unconfirmed: Unconfirmed,
         schedule: Schedule,
+        attached: EmailAttachments,
     ) -> None:
         self._broker = broker
         self._depths = depths
@@ -142,6 +148,7 @@ class Submit:
         self._suppressions = suppressions
         self._unconfirmed = unconfirmed
         self._schedule = schedule
+        self._attached = attached
 
     async def submit(self, submission: Submission, answer: Callable[[Acceptance], Answered]) -> Answered:
         """Send it; ``answer`` makes the bytes, which a keyed call keeps.
@@ -171,13 +178,26 @@ class Submit:
             await self._claims.release(claim)
         return answered
 
+    async def replayed(self, caller: ApiKey, keyed: Keyed) -> Answered | None:
+        """The answer that a call with this key got, before anything else is done for its repeat.
+
+        Raises:
+            Refusal: as :meth:`submit` for a key in use; 503 when keys cannot be checked.
+        """
+        try:
+            found = await self._claims.answer(caller.tenant, keyed.key, keyed.fingerprint)
+        except DatabaseDown as error:
+            raise unavailable(NO_KEYS) from error
+        if found is None:
+            return None
+        record_idempotent("replayed")
+        return Answered(found.status, found.answer, replayed=True)
+
     async def _claim(self, tenant: UUID, keyed: Keyed, rows: int) -> Claim | Replay:
         try:
             claim = await self._claims.claim(tenant, keyed.key, keyed.fingerprint, rows)
         except DatabaseDown as error:
-            raise unavailable(
-                "Idempotency keys cannot be checked right now. Try again; mail without an Idempotency-Key is accepted."
-            ) from error
+            raise unavailable(NO_KEYS) from error
         except Refusal as refusal:
             record_idempotent(refusal.name)
             raise
@@ -198,6 +218,8 @@ class Submit:
             _check_each(work, times.check)
             work.due = times.due(work.emails)
         self._check_room(work)
+        if work.submission.form is CallForm.SINGLE and (files := work.emails[0].email.content.attachments):
+            await self._attach(work, files)
         if failed := await self._send(work) | await self._keep(work):
             work.final = False
             if len(failed) == len(work.emails):
@@ -281,6 +303,13 @@ class Submit:
             record_unchecked()
             return frozenset()
         return found
+
+    async def _attach(self, work: _Work, files: Sequence[Attachment]) -> None:
+        """Write which files the email has, before anybody may ask for them."""
+        try:
+            await self._attached.add(work.submission.caller.tenant, work.emails[0].id, files)
+        except DatabaseDown as error:
+            raise unavailable("Attachments cannot be recorded right now. Nothing was accepted; try again.") from error
 
     async def _publish(self, work: _Work, planned: Iterable[PlannedParcel]) -> dict[int, str]:
         within = PUBLISH_WITHIN if work.submission.keyed else None

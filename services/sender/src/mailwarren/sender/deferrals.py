@@ -22,6 +22,8 @@ from mailwarren.sender.events import make_event
 from mailwarren.sender.suspects import add_setback
 from mailwarren.sender.transmit import Tried
 
+FILES_AGAIN = 20.0
+"""Seconds on the ladder before attachments are asked for once more, at scale 1."""
 TOLD_REPLIES = 3
 """Different replies that a setback quotes."""
 
@@ -114,6 +116,39 @@ class Deferrals:
                 not_before=time.time() + wait,
             )
             await self._ladder_writer.put(waiting, wait, owned)
+
+    async def wait_for_files(
+        self, parcel: Parcel, deliveries: Sequence[Delivery], why: str, owned: Callable[[], bool]
+    ) -> None:
+        """Put mail whose attachments cannot be fetched now on the ladder; it costs no attempt.
+
+        Raises:
+            Stale: the parcel is not ours any more.
+        """
+        now = time.time()
+        wait = self._ladder.round_wait(FILES_AGAIN * self._ladder.scale)
+        if now + wait >= self.deadline(parcel):
+            reason = f"its attachments could not be fetched in time: {why}"
+            await self.report_all(parcel, deliveries, Kind.EXPIRED, reason)
+            return
+        again = replace(
+            parcel,
+            deliveries=tuple(deliveries),
+            # This sender may hold the tracker's claim; the next holder gets it by its higher turn.
+            settle=True,
+            turn=parcel.turn + 1,
+            asked_at=None,
+            wait=Wait.ATTACHMENTS,
+            not_before=now + wait,
+        )
+        await self._ladder_writer.put(again, wait, owned)
+
+    async def report_all(self, parcel: Parcel, deliveries: Sequence[Delivery], kind: Kind, reason: str) -> None:
+        """Say that deliveries have ended without a try."""
+        events = [make_event(parcel, one, kind, tried=one.last, reason=reason) for one in deliveries]
+        await asyncio.gather(*(self._outcomes.report(parcel.partition, event) for event in events))
+        for delivery in deliveries:
+            self._copies.finish((delivery.id, parcel.attempt))
 
     def _wait_after(self, parcel: Parcel, tried: Tried) -> float | None:
         scale = self._ladder.scale

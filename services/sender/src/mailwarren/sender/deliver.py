@@ -7,7 +7,7 @@ deferral is on the ladder before the parcel is acked, and nothing writes mail da
 import asyncio
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import Enum
 from types import MappingProxyType
 from typing import Any
@@ -20,17 +20,20 @@ from mailwarren.contracts.events import Event, Kind
 from mailwarren.contracts.ladder import Ladder
 from mailwarren.contracts.parcel import Delivery, OnUnknown, Parcel, Wait
 from mailwarren.runtime import tracing
+from mailwarren.runtime.room import Room
 from mailwarren.runtime.traceparent import trace_id_of
 from mailwarren.sender import metrics
+from mailwarren.sender.adapters.blobs import Blobs
 from mailwarren.sender.adapters.control_log import ControlLog
 from mailwarren.sender.adapters.ladder import LadderWriter, Stale
 from mailwarren.sender.adapters.outcomes import OutcomeWriter
+from mailwarren.sender.attached import Attached
 from mailwarren.sender.copies import Copies
 from mailwarren.sender.deferrals import Deferrals, Shaped
+from mailwarren.sender.domain.mime import File
 from mailwarren.sender.events import make_event
 from mailwarren.sender.incoming import Finish, Incoming
 from mailwarren.sender.reports import Reports
-from mailwarren.sender.room import Room
 from mailwarren.sender.settle import Settler
 from mailwarren.sender.shaping.shaper import Shaper, SlowSite
 from mailwarren.sender.slots import Slots
@@ -78,6 +81,7 @@ class Deliverer:
         slots: Slots,
         shaper: Shaper,
         suspects: Suspects,
+        blobs: Blobs,
     ) -> None:
         self.ended = 0
         self._shaper = shaper
@@ -92,6 +96,7 @@ class Deliverer:
         self._room = Room(OPEN_BYTES)
         self._copies = Copies()
         self._deferrals = Deferrals(outcomes, ladder_writer, ladder, self._copies, suspects.sender)
+        self._attached = Attached(blobs, self._deferrals)
 
     async def finish(self, incoming: Incoming) -> Finish:
         """Do all that the parcel needs now; whatever comes back is safe to do at once."""
@@ -172,9 +177,10 @@ class Deliverer:
         with self._copies.reserve([(one.id, parcel.attempt) for one in deliveries]):
             if deliveries and (met or self._may_have_been_tried(parcel, incoming)):
                 deliveries = await self._settle(parcel, deliveries, incoming)
+            deliver = self._deliver_attached if deliveries and parcel.content.attachments else self._deliver
             if deliveries and is_suspect(parcel, incoming):
-                return await self._suspects.finish(parcel, deliveries, incoming, self._deliver)
-            return await self._deliver(parcel, deliveries, incoming)
+                return await self._suspects.finish(parcel, deliveries, incoming, deliver)
+            return await deliver(parcel, deliveries, incoming)
 
     async def _settle(self, parcel: Parcel, deliveries: list[Delivery], incoming: Incoming) -> list[Delivery]:
         """Do what the tracker's answers ask for; returns what is to be sent."""
@@ -190,11 +196,24 @@ class Deliverer:
     def _may_have_been_tried(parcel: Parcel, incoming: Incoming) -> bool:
         return incoming.count > 0 or parcel.attempt > 1 or parcel.settle or parcel.turn > 0 or parcel.returned > 0
 
-    async def _deliver(
+    async def _deliver_attached(
         self, parcel: Parcel, deliveries: list[Delivery], incoming: Incoming, insurance: Insurance | None = None
     ) -> Finish:
+        async def deliver(files: Sequence[File]) -> Finish:
+            return await self._deliver(parcel, deliveries, incoming, insurance, files)
+
+        return await self._attached.deliver(parcel, deliveries, incoming, deliver)
+
+    async def _deliver(
+        self,
+        parcel: Parcel,
+        deliveries: list[Delivery],
+        incoming: Incoming,
+        insurance: Insurance | None = None,
+        files: Sequence[File] = (),
+    ) -> Finish:
         reports = Reports()
-        permit = self._permit(parcel, incoming, insurance)
+        permit = self._permit(parcel, incoming, insurance, files)
         ended, handed_back = await self._deliver_all(parcel, deliveries, incoming, permit, reports)
         for delivery in await reports.confirmed():
             self._copies.finish((delivery.id, parcel.attempt))
@@ -307,7 +326,7 @@ class Deliverer:
             return HandedBack.HANDED_BACK
         raise Stale
 
-    def _permit(self, parcel: Parcel, incoming: Incoming, insurance: Insurance | None) -> Permit:
+    def _permit(self, parcel: Parcel, incoming: Incoming, insurance: Insurance | None, files: Sequence[File]) -> Permit:
         until = self._deferrals.deadline(parcel)
 
         async def begin(delivery: Delivery) -> None:
@@ -321,6 +340,7 @@ class Deliverer:
             wanted,
             None if parcel.on_unknown is OnUnknown.RESEND else begin,
             None if insurance is None else insurance.take,
+            files,
         )
 
     async def _transmit(

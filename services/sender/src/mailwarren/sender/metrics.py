@@ -29,6 +29,8 @@ _attempts = Counter(
     "Attempts by what they led to",
     ["lane", "shard", "provider", "result", "bounce_class"],
 )
+_blobs = Counter("mailwarren_sender_attachments_total", "Attachments wanted, and tries to fetch them", ["result"])
+_blob_cache = Gauge("mailwarren_sender_attachment_cache_bytes", "Size of the folder of cached attachments")
 _accept_to_delivered = Histogram(
     "mailwarren_sender_accept_to_delivered_seconds",
     "From acceptance by the API to the 250 of the next hop",
@@ -170,6 +172,16 @@ def record_settle_round(seconds: float, *, answered: bool) -> None:
 def record_split(lane: str) -> None:
     """The mails of a parcel that may kill senders go on apart."""
     _split.labels(lane).inc()
+
+
+def record_blob(result: str) -> None:
+    """An attachment was ``cached``, ``fetched``, ``missing`` or (a try) ``away``."""
+    _blobs.labels(result).inc()
+
+
+def record_blob_cache(octets: int) -> None:
+    """What the folder of attachments holds."""
+    _blob_cache.set(octets)
 
 
 def record_unsettled(lane: str, count: int) -> None:

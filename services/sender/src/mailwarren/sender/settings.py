@@ -50,8 +50,16 @@ class SenderSettings(Settings):
     dot_timeout: float = Field(default=300.0, gt=0)
     """Seconds to wait for the reply to the final dot: too short sends twice, too long holds a connection."""
     heartbeat_file: Path | None = None
+    internal_url: str | None = None
+    """Ingest's internal HTTP, ``http://host:port``: where attachments come from. Without it such mail waits."""
+    internal_token: SecretStr | None = None
+    """Its bearer token."""
+    blob_folder: Path | None = None
+    """Where attachments are cached, for this process alone; None is a new folder among the temporary files."""
+    blob_cache: int = Field(default=512 * 2**20, ge=2**20)
+    """Bytes of that folder at most; attachments of the parcels in hand together, too (a larger one is alone)."""
 
-    @field_validator("shaping_file", "replies_file", mode="before")
+    @field_validator("shaping_file", "replies_file", "internal_url", "internal_token", "blob_folder", mode="before")
     @classmethod
     def _empty_is_none(cls, value: object) -> object:
         return value or None

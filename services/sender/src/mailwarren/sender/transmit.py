@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from email.utils import parseaddr
 from functools import lru_cache
@@ -18,6 +18,7 @@ from mailwarren.contracts.template import TemplateProblem
 from mailwarren.sender.adapters.ladder import Stale
 from mailwarren.sender.adapters.outcomes import OutcomeWriter
 from mailwarren.sender.domain.classify import PROTOCOL_ERROR, Reading, ReplyRules, read_reply
+from mailwarren.sender.domain.mime import File, build_mail_with_files
 from mailwarren.sender.domain.render import Unbuildable, build_mail
 from mailwarren.sender.shaping.automation import Automation
 from mailwarren.sender.shaping.shaper import Shaper
@@ -31,7 +32,9 @@ from mailwarren.sender.smtp import (
     Routes,
     Unreachable,
     UnreachableKind,
+    WireData,
     prepare_data,
+    prepare_pieces,
 )
 
 log = structlog.get_logger()
@@ -53,7 +56,7 @@ class Tried:
 
 @dataclass(frozen=True, slots=True)
 class Permit:
-    """What the tries of a parcel have to ask on their way."""
+    """What the tries of a parcel need on their way."""
 
     owned: Callable[[], bool]
     """The parcel is still ours."""
@@ -63,6 +66,8 @@ class Permit:
     """If there is one, to be awaited when a connection is in hand, before the server hears of the mail."""
     insure: Callable[[], Awaitable[None]] | None = None
     """If there is one, to be awaited when a connection is in hand, before the mail is built."""
+    files: Sequence[File] = ()
+    """The attachments of the mail."""
 
     def check(self, delivery: Delivery) -> None:
         """Raise :class:`Stale` or :class:`Withdrawn` when the mail may not be sent."""
@@ -119,11 +124,11 @@ class Transmitter:
             Withdrawn: the mail stopped being wanted before that.
         """
 
-        async def make_data() -> bytes:
+        async def make_data() -> WireData:
             permit.check(delivery)  # it may have waited long for its connection
             if permit.insure is not None:
                 await permit.insure()
-            data = prepare_data(build_mail(parcel.content, delivery, parcel.accepted_at))
+            data = _wire_data(parcel, delivery, permit.files)
             if permit.begin is not None:
                 await permit.begin(delivery)
             return data
@@ -156,6 +161,12 @@ class Transmitter:
         if (rule := reading.rule) is not None and isinstance(result.outcome, Reply):
             self._automation.seen(rule, site, parcel.tenant, result.outcome)
         return tried
+
+
+def _wire_data(parcel: Parcel, delivery: Delivery, files: Sequence[File]) -> WireData:
+    if files:
+        return prepare_pieces(build_mail_with_files(parcel.content, delivery, parcel.accepted_at, files))
+    return prepare_data(build_mail(parcel.content, delivery, parcel.accepted_at))
 
 
 @lru_cache(maxsize=256)

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 import socket
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from mailwarren.contracts.ids import new_id
 from mailwarren.contracts.shaping import Notice
 from mailwarren.contracts.topology import Topology
 from mailwarren.runtime.amqp import Link, Publisher
+from mailwarren.sender.adapters.blobs import Blobs
 from mailwarren.sender.adapters.control_log import ControlLog, ShapingWriter
 from mailwarren.sender.adapters.keeper_queue import KeeperQueue
 from mailwarren.sender.adapters.notices import Notices
@@ -49,6 +51,19 @@ def build_pool(settings: SenderSettings, watch: Watch) -> Pool:
             timeouts=Timeouts(final_dot=settings.dot_timeout),
         ),
         watch=watch,
+    )
+
+
+def build_blobs(settings: SenderSettings) -> Blobs:
+    """The attachments, by way of ingest's internal HTTP."""
+    # It logs every request at info level.
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    token = settings.internal_token
+    return Blobs(
+        settings.internal_url,
+        None if token is None else token.get_secret_value(),
+        folder=settings.blob_folder,
+        limit=settings.blob_cache,
     )
 
 

@@ -17,10 +17,11 @@ _INSERT = """
 INSERT INTO idempotency_keys (tenant, key, base, owner, fingerprint, lease_until, created_at)
 VALUES ($1, $2, $3, $4, $5, now() + $6, now()) ON CONFLICT DO NOTHING RETURNING key
 """
-_READ = """
+_PEEK = """
 SELECT base, fingerprint, created_at, lease_until, answer, status, clock_timestamp() AS now
-FROM idempotency_keys WHERE tenant = $1 AND key = $2 FOR UPDATE
+FROM idempotency_keys WHERE tenant = $1 AND key = $2
 """
+_READ = f"{_PEEK} FOR UPDATE"
 _TAKE_OVER = "UPDATE idempotency_keys SET owner = $3, lease_until = now() + $4 WHERE tenant = $1 AND key = $2"
 _ANSWER = """
 UPDATE idempotency_keys SET status = $4, answer = $5
@@ -78,6 +79,17 @@ class Claims:
             await connection.execute("DELETE FROM idempotency_keys WHERE tenant = $1 AND key = $2", tenant, key)
             await connection.fetch(_INSERT, tenant, key, base, owner, fingerprint, LEASE)
             return Claim(tenant, key, base, owner, repeated=False)
+
+    async def answer(self, tenant: UUID, key: str, fingerprint: bytes) -> Replay | None:
+        """The answer that was given, if one was; takes nothing.
+
+        Raises:
+            Refusal: 409.
+            DatabaseDown: nothing is known.
+        """
+        row = await self._database.fetchrow(_PEEK, tenant, key)
+        decision = None if row is None else decide(_record(row), fingerprint, row["now"])
+        return decision if isinstance(decision, Replay) else None
 
     async def _unused_base(self, connection: Any, tenant: UUID, key: str, rows: int) -> UUID:
         # A key may be used for other mail once its 24 hours are over; the ids of the old mail must not come again.

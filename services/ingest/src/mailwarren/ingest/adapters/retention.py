@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+from mailwarren.ingest.adapters.attachments import EmailAttachments
+from mailwarren.ingest.adapters.blob_store import BlobStore
 from mailwarren.ingest.adapters.database import Database
 from mailwarren.ingest.domain.idempotency import LIFETIME
 
@@ -142,6 +144,27 @@ class Retention:
         """Contents that no email refers to; call it when no more emails are past ``days``."""
         (row,) = await self._fetch(_CONTENTS, timedelta(days=days + 1))
         return {"contents": row[0]}
+
+    async def attachments(self, days: int) -> dict[str, int]:
+        """Attachments of emails that have ended."""
+        return {"attachments": await EmailAttachments(self.database).forget(days, self.batch)}
+
+    async def blobs(self, store: BlobStore, days: int) -> dict[str, int]:
+        """What no email has referred to for ``days``.
+
+        A blob is taken for missing, then its object goes, then its row: a crash in between leaves nothing that the
+        next run does not find.
+
+        Raises:
+            BlobsDown: an object could not be deleted; its row stays.
+        """
+        rows = EmailAttachments(self.database)
+        doomed = await rows.doom(days, self.batch)
+        for digest in doomed:
+            async with rows.condemned(digest, days) as unused:
+                if unused:
+                    await store.delete(digest.hex())
+        return {"blobs": len(doomed)}
 
     async def stats(self, days: int) -> dict[str, int]:
         """Counts per minute."""

@@ -11,6 +11,7 @@ from fastapi_offline import FastAPIOffline
 from starlette.exceptions import HTTPException
 from starlette.routing import Route
 
+from mailwarren.ingest.api.attachments import download_route
 from mailwarren.ingest.api.docs import openapi
 from mailwarren.ingest.api.endpoint import REQUEST_ID, SPAN, EndpointApp, Receive, Scope, Send
 from mailwarren.ingest.api.errors import error_body, on_http_exception
@@ -43,6 +44,7 @@ def make_app(services: Services) -> "RequestIds":
     app.router.routes[:0] = [
         Route(_pattern(path), ours[method, path], methods=[method]) for method, path in sorted(ours, key=_precedence)
     ]
+    app.router.routes.append(download_route(services))
     app.router.routes.extend(health_routes(services.health))
     return RequestIds(app, {place: endpoint for place, endpoint in ours.items() if "{" not in place[1]})
 

@@ -77,6 +77,8 @@ async def _validate(
     for index, raw in enumerate(rows):
         try:
             body = decode(raw, EmailBody, what="The email")
+            if body.attachments:
+                raise invalid("The `attachments` field is not possible in a batch. Send this email by POST /v1/emails.")
             if body.template is None:
                 emails.append((index, validate_email(body)))
             else:

@@ -1,15 +1,26 @@
 """Reading a request's body with a limit that holds while it streams in."""
 
-from collections.abc import Awaitable, Callable, MutableMapping
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from contextlib import asynccontextmanager
 from typing import Any
 
-from mailwarren.ingest.domain.refusal import malformed, too_large
+from mailwarren.ingest.domain.refusal import malformed, too_large, too_slow, unavailable
+from mailwarren.runtime.room import Room
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
 PATIENCE = 4
 """A body up to so many times the limit is read to its end and thrown away, because most clients look at the answer
 only after they have sent everything; beyond, the connection is closed under the client."""
+
+
+COPIES = 2
+"""What a large body takes of memory, in its own length: for a moment it is there in pieces and as a whole."""
+WAIT_FOR_ROOM = 20.0
+"""Seconds that a large body waits, unread, for others to be done with."""
+LARGE_WITHIN = 120.0
+"""Seconds in which a large body has to come in: it holds memory that others wait for."""
 
 
 class ClientGone(Exception):
@@ -52,3 +63,39 @@ async def read_body(receive: Receive, declared: str | None, limit: int) -> bytes
     if size > limit:
         raise too_large(limit)
     return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+
+def is_large(declared: str | None, most: int, most_with_files: int) -> bool:
+    """Whether a request is longer than others may be, and not too long for one with attachments."""
+    return declared is not None and declared.isdigit() and most < int(declared) <= most_with_files
+
+
+@asynccontextmanager
+async def room_for_large(room: Room, declared: int) -> AsyncIterator[None]:
+    """Inside, there is memory for a large body.
+
+    Raises:
+        Refusal: 503, there was none for a while.
+    """
+    try:
+        async with asyncio.timeout(WAIT_FOR_ROOM):
+            await room.enter(declared * COPIES)
+    except TimeoutError as error:
+        raise unavailable("Too many large requests at once. Nothing was accepted; try again.") from error
+    try:
+        yield
+    finally:
+        room.leave(declared * COPIES)
+
+
+async def read_large(receive: Receive, declared: str | None, limit: int) -> bytes:
+    """As :func:`read_body`, with a limit of time.
+
+    Raises:
+        Refusal: 408, it came too slowly.
+    """
+    try:
+        async with asyncio.timeout(LARGE_WITHIN):
+            return await read_body(receive, declared, limit)
+    except TimeoutError as error:
+        raise too_slow(LARGE_WITHIN) from error

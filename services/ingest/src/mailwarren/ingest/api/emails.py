@@ -2,11 +2,13 @@
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
 import msgspec
 import structlog
+from msgspec.structs import replace
 
 from mailwarren.contracts.ids import partition_of
 from mailwarren.ingest.api.answers.emails import Canceled, EmailFull, EmailList, Sent, Timeline
@@ -15,8 +17,9 @@ from mailwarren.ingest.api.sending import encoded, keyed, published, yes
 from mailwarren.ingest.api.shown import is_template, shown_delivery, shown_email, shown_in_list, timeline
 from mailwarren.ingest.domain.cursor import parse_id, parse_page
 from mailwarren.ingest.domain.decoding import decode
+from mailwarren.ingest.domain.email import SendEmail
 from mailwarren.ingest.domain.refusal import invalid, invalid_parameter, not_found
-from mailwarren.ingest.domain.requests import EmailBody
+from mailwarren.ingest.domain.requests import AttachmentBody, EmailBody
 from mailwarren.ingest.domain.template_mail import template_email
 from mailwarren.ingest.domain.validation import validate_email
 from mailwarren.ingest.submit import Acceptance, Answered, CallForm, Submission
@@ -32,7 +35,13 @@ async def send(call: Call) -> Answer:
         email = validate_email(body)
     else:
         email = template_email(body, await published(call, body.template))
-    submission = Submission(call.key, CallForm.SINGLE, [(0, email)], keyed=keyed(call, "/emails"), trace=call.trace)
+    claim = keyed(call, "/emails", files=bool(body.attachments))
+    if body.attachments:
+        # A repeat gets its answer although a file may be gone from where it was fetched.
+        if claim is not None and (replayed := await call.services.submit.replayed(call.key, claim)):
+            return yes(replayed)
+        email = await _with_files(call, email, body.attachments)
+    submission = Submission(call.key, CallForm.SINGLE, [(0, email)], keyed=claim, trace=call.trace)
     answered = await call.services.submit.submit(submission, _sent)
     # A line for each mail would cost as much CPU as all the rest of our work on it; so does making one nobody reads.
     if log.is_enabled_for(logging.DEBUG):
@@ -45,6 +54,14 @@ async def send(call: Call) -> Answer:
             replayed=answered.replayed,
         )
     return yes(answered)
+
+
+async def _with_files(call: Call, email: SendEmail, files: Sequence[AttachmentBody]) -> SendEmail:
+    if call.services.attacher is None:
+        raise invalid("The `attachments` field cannot be used: this installation has no blob store.")
+    call.key.check_sender(email.sender_domain)
+    staged = await call.services.attacher.stage(files)
+    return replace(email, content=replace(email.content, attachments=staged))
 
 
 def _sent(acceptance: Acceptance) -> Answered:

@@ -15,7 +15,7 @@ import structlog
 
 from mailwarren.ingest.adapters.database import DatabaseDown
 from mailwarren.ingest.api.auth import authenticate
-from mailwarren.ingest.api.body import ClientGone, read_body
+from mailwarren.ingest.api.body import ClientGone, is_large, read_body, read_large, room_for_large
 from mailwarren.ingest.api.errors import Headers, error_body, error_headers
 from mailwarren.ingest.api.services import Services
 from mailwarren.ingest.domain.keys import ApiKey
@@ -72,6 +72,8 @@ Handler = Callable[[Call], Awaitable[Answer]]
 class Endpoint:
     """One method of one path. ``request`` and ``answer`` are msgspec types; ``errors`` the statuses to document.
 
+    ``files``: a request may carry attachments, so a large one waits for memory instead of being refused.
+
     ``answer`` is None where every call is refused.
     """
 
@@ -87,6 +89,7 @@ class Endpoint:
     description: str = ""
     headers: tuple[str, ...] = ()
     query: tuple[str, ...] = ()
+    files: bool = False
     errors: tuple[int, ...] = field(default=())
 
 
@@ -150,13 +153,21 @@ class EndpointApp:
     async def _handle(self, scope: Scope, receive: Receive) -> Answer:
         headers: dict[bytes, bytes] = dict(scope["headers"])
         key = await authenticate(_text(headers, b"authorization"), self._endpoint.permission, self._services.keys)
-        body = b""
-        if self._endpoint.request is not None:
-            body = await read_body(receive, _text(headers, b"content-length"), self._services.max_body)
-        path = scope.get("path_params", {})
+        if self._endpoint.request is None:
+            return await self._endpoint.handler(self._call(scope, headers, key, b""))
+        declared, services = _text(headers, b"content-length"), self._services
+        if self._endpoint.files and is_large(declared, services.max_body, services.max_with_files):
+            async with room_for_large(services.large_bodies, int(declared or 0)):
+                body = await read_large(receive, declared, services.max_with_files)
+                return await self._endpoint.handler(self._call(scope, headers, key, body))
+        body = await read_body(receive, declared, services.max_body)
+        return await self._endpoint.handler(self._call(scope, headers, key, body))
+
+    def _call(self, scope: Scope, headers: dict[bytes, bytes], key: ApiKey, body: bytes) -> Call:
         span: Span = scope[SPAN]
-        call = Call(key, self._services, path, headers, scope["query_string"], body, span.traceparent)
-        return await self._endpoint.handler(call)
+        return Call(
+            key, self._services, scope.get("path_params", {}), headers, scope["query_string"], body, span.traceparent
+        )
 
 
 def _text(headers: dict[bytes, bytes], name: bytes) -> str | None:

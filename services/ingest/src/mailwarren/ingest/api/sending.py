@@ -7,7 +7,7 @@ import msgspec
 from mailwarren.ingest.adapters.database import DatabaseDown
 from mailwarren.ingest.api.answers.emails import RowProblem
 from mailwarren.ingest.api.endpoint import Answer, Call
-from mailwarren.ingest.domain.decoding import canonical
+from mailwarren.ingest.domain.decoding import canonical, canonical_with_files
 from mailwarren.ingest.domain.email import RowError
 from mailwarren.ingest.domain.idempotency import check_key, fingerprint
 from mailwarren.ingest.domain.refusal import invalid, unavailable
@@ -37,7 +37,7 @@ async def published(call: Call, reference: TemplateRef) -> Version:
     return version
 
 
-def keyed(call: Call, path: str, mode: str = "") -> Keyed | None:
+def keyed(call: Call, path: str, mode: str = "", *, files: bool = False) -> Keyed | None:
     """The Idempotency-Key of a call with the fingerprint of its request; None without the header.
 
     Raises:
@@ -46,7 +46,7 @@ def keyed(call: Call, path: str, mode: str = "") -> Keyed | None:
     key = call.header(IDEMPOTENCY)
     if key is None:
         return None
-    return Keyed(check_key(key), fingerprint(path, mode, canonical(call.body)))
+    return Keyed(check_key(key), fingerprint(path, mode, (canonical_with_files if files else canonical)(call.body)))
 
 
 def yes(answered: Answered) -> Answer:

@@ -3,6 +3,8 @@
 import asyncio
 from dataclasses import dataclass, field
 
+from mailwarren.ingest.adapters.attachments import EmailAttachments
+from mailwarren.ingest.adapters.blob_store import BlobStore
 from mailwarren.ingest.adapters.broker import Broker
 from mailwarren.ingest.adapters.heartbeats import Heartbeats
 from mailwarren.ingest.adapters.keys import Keys
@@ -13,9 +15,11 @@ from mailwarren.ingest.adapters.queue_looks import QueueLooks
 from mailwarren.ingest.adapters.reads import Reads
 from mailwarren.ingest.adapters.scheduled import Schedule
 from mailwarren.ingest.adapters.templates import Templates
+from mailwarren.ingest.attach import Attacher
 from mailwarren.ingest.markup.compiler import Compiler
 from mailwarren.ingest.submit import Submit
 from mailwarren.runtime.health import Health
+from mailwarren.runtime.room import Room
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +39,18 @@ class Services:
     compiler: Compiler
     schedule: Schedule
     health: Health
+    attached: EmailAttachments
+    attacher: Attacher | None
+    """None where there is no blob store: attachments are refused then."""
+    store: BlobStore | None
+    links: bytes
+    """The key that download links are signed with."""
     max_body: int
+    max_with_files: int
+    """The same for a request that may carry attachments."""
+    large_bodies: Room
+    """The memory for those that are longer than ``max_body``."""
     retry_scale: float = 1.0
+    public_url: str = ""
     aside: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held by who works with templates in a thread: several of them at once would leave the loop no time."""

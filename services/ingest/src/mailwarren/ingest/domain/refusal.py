@@ -142,6 +142,20 @@ def too_large(limit: int) -> Refusal:
     )
 
 
+def too_slow(seconds: float) -> Refusal:
+    """408: a large body did not come in."""
+    return Refusal(
+        HTTPStatus.REQUEST_TIMEOUT, Name.VALIDATION, f"The request body did not come within {seconds:.0f} seconds."
+    )
+
+
+def expired_link() -> Refusal:
+    """403: a download link that is over, or none of ours."""
+    return Refusal(
+        HTTPStatus.FORBIDDEN, Name.VALIDATION, "This link is not valid, or not any more: ask for the attachment again."
+    )
+
+
 def bad_idempotency_key(message: str) -> Refusal:
     """400: the header's value."""
     return Refusal(HTTPStatus.BAD_REQUEST, Name.INVALID_IDEMPOTENCY_KEY, message)

@@ -65,6 +65,19 @@ class TemplateRef(msgspec.Struct, forbid_unknown_fields=True):
     variables: Variables | None = None
 
 
+class AttachmentBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """A file: its octets in ``content``, or at a public address in ``path``."""
+
+    content: Annotated[msgspec.Raw | None, Meta(description="Base64, or a list of bytes (numbers from 0 to 255).")] = (
+        None
+    )
+    filename: Annotated[str | None, Meta(description="Without it, the last part of `path`.")] = None
+    path: Annotated[str | None, Meta(description="An `https` or `http` address, fetched once, during the call.")] = None
+    content_type: Annotated[str | None, Meta(description="Without it, by the extension of the name.")] = None
+    content_id: Annotated[str | None, Meta(description="For a file that html shows with `cid:`.")] = None
+    inline_content_id: Annotated[str | None, Meta(description="The same as `content_id`.")] = None
+
+
 class Options(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """What every kind of send takes beside addresses; all optional, and ours."""
 
@@ -79,7 +92,6 @@ class Options(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     headers: Headers | None = None
     tags: list[TagBody] | None = None
     scheduled_at: ScheduledAt | None = None
-    attachments: NoneYet = None
     template: Annotated[TemplateRef | None, Meta(description="Instead of `html` and `text`.")] = None
     topic_id: NotYet = None
 
@@ -92,6 +104,7 @@ class EmailBody(Options, forbid_unknown_fields=True, kw_only=True):
     subject: Annotated[str | None, Meta(description=_DEFAULTED)] = None
     cc: Addresses | None = None
     bcc: Addresses | None = None
+    attachments: Annotated[list[AttachmentBody] | None, Meta(description="Not in a batch.")] = None
     metadata: Annotated[dict[str, str] | None, Meta(description="Kept with each delivery, shown in reads.")] = None
 
 
@@ -121,6 +134,7 @@ class BulkBody(Options, forbid_unknown_fields=True, kw_only=True):
     from_: Annotated[str | None, Meta(description=_DEFAULTED)] = msgspec.field(name="from", default=None)
     subject: Annotated[str | None, Meta(description=_DEFAULTED)] = None
     recipients: Annotated[list[msgspec.Raw], Meta(description="1 to 10,000 rows.")]
+    attachments: NoneYet = None
     metadata: Annotated[dict[str, str] | None, Meta(description="For every row; a row's own wins.")] = None
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from mailwarren.contracts.order import Work
+from mailwarren.ingest.adapters.blob_store import BlobStore
 from mailwarren.ingest.adapters.database import Database
 from mailwarren.ingest.adapters.retention import DELETED, Retention
 from mailwarren.ingest.ops import metrics
@@ -23,6 +24,9 @@ class Bench:
 Job = Callable[[Bench], Awaitable[str]]
 """Returns what it did, for Flower; a repeat finds what it left. Bounded statements, each a transaction of its own."""
 
+Step = Callable[[], Awaitable[dict[str, int]]]
+"""Deletes one batch; the first number says whether there may be more."""
+
 
 async def heartbeat(bench: Bench) -> str:
     """Nothing but a look at the database: that it came this far is what counts."""
@@ -35,19 +39,8 @@ async def retention(bench: Bench) -> str:
     """Delete in batches until nothing is past its time; a run that is cut short goes on with the next."""
     settings = bench.settings
     rows = Retention(bench.database, settings.retention_batch)
-    steps: list[Callable[[], Awaitable[dict[str, int]]]] = [rows.idempotency_keys]
-    if settings.emails_days:
-        steps.append(lambda: rows.emails(settings.emails_days))
-        steps.append(lambda: rows.contents(settings.emails_days))
-    if settings.stats_days:
-        steps.append(lambda: rows.stats(settings.stats_days))
-    steps += [partial(rows.deleted, kind) for kind in DELETED]
-    steps.append(rows.scheduled_mail)
-    if settings.emails_days:
-        steps.append(lambda: rows.scheduled(settings.emails_days))
-    steps.append(rows.scheduled_contents)
     gone: dict[str, int] = {}
-    for step in steps:
+    for step in _steps(rows, settings):
         while True:
             if bench.stopping():
                 return f"{_told(gone)}; stopped before the end"
@@ -58,6 +51,26 @@ async def retention(bench: Bench) -> str:
             if next(iter(batch.values())) < settings.retention_batch:
                 break
     return _told(gone)
+
+
+def _steps(rows: Retention, settings: OpsSettings) -> list[Step]:
+    steps: list[Step] = [rows.idempotency_keys]
+    if settings.emails_days:
+        steps.append(lambda: rows.emails(settings.emails_days))
+        steps.append(lambda: rows.contents(settings.emails_days))
+    if settings.attachments_days:
+        steps.append(lambda: rows.attachments(settings.attachments_days))
+    if settings.stats_days:
+        steps.append(lambda: rows.stats(settings.stats_days))
+    steps += [partial(rows.deleted, kind) for kind in DELETED]
+    steps.append(rows.scheduled_mail)
+    if settings.emails_days:
+        steps.append(lambda: rows.scheduled(settings.emails_days))
+    steps.append(rows.scheduled_contents)
+    if settings.blob_url:
+        store = BlobStore(settings.blob_url)
+        steps.append(lambda: rows.blobs(store, settings.blobs_days))
+    return steps
 
 
 def _told(gone: Mapping[str, int]) -> str:

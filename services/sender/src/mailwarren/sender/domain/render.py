@@ -43,20 +43,25 @@ def build_mail(content: Content, delivery: Delivery, accepted_at: float) -> byte
         TemplateProblem: the template fails with this delivery's variables.
         Unbuildable: a rendered header holds a line break, or an address a control character.
     """
-    subject, html, text = _filled(content, delivery)
-    before, after = _fixed_fields(content.sender, content.reply_to, tuple(content.headers.items()), int(accepted_at))
-    head = (
-        f"{before}{_recipients(content, delivery)}Subject: {_unstructured(subject, 'Subject')}\r\n"
-        f"Message-ID: <{delivery.message_id}>\r\n{after}"
-    ).encode()
+    subject, html, text = fill(content, delivery)
+    head = write_head(content, delivery, accepted_at, subject)
     if html is not None and text is not None:
         boundary = b"=_" + delivery.id.hex.encode()
         kind = b'Content-Type: multipart/alternative; boundary="%b"' % boundary
-        plain, rich = _part(b"plain", text), _part(b"html", html)
+        plain, rich = text_part(b"plain", text), text_part(b"html", html)
         return b"%b%b\r\n\r\n--%b\r\n%b\r\n--%b\r\n%b\r\n--%b--\r\n" % (
             head, kind, boundary, plain, boundary, rich, boundary,
         )  # fmt: skip
-    return head + (_part(b"html", html) if html is not None else _part(b"plain", text or ""))
+    return head + (text_part(b"html", html) if html is not None else text_part(b"plain", text or ""))
+
+
+def write_head(content: Content, delivery: Delivery, accepted_at: float, subject: str) -> bytes:
+    """The mail's own header fields, without those of its body."""
+    before, after = _fixed_fields(content.sender, content.reply_to, tuple(content.headers.items()), int(accepted_at))
+    return (
+        f"{before}{_recipients(content, delivery)}Subject: {_unstructured(subject, 'Subject')}\r\n"
+        f"Message-ID: <{delivery.message_id}>\r\n{after}"
+    ).encode()
 
 
 # The mails of a bulk call differ in none of these.
@@ -72,7 +77,8 @@ def _fixed_fields(
     return f"From: {mailbox_field(sender)}\r\nDate: {date}\r\n", "".join(f"{line}\r\n" for line in lines)
 
 
-def _filled(content: Content, delivery: Delivery) -> tuple[str, str | None, str | None]:
+def fill(content: Content, delivery: Delivery) -> tuple[str, str | None, str | None]:
+    """Subject, html and text as this delivery has them; errors as :func:`build_mail`."""
     if content.syntax is Syntax.LITERAL:
         return content.subject, content.html, content.text
     values = delivery.variables
@@ -132,7 +138,8 @@ def _encoded(value: str, used: int) -> str:
     return Header(value, "utf-8", header_name="x" * used if used else None, maxlinelen=_FOLD).encode(linesep="\r\n")
 
 
-def _part(subtype: bytes, text: str) -> bytes:
+def text_part(subtype: bytes, text: str) -> bytes:
+    """A body of text with its header fields."""
     encoding, body = encode_body(text)
     return b"Content-Type: text/%b; charset=utf-8\r\nContent-Transfer-Encoding: %b\r\n\r\n%b" % (
         subtype,
@@ -157,5 +164,10 @@ def encode_body(text: str) -> tuple[str, bytes]:
         high = len(data.translate(None, _ASCII))
     if high * 6 < len(data):
         return "quoted-printable", b2a_qp(data, istext=True).replace(b"\n", b"\r\n")
-    coded = b64encode(data.replace(b"\n", b"\r\n"))
-    return "base64", b"".join(coded[at : at + _FOLD] + b"\r\n" for at in range(0, len(coded), _FOLD))
+    return "base64", base64_lines(data.replace(b"\n", b"\r\n"))
+
+
+def base64_lines(data: bytes) -> bytes:
+    """Base64 in lines of 76 characters (RFC 2045 §6.8)."""
+    coded = b64encode(data)
+    return b"".join([coded[at : at + _FOLD] + b"\r\n" for at in range(0, len(coded), _FOLD)])

@@ -35,7 +35,7 @@ from mailwarren.sender.slots import Slots
 from mailwarren.sender.smtp import Pool
 from mailwarren.sender.suspects import Suspects
 from mailwarren.sender.transmit import Transmitter
-from mailwarren.sender.wiring import build_routes, build_shaping, open_rules
+from mailwarren.sender.wiring import build_blobs, build_routes, build_shaping, open_rules
 
 log = structlog.get_logger()
 
@@ -98,6 +98,7 @@ class EngineThread:
             control, shaper, pool = shaping.control, shaping.shaper, shaping.pool
             slots = Slots(settings.in_flight)
             ladder_writer = LadderWriter(link, publisher, topology)
+            blobs = await stack.enter_async_context(build_blobs(settings))
             deliverer = Deliverer(
                 outcomes=outcomes,
                 ladder_writer=ladder_writer,
@@ -115,6 +116,7 @@ class EngineThread:
                 slots=slots,
                 shaper=shaper,
                 suspects=Suspects(ladder_writer, topology.ladder, f"{socket.gethostname()}:{os.getpid()}"),
+                blobs=blobs,
             )
             health = Health("sender")
             health.add("consumer", lambda: self._handover.trouble)

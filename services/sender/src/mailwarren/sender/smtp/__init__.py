@@ -29,7 +29,7 @@ All else, above all a connection lost after the final dot, is the caller's to re
 
 from mailwarren.contracts.reply import Command, Reply
 from mailwarren.sender.smtp.client import ClientSettings
-from mailwarren.sender.smtp.envelope import Envelope, prepare_data
+from mailwarren.sender.smtp.envelope import Envelope, WireData, prepare_data, prepare_pieces
 from mailwarren.sender.smtp.mx import DnsFailure, Resolver
 from mailwarren.sender.smtp.pool import Pool, PoolStats
 from mailwarren.sender.smtp.result import Abandoned, MaySend, Outcome, Refused, Result, Unreachable, UnreachableKind
@@ -74,6 +74,8 @@ __all__ = [
     "Unreachable",
     "UnreachableKind",
     "Watch",
+    "WireData",
     "parse_smtp_url",
     "prepare_data",
+    "prepare_pieces",
 ]

@@ -14,7 +14,7 @@ from mailwarren.sender.smtp.dialogue import (
     shuts_out,
 )
 from mailwarren.sender.smtp.dispatch import Dispatch
-from mailwarren.sender.smtp.envelope import Envelope
+from mailwarren.sender.smtp.envelope import Envelope, WireData
 from mailwarren.sender.smtp.replies import RawReply, to_reply
 from mailwarren.sender.smtp.result import Abandoned, Failure, MaySend, Unreachable, UnreachableKind
 from mailwarren.sender.smtp.site import Host
@@ -72,11 +72,11 @@ class Connection(Wire):
         self.turns = 0
         self._current: Dispatch | None = None
         self._behind: deque[Dispatch] = deque()
-        self._unwritten: memoryview | None = None
+        self._unwritten: deque[memoryview] | None = None
         self._paused = False
         self._reset = False
 
-    async def transact(self, envelope: Envelope, data: bytes, may_send: MaySend) -> Dispatch:
+    async def transact(self, envelope: Envelope, data: WireData, may_send: MaySend) -> Dispatch:
         """Send one mail, at once or behind the one that is under way; ``data`` is in wire form (``prepare_data``).
 
         Cancelling it drops the connection as soon as that takes nothing from another mail; the outcome is then unknown
@@ -252,8 +252,9 @@ class Connection(Wire):
             return
         current.data_started = True
         data = current.data
-        if len(data) > BLOCK:
-            self._unwritten = memoryview(data)
+        if not isinstance(data, bytes) or len(data) > BLOCK:
+            parts = [data] if isinstance(data, bytes) else data.parts
+            self._unwritten = deque(memoryview(part) for part in parts if part)
             self._write_blocks()
             return
         self._transport.write(data + self._next_envelope())
@@ -263,10 +264,11 @@ class Connection(Wire):
         """Write until the transport has enough; each step forward gives the server a new data-block timeout."""
         rest = self._unwritten
         while rest and not self._paused:
-            self._transport.write(rest[:BLOCK])
-            rest = rest[BLOCK:]
+            part = rest.popleft()
+            self._transport.write(part[:BLOCK])
+            if len(part) > BLOCK:
+                rest.appendleft(part[BLOCK:])
         if rest:
-            self._unwritten = rest
             self._timer.set(self._timeouts.data_block)
             return
         self._unwritten = None

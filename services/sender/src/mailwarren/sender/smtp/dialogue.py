@@ -9,7 +9,7 @@ from enum import Enum, IntEnum, auto
 
 from mailwarren.contracts.reply import Command, Reply
 from mailwarren.sender.smtp.capabilities import Capabilities
-from mailwarren.sender.smtp.envelope import END_OF_DATA, Envelope
+from mailwarren.sender.smtp.envelope import END_OF_DATA, Envelope, WireData
 from mailwarren.sender.smtp.replies import RawReply, to_reply
 from mailwarren.sender.smtp.result import Refused
 
@@ -92,7 +92,7 @@ def check_sendable(capabilities: Capabilities, envelope: Envelope, size: int) ->
     return None
 
 
-def mail_parameters(capabilities: Capabilities, envelope: Envelope, data: bytes) -> bytes:
+def mail_parameters(capabilities: Capabilities, envelope: Envelope, data: WireData) -> bytes:
     """The ESMTP parameters of MAIL FROM for ``data`` in wire form: only what is offered and needed.
 
     Data with octets above 127 goes out as it is where 8BITMIME is missing, as all the large MTAs do: it cannot be
@@ -106,7 +106,7 @@ def mail_parameters(capabilities: Capabilities, envelope: Envelope, data: bytes)
     return parameters
 
 
-def message_size(data: bytes) -> int:
+def message_size(data: WireData) -> int:
     """Octets of the message in ``data``, its end of data not counted (RFC 1870 §5)."""
     return len(data) - len(END_OF_DATA)
 

@@ -5,6 +5,7 @@ import time
 
 from mailwarren.contracts.reply import Reply
 from mailwarren.sender.smtp.dialogue import Transaction
+from mailwarren.sender.smtp.envelope import WireData
 from mailwarren.sender.smtp.result import MaySend, Outcome
 
 
@@ -28,12 +29,12 @@ class Dispatch:
     def __init__(
         self,
         transaction: Transaction,
-        data: bytes,
+        data: WireData,
         may_send: MaySend,
         loop: asyncio.AbstractEventLoop,
     ) -> None:
         self.transaction = transaction
-        self.data = data
+        self.data: WireData = data
         self.may_send = may_send
         self.written = False
         self.began = time.monotonic()

@@ -1,6 +1,7 @@
 """The envelope of one transaction, and message data in wire form."""
 
 import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -83,3 +84,37 @@ def prepare_data(message: bytes) -> bytes:
     if b"\n." in wire:
         wire = wire.replace(b"\n.", b"\n..")
     return wire + b"\r\n" + END_OF_DATA if message else END_OF_DATA
+
+
+class Pieces:
+    """Message data in wire form that lies in several places, so that many mails can share a large part of it.
+
+    Args:
+        parts: What follows each other on the wire, end of data included. Those that are no ``bytes`` hold ASCII.
+    """
+
+    __slots__ = ("parts", "size")
+
+    def __init__(self, parts: Sequence[bytes | memoryview]) -> None:
+        self.parts = parts
+        self.size = sum(map(len, parts))
+
+    def __len__(self) -> int:
+        return self.size
+
+    def isascii(self) -> bool:
+        """Whether no octet is above 127."""
+        return all(part.isascii() for part in self.parts if isinstance(part, bytes))
+
+
+WireData = bytes | Pieces
+"""Message data in wire form."""
+
+
+def prepare_pieces(parts: Iterable[bytes | memoryview]) -> Pieces:
+    """As ``prepare_data`` for a message in parts, of which each ends with a line and those in memoryviews are base64.
+
+    Base64 has neither dots nor bare line ends, so those parts go out as they are.
+    """
+    wire = [part if isinstance(part, memoryview) else prepare_data(part)[: -len(END_OF_DATA)] for part in parts]
+    return Pieces([*wire, END_OF_DATA])

@@ -15,7 +15,7 @@ from mailwarren.sender.smtp.client import ClientSettings, open_session
 from mailwarren.sender.smtp.connection import Connection
 from mailwarren.sender.smtp.dialogue import used_up
 from mailwarren.sender.smtp.dispatch import Dispatch
-from mailwarren.sender.smtp.envelope import Envelope
+from mailwarren.sender.smtp.envelope import Envelope, Pieces, WireData
 from mailwarren.sender.smtp.hosts import HostHealth, most_hopeful
 from mailwarren.sender.smtp.result import Abandoned, MaySend, NoSession, Result, Unreachable
 from mailwarren.sender.smtp.share import Watch
@@ -23,7 +23,7 @@ from mailwarren.sender.smtp.site import Site, SiteLimits
 from mailwarren.sender.smtp.sitepool import SitePool
 from mailwarren.sender.smtp.sitestate import SiteStats
 
-MakeData = Callable[[], Awaitable[bytes]]
+MakeData = Callable[[], Awaitable[WireData]]
 """Makes a message in wire form."""
 
 DIAL_HOLD = 5.0
@@ -94,7 +94,7 @@ class Pool:
         self._empty = asyncio.Event()
         self._empty.set()
 
-    async def send(self, site: Site, envelope: Envelope, data: bytes | MakeData, may_send: MaySend) -> Result:
+    async def send(self, site: Site, envelope: Envelope, data: WireData | MakeData, may_send: MaySend) -> Result:
         """Send one mail and say what became of it; network trouble and refusals are values.
 
         A mail that meets a kept-alive connection that is dead or used up, before its data was written, goes out again
@@ -121,7 +121,7 @@ class Pool:
             if not isinstance(found, Connection):
                 return _unsent(found, asked)
             connection = found
-        if not isinstance(data, bytes):
+        if not isinstance(data, bytes | Pieces):
             data = await self._make(data, queue, connection)
         kept = connection.kept
         queue.promise_behind(connection)
@@ -151,7 +151,7 @@ class Pool:
         return result
 
     @staticmethod
-    async def _make(make_data: MakeData, queue: SitePool, connection: Connection) -> bytes:
+    async def _make(make_data: MakeData, queue: SitePool, connection: Connection) -> WireData:
         try:
             return await make_data()
         except BaseException:

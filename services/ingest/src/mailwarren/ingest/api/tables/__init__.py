@@ -1,11 +1,21 @@
 """The endpoints, a module for each resource, in one table: the router and the OpenAPI document are made from it."""
 
 from mailwarren.ingest.api.tables import (
-    api_keys, contacts, emails, operating, properties, scheduled, segments, templates, topics
+    api_keys,
+    attachments,
+    contacts,
+    emails,
+    operating,
+    properties,
+    scheduled,
+    segments,
+    templates,
+    topics,
 )
 
 ENDPOINTS = (
     *emails.ENDPOINTS,
+    *attachments.ENDPOINTS,
     *scheduled.ENDPOINTS,
     *api_keys.ENDPOINTS,
     *contacts.ENDPOINTS,

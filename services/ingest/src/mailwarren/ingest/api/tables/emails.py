@@ -21,13 +21,15 @@ ENDPOINTS = (
         summary="Send an email",
         handler=emails.send,
         request=EmailBody,
+        files=True,
         answer=Sent,
         headers=("Idempotency-Key",),
         description=(
             "200 means that the message broker has the mail durably (the database, with `scheduled_at`). A 503 "
             "or a broken connection leaves the outcome "
             "unknown: repeat the call with the same Idempotency-Key and no second mail is made. Each address of `to`, "
-            "`cc` and `bcc` is one delivery; addresses on the suppression list are accepted and not sent."
+            "`cc` and `bcc` is one delivery; addresses on the suppression list are accepted and not sent. With "
+            "attachments, 503 also when the blob store or the database is away."
         ),
         **_SENDING,
     ),

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from mailwarren.sender.room import Room
+from mailwarren.runtime.room import Room
 
 
 async def enter(room: Room, size: int, log: list[str], name: str, leave: asyncio.Event) -> None:

@@ -1,7 +1,9 @@
-"""A bound on the bytes of all parcels that are open at once: prefetch counts messages, and memory does not."""
+"""A bound on the bytes that are in hand at once: whoever counts messages or requests does not count memory."""
 
 import asyncio
 from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 
 class Room:
@@ -15,6 +17,15 @@ class Room:
         self._limit = limit
         self._used = 0
         self._line: deque[tuple[int, asyncio.Future[None]]] = deque()
+
+    @asynccontextmanager
+    async def hold(self, size: int) -> AsyncIterator[None]:
+        """Inside, ``size`` bytes count as used."""
+        await self.enter(size)
+        try:
+            yield
+        finally:
+            self.leave(size)
 
     async def enter(self, size: int) -> None:
         """Return when ``size`` bytes count as used; :meth:`leave` must follow."""

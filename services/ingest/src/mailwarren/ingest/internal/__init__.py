@@ -1,0 +1,1 @@
+"""HTTP for our own services, on a port of its own: what a sender needs and does not have in its parcels."""
