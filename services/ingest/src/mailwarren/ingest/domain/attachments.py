@@ -80,7 +80,8 @@ def check_attachments(bodies: Sequence[AttachmentBody], limits: Limits) -> list[
 
 
 def _check(body: AttachmentBody, place: str, limits: Limits) -> Wanted:
-    content = None if body.content is None else memoryview(body.content)
+    given = memoryview(body.content)
+    content = None if bytes(given[:4]) in {b"", b"null"} else given
     if (content is None) == (body.path is None):
         raise missing(f"Missing `{place}.content` or `{place}.path` field: give exactly one of them.")
     url = None if body.path is None else check_url(body.path, f"{place}.path")
@@ -91,8 +92,8 @@ def _check(body: AttachmentBody, place: str, limits: Limits) -> Wanted:
         name = unquote(PurePosixPath(urlsplit(url).path).name) or NAMELESS
     filename = clean_filename(name, f"{place}.filename", limits)
     kind = None if body.content_type is None else check_type(body.content_type, f"{place}.content_type")
-    given = body.content_id if body.content_id is not None else body.inline_content_id
-    ident = None if given is None else _content_id(given, f"{place}.content_id")
+    named = body.content_id if body.content_id is not None else body.inline_content_id
+    ident = None if named is None else _content_id(named, f"{place}.content_id")
     return Wanted(place, filename, kind, ident, content, url)
 
 

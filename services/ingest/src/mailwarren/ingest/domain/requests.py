@@ -68,8 +68,8 @@ class TemplateRef(msgspec.Struct, forbid_unknown_fields=True):
 class AttachmentBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """A file: its octets in ``content``, or at a public address in ``path``."""
 
-    content: Annotated[msgspec.Raw | None, Meta(description="Base64, or a list of bytes (numbers from 0 to 255).")] = (
-        None
+    content: Annotated[msgspec.Raw, Meta(description="Base64, or a list of bytes (numbers from 0 to 255).")] = (
+        msgspec.field(default_factory=msgspec.Raw)
     )
     filename: Annotated[str | None, Meta(description="Without it, the last part of `path`.")] = None
     path: Annotated[str | None, Meta(description="An `https` or `http` address, fetched once, during the call.")] = None
