@@ -23,7 +23,7 @@
 
 {{/* The keys of the passwords, one space between them. Flower has an account where it is wanted, and a login for people. */}}
 {{- define "mailwarren.passwordKeys" -}}
-ingest-password sender-password tracker-password rabbitmq-admin-password postgres-owner-password{{ if .Values.flower.enabled }} flower-password flower-login{{ end }}
+ingest-password sender-password tracker-password rabbitmq-admin-password postgres-owner-password{{ if .Values.flower.enabled }} flower-password flower-login{{ end }}{{ if .Values.attachments.url }} internal-token{{ end }}
 {{- end }}
 
 {{/* The password as it stands in a URL: itself, or a reference to a variable that Kubernetes fills in. A service has one
@@ -161,6 +161,9 @@ postgresql://{{ ternary "mailwarren" (include "mailwarren.role" .) $owner }}:{{ 
 {{- $values := dict "MAILWARREN_AMQP_URL" (include "mailwarren.amqpUrl" .) -}}
 {{- if not (has .service (list "sender" "flower")) -}}
   {{- $_ := set $values "MAILWARREN_DATABASE_URL" (include "mailwarren.databaseUrl" .) -}}
+{{- end -}}
+{{- if and .root.Values.attachments.url (has .service (list "ingest" "sender")) -}}
+  {{- $_ := set $values "MAILWARREN_INTERNAL_TOKEN" (include "mailwarren.password" (dict "root" .root "key" "internal-token")) -}}
 {{- end -}}
 {{- if eq .service "ingest" -}}
   {{- with include "mailwarren.managementUrl" . -}}

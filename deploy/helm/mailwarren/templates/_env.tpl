@@ -21,6 +21,7 @@
   {{- $names := dict "MAILWARREN_AMQP_URL" false -}}
   {{- if not (has .service (list "sender" "flower")) }}{{ $_ := set $names "MAILWARREN_DATABASE_URL" false }}{{ end -}}
   {{- if eq .service "ingest" }}{{ $_ := set $names "MAILWARREN_MANAGEMENT_URL" true }}{{ end -}}
+  {{- if and .root.Values.attachments.url (has .service (list "ingest" "sender")) }}{{ $_ := set $names "MAILWARREN_INTERNAL_TOKEN" false }}{{ end -}}
   {{- if eq .service "setup" -}}
     {{- range list "BROKER_ADMIN_URL" "MANAGEMENT_URL" "INGEST_PASSWORD" "SENDER_PASSWORD" "TRACKER_PASSWORD" "FLOWER_PASSWORD" -}}
       {{- $_ := set $names (printf "MAILWARREN_%s" .) true -}}

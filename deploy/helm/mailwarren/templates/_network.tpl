@@ -79,6 +79,14 @@ ports:
 {{- end }}
 {{- end }}
 
+{{/* The blob store, and where attachments are fetched from. */}}
+{{- define "mailwarren.blobEgress" -}}
+{{- if .Values.attachments.url }}
+- {{- include "mailwarren.peers" (dict "peers" .Values.networkPolicy.attachments.to "direction" "to") | trim | nindent 2 }}
+  {{- include "mailwarren.tcpPorts" .Values.networkPolicy.attachments.ports | nindent 2 }}
+{{- end }}
+{{- end }}
+
 {{/* Who may read metrics. Args: root, port. */}}
 {{- define "mailwarren.metricsIngress" -}}
 - {{- include "mailwarren.peers" (dict "peers" .root.Values.networkPolicy.metrics.from "direction" "from") | trim | nindent 2 }}

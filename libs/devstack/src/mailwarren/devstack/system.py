@@ -1,5 +1,6 @@
 """The processes of the whole system: what runs, with which command line and environment. The one place that knows."""
 
+import os
 import secrets
 import signal
 import sys
@@ -38,6 +39,9 @@ class Addresses(msgspec.Struct, frozen=True, kw_only=True):
     sink_http: int
     metrics: dict[str, int]
     """Metrics and health port of each service process."""
+    internal: int = 0
+    """Ingest's port for the other services."""
+    internal_token: str = ""
     passwords: dict[str, str] = {}
     """Of each service's account; empty where the servers are not ours, and then all use the same one."""
 
@@ -76,7 +80,7 @@ def choose_addresses(
     own_accounts: bool = False,
 ) -> Addresses:
     """Fresh ports for a system on these servers, and passwords where each service gets an account of its own."""
-    api, sink_smtp, sink_http, *metrics = free_ports(3 + 4 + len(Lane))
+    api, internal, sink_smtp, sink_http, *metrics = free_ports(4 + 4 + len(Lane))
     names = ["ingest", "worker", "scheduler", "tracker", *(sender_name(lane, 1) for lane in Lane)]
     return Addresses(
         amqp_url=amqp_url,
@@ -86,6 +90,8 @@ def choose_addresses(
         smtp_url=smtp_url,
         retry_scale=retry_scale,
         api=api,
+        internal=internal,
+        internal_token=secrets.token_hex(16),
         sink_smtp=sink_smtp,
         sink_http=sink_http,
         metrics=dict(zip(names, metrics, strict=True)),
@@ -171,9 +177,20 @@ def sink(at: Addresses, local: LocalDir) -> Service:
 
 def ingest(at: Addresses, local: LocalDir) -> Service:
     """The HTTP API."""
-    env = account(at, Who.INGEST) | {"MAILWARREN_API_HOST": HOST, "MAILWARREN_API_PORT": str(at.api)}
+    env = account(at, Who.INGEST) | blob_store(local) | {
+        "MAILWARREN_API_HOST": HOST,
+        "MAILWARREN_API_PORT": str(at.api),
+        "MAILWARREN_INTERNAL_HOST": HOST,
+        "MAILWARREN_INTERNAL_PORT": str(at.internal),
+        "MAILWARREN_INTERNAL_TOKEN": at.internal_token,
+    }
     spec = _spec(at, local, "ingest", (_script("ingest"), "api"), env, stop_seconds=25)
     return Service(spec, (f"http://{HOST}:{at.api}/readyz", _health(at, "ingest")))
+
+
+def blob_store(local: LocalDir) -> dict[str, str]:
+    """Where attachments are kept: a folder, unless the environment says another place."""
+    return {"MAILWARREN_BLOB_URL": os.environ.get("MAILWARREN_BLOB_URL") or (local.path / "blobs").as_uri()}
 
 
 def worker_name(number: int) -> str:
@@ -184,7 +201,7 @@ def worker_name(number: int) -> str:
 def worker(at: Addresses, local: LocalDir, number: int = 1) -> Service:
     """Carries out orders from ``ops.tasks``."""
     name = worker_name(number)
-    env = account(at, Who.INGEST) | {"MAILWARREN_WORKER_NAME": name}
+    env = account(at, Who.INGEST) | blob_store(local) | {"MAILWARREN_WORKER_NAME": name}
     spec = _spec(at, local, name, (_script("ingest"), "worker"), env, stop_seconds=40)
     return Service(spec, (_health(at, name),))
 
@@ -217,6 +234,9 @@ def sender(at: Addresses, local: LocalDir, lane: Lane, number: int) -> Service:
     env = account(at, Who.SENDER) | {
         "MAILWARREN_SMTP_URL": at.relay,
         "MAILWARREN_FLEET": f"sender-{lane}",
+        "MAILWARREN_INTERNAL_URL": f"http://{HOST}:{at.internal}",
+        "MAILWARREN_INTERNAL_TOKEN": at.internal_token,
+        "MAILWARREN_BLOB_FOLDER": str(local.path / "cache" / name),
         "MAILWARREN_HEARTBEAT_FILE": str(local.run / f"{name}.beat"),
         "MAILWARREN_DRAIN_GRACE": str(DRAIN_SECONDS),
     }

@@ -51,6 +51,11 @@ class System:
             "MAILWARREN_METRICS_PORT": "0",
             "PYTHONUNBUFFERED": "1",
         }
+        (self._internal,) = free_ports(1)
+        self._blobs = {
+            "MAILWARREN_INTERNAL_TOKEN": "token-of-the-system-under-test",
+            "MAILWARREN_BLOB_URL": (root / "blobs").as_uri(),
+        }
         self.own_env: dict[str, dict[str, str]] = {}
         """By the kind of service (``ingest``, ``sender``, ``tracker``, ``flower``) what only it gets: an account."""
         self.services: dict[str, Service] = {}
@@ -96,7 +101,15 @@ class System:
     def start_ingest(self, *, wait: bool = True, name: str = "ingest", **env: str) -> httpx.Client:
         """The API; returns a client with the first key."""
         (port,) = free_ports(1)
-        settings = {"MAILWARREN_API_HOST": "127.0.0.1", "MAILWARREN_API_PORT": str(port)}
+        # One place for the senders to ask; a second API at the same time leaves it to the first.
+        internal = self._internal if name == "ingest" else 0
+        settings = {
+            "MAILWARREN_API_HOST": "127.0.0.1",
+            "MAILWARREN_API_PORT": str(port),
+            "MAILWARREN_INTERNAL_HOST": "127.0.0.1",
+            "MAILWARREN_INTERNAL_PORT": str(internal),
+            **self._blobs,
+        }
         self._start(name, [str(BIN / "ingest"), "api"], {**settings, **self._own("ingest"), **env})
         client = httpx.Client(
             base_url=f"http://127.0.0.1:{port}/v1", headers={"Authorization": f"Bearer {self.token}"}, timeout=60
@@ -125,7 +138,7 @@ class System:
 
     def _start_ingest_command(self, name: str, command: str, env: dict[str, str], *, wait: bool) -> Service:
         (port,) = free_ports(1)
-        own = {"MAILWARREN_METRICS_PORT": str(port), **self._own("ingest")}
+        own = {"MAILWARREN_METRICS_PORT": str(port), **self._blobs, **self._own("ingest")}
         service = self._start(name, [str(BIN / "ingest"), command], {**own, **env})
         self._expect(name, port, wait=wait)
         return service
@@ -157,7 +170,12 @@ class System:
         queues = ",".join(send_queue_names(list(lanes), chosen, prefix=self.prefix))
         argv = [str(BIN / "celery"), "--quiet", "-A", app, "worker", "-P", "solo", "-c", "1", "-Q", queues]
         flags = ["--without-gossip", "--without-mingle", "--without-heartbeat", "-n", f"{self.prefix}{name}@%h"]
-        own = {"MAILWARREN_SMTP_URL": self.smtp_url, "MAILWARREN_METRICS_PORT": str(port)}
+        own = {
+            "MAILWARREN_SMTP_URL": self.smtp_url,
+            "MAILWARREN_METRICS_PORT": str(port),
+            "MAILWARREN_INTERNAL_URL": f"http://127.0.0.1:{self._internal}",
+            "MAILWARREN_INTERNAL_TOKEN": self._blobs["MAILWARREN_INTERNAL_TOKEN"],
+        }
         service = self._start(name, [*argv, *flags], {**own, **self._own("sender"), **(env or {})})
         self._expect(name, port, wait=wait)
         return service
