@@ -16,7 +16,6 @@ KEDA = Peer({"app": "keda-operator"}, namespace="keda")
 AMQP = ("ingest", "worker", "scheduler", "sender", "tracker")
 NEEDED = [
     ("sender", "rabbitmq", 5672),
-    ("sender", "ingest", 8080),
     ("sender", "sink", 2525),
     ("ingest", "rabbitmq", 5672),
     ("ingest", "rabbitmq", 15672),
@@ -51,6 +50,8 @@ FORBIDDEN = [
     ("sender", "tracker", 9464),
     ("worker", "rabbitmq", 15672),
     ("worker", "sink", 2525),
+    ("sender", "ingest", 8080),
+    ("sender", "ingest", 8081),
     ("worker", "ingest", 8080),
     ("worker", "outside", 443),
     ("scheduler", "outside", 443),
@@ -218,3 +219,32 @@ def test_nobody_opens_flower_unless_told(render) -> None:
     manifests = render("trial", flower__enabled=True)
     network, of = Network(manifests), peers(manifests)
     assert not any(network.allows(of[name], of["flower"], 5555) for name in ("browser", "stranger", "ingest", "test"))
+
+
+def test_attachments_open_the_way_to_them(render: Any) -> None:
+    manifests = render("trial", attachments__url="s3://bucket/mail")
+    network, of = Network(manifests), peers(manifests)
+    assert network.allows(of["sender"], of["ingest"], 8081)
+    assert not network.allows(of["worker"], of["ingest"], 8081)
+    assert not network.allows(STRANGER, of["ingest"], 8081)
+    for component in ("ingest", "worker"):
+        assert network.allows(of[component], OUTSIDE, 443)
+    assert not network.allows(of["scheduler"], OUTSIDE, 443)
+
+
+def test_senders_get_the_address_and_the_token_of_attachments(render: Any) -> None:
+    manifests = render("trial", attachments__url="s3://bucket/mail", attachments__existingSecret="bucket")
+    secrets = {
+        one["metadata"]["name"]: one["stringData"] for one in of_kind(manifests, "Secret") if "stringData" in one
+    }
+    tokens = {secrets[f"mw-{service}"]["MAILWARREN_INTERNAL_TOKEN"] for service in ("ingest", "sender")}
+    assert len(tokens) == 1
+    (service,) = [one for one in of_kind(manifests, "Service") if one["metadata"]["name"].endswith("ingest-internal")]
+    for deployment in of_kind(manifests, "Deployment"):
+        (container,) = deployment["spec"]["template"]["spec"]["containers"]
+        env = {one["name"]: one.get("value") for one in container["env"]}
+        name = deployment["metadata"]["labels"]["app.kubernetes.io/component"]
+        if name == "sender":
+            assert env["MAILWARREN_INTERNAL_URL"] == f"http://{service['metadata']['name']}.mail.svc:8081"
+        assert ("MAILWARREN_INTERNAL_TOKEN" in env) == (name in {"ingest", "worker", "scheduler", "sender"})
+        assert ("MAILWARREN_BLOB_URL" in env) == ("envFrom" in container) == (name in {"ingest", "worker"})

@@ -60,7 +60,9 @@ def test_no_names(name):
         clean_filename(name, "f", LIMITS)
 
 
-@pytest.mark.parametrize("name", ["a.exe", "A.EXE", "a.pdf.exe", "a.exe.", "a.exe ", "x\u202efdp.exe", "a.e\u200bxe", ".js"])
+@pytest.mark.parametrize(
+    "name", ["a.exe", "A.EXE", "a.pdf.exe", "a.exe.", "a.exe ", "x\u202efdp.exe", "a.e\u200bxe", ".js"]
+)
 def test_names_of_what_runs_when_it_is_opened(name):
     with pytest.raises(Refusal, match="may not be attached"):
         clean_filename(name, "f", LIMITS)

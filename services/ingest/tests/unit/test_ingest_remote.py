@@ -166,7 +166,9 @@ async def test_three_redirects_and_no_more(serve):
     assert "more than 3 redirects" in await refused(f"http://127.0.0.1:{port}/4")
 
 
-@pytest.mark.parametrize("location", ["file:///etc/passwd", "ftp://x.test/", "gopher://127.0.0.1:25/_x", "http://u:p@x.test/"])
+@pytest.mark.parametrize(
+    "location", ["file:///etc/passwd", "ftp://x.test/", "gopher://127.0.0.1:25/_x", "http://u:p@x.test/"]
+)
 async def test_a_redirect_to_something_that_is_no_web_address(serve, location):
     port = await serve(says(f"302 Found\r\nLocation: {location}\r\nContent-Length: 0"))
     await refused(f"http://127.0.0.1:{port}/")

@@ -2,20 +2,22 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 from uuid import UUID
 
 import pytest
 from msgspec.structs import replace
 
-from mailwarren.contracts.codec import decode_parcel, encode_parcel, parcel_headers
+from mailwarren.contracts.codec import VERSION, decode_parcel, encode_parcel, parcel_headers
 from mailwarren.contracts.events import Event, Kind
 from mailwarren.contracts.ids import new_id
 from mailwarren.contracts.ladder import Ladder
-from mailwarren.contracts.parcel import SHAPED_WAIT, Delivery, OnUnknown, Parcel, Wait
+from mailwarren.contracts.parcel import SHAPED_WAIT, Attachment, Delivery, OnUnknown, Parcel, Wait
 from mailwarren.contracts.reply import Reply
-from mailwarren.contracts.testing import a_delivery, a_parcel, an_attempt
+from mailwarren.contracts.testing import a_content, a_delivery, a_parcel, an_attempt
+from mailwarren.sender.adapters.blobs import BlobMissing, BlobsAway
 from mailwarren.sender.adapters.ladder import Stale
 from mailwarren.sender.deliver import Deliverer
 from mailwarren.sender.incoming import Finish, Incoming
@@ -34,6 +36,7 @@ class Ports:
     def __init__(self) -> None:
         self.happened: list[tuple[str, Any]] = []
         self.canceled: set[UUID] = set()
+        self.blobs_error: Exception | None = None
         self.settled: Callable[[Parcel, list[Delivery]], Settled] = lambda _, deliveries: Settled(list(deliveries))
         self.tried: Callable[[Parcel, Delivery], Tried] = lambda parcel, one: Tried(
             one, Kind.DELIVERED, an_attempt(parcel.attempt)
@@ -72,6 +75,14 @@ class Ports:
 
     async def park(self, body: bytes, headers: Any, *, queue: str, key: str, reason: str, owned: Any) -> None:
         self.happened.append(("park", (body, headers, reason)))
+
+    @asynccontextmanager
+    async def open(self, attachments: Sequence[Attachment]) -> AsyncIterator[list[Any]]:
+        self.happened.append(("open", [one.filename for one in attachments]))
+        if self.blobs_error is not None:
+            raise self.blobs_error
+        yield []
+        self.happened.append(("close", None))
 
     async def wait_read(self) -> None:
         self.happened.append(("log read", None))
@@ -246,7 +257,7 @@ async def test_unreadable_messages_are_parked_with_a_reason(ports: Ports) -> Non
 
 async def test_a_newer_version_waits_for_a_sender_that_knows_it(ports: Ports) -> None:
     message = incoming(a_parcel())
-    message.headers = message.headers | {"mw-version": 2}
+    message.headers = message.headers | {"mw-version": VERSION + 1}
     assert await ports.deliverer.finish(message) is Finish.ACK
     assert ports.of("unread") == [(message.body, "send.normal.h1")]
 
@@ -488,3 +499,54 @@ async def test_what_waits_is_left_to_the_parcels_new_holder(ports: Ports) -> Non
     ports.waits = [True]
     assert await ports.deliverer.finish(incoming(a_parcel(), owned=lambda: mine[0])) is Finish.STALE
     assert (ports.names(), ports.slots.used) == ([], 0)
+
+
+def attached(**changes: Any) -> Parcel:
+    content = a_content(attachments=(Attachment("a.pdf", "application/pdf", "0" * 64, 5),))
+    return a_parcel(to=("bob@example.test", "eve@example.test"), content=content, **changes)
+
+
+async def test_attachments_are_at_hand_while_the_mail_is_sent(ports: Ports) -> None:
+    assert await ports.deliverer.finish(incoming(attached())) is Finish.ACK
+    assert ports.names() == ["open", "transmit", "transmit", "delivered", "delivered", "close"]
+    assert ports.of("open") == [["a.pdf"]]
+
+
+async def test_mail_waits_for_attachments_without_losing_an_attempt(ports: Ports) -> None:
+    ports.blobs_error = BlobsAway("ingest answered 503")
+    parcel = attached()
+    assert await ports.deliverer.finish(incoming(parcel)) is Finish.ACK
+    assert ports.names() == ["open", "ladder"]
+    ((again, wait),) = ports.of("ladder")
+    assert (again.attempt, again.wait, again.turn, again.settle) == (1, Wait.ATTACHMENTS, 1, True)
+    assert again.deliveries == parcel.deliveries
+    assert again.not_before == pytest.approx(time.time() + wait, abs=2)
+
+
+async def test_what_is_settled_already_is_not_sent_back_with_the_rest(ports: Ports) -> None:
+    ports.blobs_error = BlobsAway("away")
+    ports.settled = lambda _, deliveries: Settled(deliveries[:1])
+    await ports.deliverer.finish(incoming(attached(), redelivered=True))
+    ((again, _),) = ports.of("ladder")
+    assert [one.to for one in again.deliveries] == ["bob@example.test"]
+
+
+async def test_mail_whose_time_runs_out_while_it_waits_for_attachments_says_so(ports: Ports) -> None:
+    ports.blobs_error = BlobsAway("ingest answered 503")
+    assert await ports.deliverer.finish(incoming(attached(expires_at=time.time() + 0.01))) is Finish.ACK
+    assert ports.names() == ["open", "expired", "expired"]
+    assert "could not be fetched in time: ingest answered 503" in str(ports.of("expired")[0].reason)
+
+
+async def test_mail_whose_attachment_is_gone_fails_and_says_so(ports: Ports) -> None:
+    ports.blobs_error = BlobMissing("the attachment 'a.pdf' was deleted")
+    assert await ports.deliverer.finish(incoming(attached())) is Finish.ACK
+    assert ports.names() == ["open", "failed", "failed"]
+    assert ports.of("failed")[0].reason == "the attachment 'a.pdf' was deleted"
+
+
+async def test_a_lost_connection_while_attachments_were_asked_for_puts_nothing_back(ports: Ports) -> None:
+    ports.blobs_error = BlobsAway("away")
+    owned = iter([True])
+    assert await ports.deliverer.finish(incoming(attached(), owned=lambda: next(owned, False))) is Finish.STALE
+    assert ports.names() == ["open"]

@@ -177,13 +177,17 @@ def sink(at: Addresses, local: LocalDir) -> Service:
 
 def ingest(at: Addresses, local: LocalDir) -> Service:
     """The HTTP API."""
-    env = account(at, Who.INGEST) | blob_store(local) | {
-        "MAILWARREN_API_HOST": HOST,
-        "MAILWARREN_API_PORT": str(at.api),
-        "MAILWARREN_INTERNAL_HOST": HOST,
-        "MAILWARREN_INTERNAL_PORT": str(at.internal),
-        "MAILWARREN_INTERNAL_TOKEN": at.internal_token,
-    }
+    env = (
+        account(at, Who.INGEST)
+        | blob_store(local)
+        | {
+            "MAILWARREN_API_HOST": HOST,
+            "MAILWARREN_API_PORT": str(at.api),
+            "MAILWARREN_INTERNAL_HOST": HOST,
+            "MAILWARREN_INTERNAL_PORT": str(at.internal),
+            "MAILWARREN_INTERNAL_TOKEN": at.internal_token,
+        }
+    )
     spec = _spec(at, local, "ingest", (_script("ingest"), "api"), env, stop_seconds=25)
     return Service(spec, (f"http://{HOST}:{at.api}/readyz", _health(at, "ingest")))
 
