@@ -11,6 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from mailwarren.devstack.harness.counts import Promise
 from mailwarren.devstack.harness.system import System, wait_for
 
 pytestmark = pytest.mark.e2e
@@ -28,6 +29,16 @@ def file(name: str, octets: bytes, **more: str) -> dict[str, str]:
     return {"filename": name, "content": base64.b64encode(octets).decode()} | more
 
 
+@pytest.fixture(scope="module")
+def whole(module_system: System) -> System:
+    """Everything runs; retention every second."""
+    module_system.start_all()
+    module_system.start_worker(env={"MAILWARREN_RETENTION_EVERY": "1"}, wait=False)
+    module_system.start_scheduler(env={"MAILWARREN_RETENTION_EVERY": "1"}, wait=False)
+    module_system.wait_ready()
+    return module_system
+
+
 def arrived(system: System, to: str) -> EmailMessage:
     assert system.sink
     (found,) = httpx.get(f"{system.sink.url}/messages", params={"to": to}).json()
@@ -35,8 +46,8 @@ def arrived(system: System, to: str) -> EmailMessage:
     return email.message_from_bytes(raw, policy=email.policy.default)
 
 
-def test_the_octets_that_arrive_are_those_of_the_call(system: System) -> None:
-    system.start_all()
+def test_the_octets_that_arrive_are_those_of_the_call(whole: System) -> None:
+    system = whole
     files = [file("Bericht März.bin", OCTETS), file("logo.png", PICTURE, content_id="logo"), file("note.txt", NOTE)]
     everybody = [f"p{number}@example.test" for number in range(20)]
     body = {"to": everybody, "html": '<img src="cid:logo">', "attachments": files}
@@ -61,68 +72,63 @@ def test_the_octets_that_arrive_are_those_of_the_call(system: System) -> None:
     assert 'mailwarren_sender_attachments_total{result="fetched"} 3.0' in metrics
 
 
-def test_mail_waits_for_an_api_that_is_away_and_loses_no_attempt(system: System) -> None:
-    system.start_sink()
-    system.start_ingest()
-    system.start_tracker()
+def test_mail_waits_for_an_api_that_is_away_and_loses_no_attempt(whole: System) -> None:
     octets = some_octets()
-    sent = system.send("bob@example.test", attachments=[file("a.bin", octets)]).raise_for_status().json()["id"]
-    system.services["ingest"].kill()
-    system.start_sender()
-    log = system.services["sender"].log
-    wait_for(lambda: "sender.attachments.away" in log.read_text(), 20, "the sender to ask for it")
-    system.start_ingest()
-    found = system.settle([system.promise(sent, "bob@example.test")])
+    promise = send_while_no_sender_runs(whole, octets)
+    whole.services["ingest"].kill()
+    sender = whole.start_sender("sender1", wait=False)
+    wait_for(lambda: "sender.attachments.away" in sender.log.read_text(), 30, "the sender to ask for it")
+    whole.start_ingest()
+    found = whole.settle([promise])
     assert found.balanced, str(found)
     assert not found.doubled
-    (row,) = system.query("SELECT state, attempt FROM deliveries WHERE email_id = $1", sent)
+    (row,) = whole.query("SELECT state, attempt FROM deliveries WHERE email_id = $1", promise.email_id)
     assert (row["state"], row["attempt"]) == ("delivered", 1)
-    (part,) = arrived(system, "bob@example.test").iter_attachments()
+    (part,) = arrived(whole, promise.address).iter_attachments()
     assert part.get_payload(decode=True) == octets
 
 
-def test_an_attachment_that_was_deleted_fails_the_mail_and_says_so(system: System) -> None:
-    system.start_sink()
-    system.start_ingest()
-    system.start_tracker()
+def test_an_attachment_that_was_deleted_fails_the_mail_and_says_so(whole: System) -> None:
     octets = some_octets()
-    sent = system.send("bob@example.test", attachments=[file("a.bin", octets)]).raise_for_status().json()["id"]
+    promise = send_while_no_sender_runs(whole, octets)
     digest = hashlib.sha256(octets).hexdigest()
-    (system.root / "blobs" / digest[:2] / digest).unlink()
-    system.start_sender()
-    promises = [system.promise(sent, "bob@example.test")]
-    found = system.settle(promises)
-    assert set(system.states(promises).values()) == {"failed"}, str(found)
-    assert system.api
-    reasons = [entry["reason"] for entry in system.api.get(f"/emails/{sent}/timeline").json()["data"]]
+    (whole.root / "blobs" / digest[:2] / digest).unlink()
+    whole.start_sender("sender2", wait=False)
+    found = whole.settle([promise])
+    assert set(whole.states([promise]).values()) == {"failed"}, str(found)
+    assert whole.api
+    reasons = [entry["reason"] for entry in whole.api.get(f"/emails/{promise.email_id}/timeline").json()["data"]]
     assert "the attachment 'a.bin' was deleted" in reasons
 
 
-def test_what_a_crashed_api_left_behind_is_deleted_by_retention(system: System) -> None:
-    api = system.start_ingest()
+def test_what_a_crashed_api_left_behind_is_deleted_by_retention(whole: System) -> None:
     lost, kept = some_octets(), some_octets()
-
-    def post(octets: bytes) -> int:
-        body = {"from": "a@sender.test", "to": "b@example.test", "subject": "s", "text": "t"}
-        return api.post("/emails", json=body | {"attachments": [file("a", octets)]}).status_code
-
     # The octets are stored, and then the email cannot be recorded: what is left is as if the process had died there.
-    system.query("ALTER TABLE email_attachments RENAME TO hidden")
+    whole.query("ALTER TABLE email_attachments RENAME TO hidden")
     try:
-        assert post(lost) == 503
+        assert whole.send("bob@example.test", attachments=[file("a", lost)]).status_code == 503
     finally:
-        system.query("ALTER TABLE hidden RENAME TO email_attachments")
-    assert post(kept) == 200
-    blobs = system.root / "blobs"
-    assert sorted(path.read_bytes() for path in objects(blobs)) == sorted([lost, kept])
+        whole.query("ALTER TABLE hidden RENAME TO email_attachments")
+    whole.send("bob@example.test", attachments=[file("a", kept)]).raise_for_status()
+    blobs = whole.root / "blobs"
+    assert {lost, kept} <= objects(blobs)
     digests = [hashlib.sha256(octets).digest() for octets in (lost, kept)]
-    system.query("UPDATE blobs SET last_used_at = now() - interval '2 days' WHERE digest = ANY($1)", digests)
-    system.start_worker(env={"MAILWARREN_RETENTION_EVERY": "1"})
-    system.start_scheduler(env={"MAILWARREN_RETENTION_EVERY": "1"})
-    wait_for(lambda: [path.read_bytes() for path in objects(blobs)] == [kept], 40, "retention")
+    whole.query("UPDATE blobs SET last_used_at = now() - interval '2 days' WHERE digest = ANY($1)", digests)
+    wait_for(lambda: lost not in objects(blobs), 40, "retention")
     left = "SELECT digest FROM blobs WHERE digest = ANY($1)"
-    wait_for(lambda: [row["digest"] for row in system.query(left, digests)] == digests[1:], 10, "its row to go")
+    wait_for(lambda: [row["digest"] for row in whole.query(left, digests)] == digests[1:], 10, "its row to go")
+    assert kept in objects(blobs)
 
 
-def objects(blobs: Path) -> list[Path]:
-    return [path for path in blobs.rglob("*") if path.is_file()]
+def send_while_no_sender_runs(system: System, octets: bytes) -> Promise:
+    for name, service in system.services.items():
+        if name.startswith("sender") and service.alive:
+            service.stop()
+    assert system.sink
+    system.sink.forget()
+    to = f"{octets[:6].hex()}@example.test"
+    return system.promise(system.send(to, attachments=[file("a.bin", octets)]).raise_for_status().json()["id"], to)
+
+
+def objects(blobs: Path) -> set[bytes]:
+    return {path.read_bytes() for path in blobs.rglob("*") if path.is_file()}
