@@ -99,7 +99,7 @@ def test_laravels_transport_over_the_php_sdk(ask, queues):
     assert queues.parcels()[0].content.headers == {}
     status, answer = ask("POST", "/v1/emails", PHP, body % b'[{"content":"aGk=","filename":"a.txt"}]')
     assert (status, answer["name"]) == (422, "validation_error")
-    assert "`attachments` field is not supported yet" in answer["message"]
+    assert "no blob store" in answer["message"]
     assert queues.parcels() == []
 
 

@@ -113,7 +113,7 @@ def test_the_suppression_list_of_another_tenant_does_not_count(client, new_calle
         ({"expires_at": "tomorrow"}, 422, "validation_error", "`expires_at`"),
         ({"expires_at": "2100-01-01T00:00:00"}, 422, "validation_error", "`expires_at`"),
         ({"scheduled_at": "2100-01-01T00:00:00Z"}, 422, "validation_error", "more than 30 days ahead"),
-        ({"attachments": [{"content": "aGk="}]}, 422, "validation_error", "`attachments` field is not supported"),
+        ({"attachments": [{"content": "aGk="}]}, 422, "validation_error", "no blob store"),
         ({"template": {"id": "x"}}, 422, "validation_error", "no published template with the id or alias `x`"),
         ({"topic_id": "x"}, 422, "validation_error", "`topic_id` field is not supported"),
         ({"colour": "red"}, 422, "validation_error", "`colour`"),

@@ -117,7 +117,7 @@ def test_content_is_bounded_in_bytes():
         (b'{"from":"a","tags":[{"name":"x","y":1}]}', "validation_error", "Unknown `tags[0].y` field"),
         (b'{"nope":1}', "validation_error", "Unknown `nope` field"),
         (b'{"topic_id":"1"}', "validation_error", "The `topic_id` field is not supported yet"),
-        (b'{"attachments":[{}]}', "validation_error", "The `attachments` field is not supported yet"),
+        (b'{"attachments":[{"name":"a"}]}', "validation_error", "Unknown `attachments[0].name` field"),
         (b'{"attachments":{}}', "validation_error", "Invalid `attachments` field"),
         (b'{"headers":["X-A: b"]}', "validation_error", "Invalid `headers` field: expected `object`, got `array`."),
         (b"7", "validation_error", "Invalid request body: expected `object`, got `int`."),
