@@ -14,8 +14,10 @@ from mailwarren.contracts.parcel import Attachment
 from mailwarren.ingest.adapters.database import Database
 
 UNRECORDED_DAYS = 40
-"""Days for which the files of an email without a delivery are kept: one may be scheduled 30 days ahead, and one that
-was never published has none."""
+"""Days for which the files of an email are kept that has no delivery and is not scheduled: it was never published, or
+the tracker has not recorded it yet."""
+RELEASED_DAYS = 3
+"""The same for one that was scheduled, from its release or cancel on: until the tracker has recorded it."""
 
 _USE = """
 INSERT INTO blobs AS b (digest, size, created_at, last_used_at) VALUES ($1, $2, now(), now())
@@ -42,6 +44,8 @@ WITH gone AS (
     WHERE a.created_at < now() - $1 * interval '1 day'
       AND NOT EXISTS (SELECT FROM deliveries d WHERE d.email_id = a.email_id AND d.tenant = a.tenant
                       AND d.ended_at IS NULL)
+      AND NOT EXISTS (SELECT FROM scheduled s WHERE s.id = a.email_id AND s.tenant = a.tenant
+                      AND (s.ended_at IS NULL OR s.ended_at > now() - $4 * interval '1 day'))
       AND (a.created_at < now() - $3 * interval '1 day' OR EXISTS (
         SELECT FROM deliveries d WHERE d.email_id = a.email_id AND d.tenant = a.tenant))
     LIMIT $2 FOR UPDATE SKIP LOCKED
@@ -109,8 +113,8 @@ class EmailAttachments:
     # Retention
 
     async def forget(self, days: int, at_most: int) -> int:
-        """Delete attachments of emails that have ended, older than ``days``; how many."""
-        (row,) = await self._database.fetch(_FORGET, days, at_most, UNRECORDED_DAYS, within=30.0)
+        """Delete attachments of emails that have ended, and are not scheduled, older than ``days``; how many."""
+        (row,) = await self._database.fetch(_FORGET, days, at_most, UNRECORDED_DAYS, RELEASED_DAYS, within=30.0)
         return int(row[0])
 
     async def doom(self, days: int, at_most: int) -> list[bytes]:

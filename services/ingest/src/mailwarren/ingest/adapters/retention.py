@@ -146,7 +146,7 @@ class Retention:
         return {"contents": row[0]}
 
     async def attachments(self, days: int) -> dict[str, int]:
-        """Attachments of emails that have ended."""
+        """Attachments of emails that have ended; what is scheduled or held keeps its own, however old it is."""
         return {"attachments": await EmailAttachments(self.database).forget(days, self.batch)}
 
     async def blobs(self, store: BlobStore, days: int) -> dict[str, int]:

@@ -62,7 +62,8 @@ async def delete(call: Call) -> Answer:
     """``DELETE /v1/emails/{id}/attachments/{attachment_id}`` (ours)."""
     row = await _row(call)
     email_id, ident = UUID(str(row["email_id"])), UUID(str(row["id"]))
-    deliveries = await call.services.reads.deliveries(call.key.tenant, email_id)
+    email = await call.services.reads.email(call.key.tenant, email_id)
+    deliveries = [] if email is None else await call.services.reads.deliveries(call.key.tenant, email)
     if not deliveries or any(item["state"] not in ENDS for item in deliveries):
         raise invalid("This attachment cannot be deleted yet: not every delivery of its email has ended. Cancel it.")
     await call.services.attached.delete(call.key.tenant, email_id, ident)
