@@ -33,6 +33,19 @@ async def test_who_does_not_fit_waits_and_so_does_everybody_behind() -> None:
     await asyncio.gather(*tasks)
 
 
+async def test_who_fits_is_known_before_he_enters() -> None:
+    room = Room(10)
+    assert room.fits(100)
+    await room.enter(6)
+    assert (room.fits(4), room.fits(5)) == (True, False)
+    waiting = asyncio.create_task(room.enter(5))
+    await asyncio.sleep(0)
+    assert not room.fits(1)
+    room.leave(6)
+    await waiting
+    assert room.fits(5)
+
+
 async def test_what_fits_nowhere_goes_alone() -> None:
     room, log, gate = Room(10), [], asyncio.Event()
     tasks = [asyncio.create_task(enter(room, size, log, str(size), gate)) for size in (100, 1)]

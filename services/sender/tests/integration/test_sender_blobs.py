@@ -133,6 +133,17 @@ async def test_parcels_wait_for_room_in_the_folder(make, upstream, tmp_path):
         assert await waiting == [b"b" * 60_000]
 
 
+async def test_it_is_known_what_is_at_hand(make, upstream, tmp_path):
+    first, second = upstream.add(b"a" * 60_000), upstream.add(b"b" * 10_000)
+    async with make(tmp_path, limit=100_000) as blobs:
+        assert not blobs.at_hand([first])
+        await octets_of(blobs, first)
+        assert blobs.at_hand([first])
+        assert not blobs.at_hand([first, second])
+        async with blobs.open([first]):
+            assert not blobs.at_hand([first])
+
+
 async def test_what_is_mapped_outlives_its_file(make, upstream, tmp_path):
     one = upstream.add(b"still here")
     async with make(tmp_path) as blobs, blobs.open([one]) as (file,):

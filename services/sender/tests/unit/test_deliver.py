@@ -37,6 +37,8 @@ class Ports:
         self.happened: list[tuple[str, Any]] = []
         self.canceled: set[UUID] = set()
         self.blobs_error: Exception | None = None
+        self.files_at_hand = True
+        self.before_files: Callable[[], None] = lambda: None
         self.settled: Callable[[Parcel, list[Delivery]], Settled] = lambda _, deliveries: Settled(list(deliveries))
         self.tried: Callable[[Parcel, Delivery], Tried] = lambda parcel, one: Tried(
             one, Kind.DELIVERED, an_attempt(parcel.attempt)
@@ -76,9 +78,13 @@ class Ports:
     async def park(self, body: bytes, headers: Any, *, queue: str, key: str, reason: str, owned: Any) -> None:
         self.happened.append(("park", (body, headers, reason)))
 
+    def at_hand(self, attachments: Sequence[Attachment]) -> bool:
+        return self.files_at_hand
+
     @asynccontextmanager
     async def open(self, attachments: Sequence[Attachment]) -> AsyncIterator[list[Any]]:
-        self.happened.append(("open", [one.filename for one in attachments]))
+        self.happened.append(("open", ([one.filename for one in attachments], self.slots.used)))
+        self.before_files()
         if self.blobs_error is not None:
             raise self.blobs_error
         yield []
@@ -108,6 +114,12 @@ class Ports:
         await asyncio.sleep(0)
         if self.waits and not turn:
             raise SlowSite("x.test")
+        if permit.files is None:
+            return await self._try(parcel, delivery, permit)
+        async with permit.files():
+            return await self._try(parcel, delivery, permit)
+
+    async def _try(self, parcel: Parcel, delivery: Delivery, permit: Permit) -> Tried:
         if permit.begin is not None:
             await permit.begin(delivery)
         if permit.insure is not None:
@@ -501,26 +513,92 @@ async def test_what_waits_is_left_to_the_parcels_new_holder(ports: Ports) -> Non
     assert (ports.names(), ports.slots.used) == ([], 0)
 
 
-def attached(**changes: Any) -> Parcel:
+TWO = ("bob@example.test", "eve@example.test")
+
+
+def attached(to: Sequence[str] = TWO, **changes: Any) -> Parcel:
     content = a_content(attachments=(Attachment("a.pdf", "application/pdf", "0" * 64, 5),))
-    return a_parcel(to=("bob@example.test", "eve@example.test"), content=content, **changes)
+    return replace(a_parcel(to=to, content=content), **changes)
 
 
-async def test_attachments_are_at_hand_while_the_mail_is_sent(ports: Ports) -> None:
+async def test_attachments_are_open_while_a_mail_is_under_way(ports: Ports) -> None:
     assert await ports.deliverer.finish(incoming(attached())) is Finish.ACK
-    assert ports.names() == ["open", "transmit", "transmit", "delivered", "delivered", "close"]
-    assert ports.of("open") == [["a.pdf"]]
+    assert ports.names() == ["open", "transmit", "close"] * 2 + ["delivered"] * 2
+    assert [names for names, _ in ports.of("open")] == [["a.pdf"]] * 2
+
+
+async def test_who_waits_for_attachments_is_not_among_those_who_are_worked_on(ports: Ports) -> None:
+    ports.files_at_hand = False
+    assert await ports.deliverer.finish(incoming(attached())) is Finish.ACK
+    assert ports.names() == ["open", "transmit", "close"] * 2 + ["delivered"] * 2
+    assert [used for _, used in ports.of("open")] == [1, 0]
+    assert ports.slots.used == 0
+
+
+async def test_attachments_are_not_open_while_the_site_is_slow(ports: Ports) -> None:
+    ports.waits = [True]
+    assert await ports.deliverer.finish(incoming(attached(TWO[:1]))) is Finish.ACK
+    assert ports.names() == ["wait", "open", "transmit", "close", "delivered"]
 
 
 async def test_mail_waits_for_attachments_without_losing_an_attempt(ports: Ports) -> None:
     ports.blobs_error = BlobsAway("ingest answered 503")
+    ports.files_at_hand = False
     parcel = attached()
     assert await ports.deliverer.finish(incoming(parcel)) is Finish.ACK
-    assert ports.names() == ["open", "ladder"]
+    assert ports.names() == ["open", "open", "ladder"]
     ((again, wait),) = ports.of("ladder")
     assert (again.attempt, again.wait, again.turn, again.settle) == (1, Wait.ATTACHMENTS, 1, True)
-    assert again.deliveries == parcel.deliveries
+    assert (again.deliveries, again.id != parcel.id) == (parcel.deliveries, True)
     assert again.not_before == pytest.approx(time.time() + wait, abs=2)
+    assert ports.slots.used == 0
+
+
+async def test_a_mail_that_has_its_attachments_goes_though_its_neighbour_waits_for_them(ports: Ports) -> None:
+    def once() -> None:
+        ports.blobs_error = BlobsAway("away") if len(ports.of("open")) == 1 else None
+
+    ports.before_files = once
+    parcel = attached()
+    assert await ports.deliverer.finish(incoming(parcel)) is Finish.ACK
+    assert ports.of("transmit") == ["eve@example.test"]
+    ((again, _),) = ports.of("ladder")
+    assert again.deliveries == parcel.deliveries[:1]
+
+
+async def test_waiting_for_attachments_ends_no_suspicion(ports: Ports) -> None:
+    ports.blobs_error = BlobsAway("away")
+    parcel = attached(TWO[:1])
+    headers = parcel_headers(parcel) | {"x-delivery-count": SUSPECT_AFTER - 1}
+    assert await ports.deliverer.finish(incoming(parcel, headers=headers)) is Finish.ACK
+    ((again, _),) = ports.of("ladder")
+    assert again.returned == SUSPECT_AFTER - 1
+
+
+async def test_a_suspect_mail_has_its_attachments_before_its_successor_is_on_the_ladder(ports: Ports) -> None:
+    async def release() -> bool:
+        ports.happened.append(("acked", None))
+        return True
+
+    parcel = attached(TWO[:1], returned=SUSPECT_AFTER, settle=True)
+    assert await ports.deliverer.finish(incoming(parcel, release=release)) is Finish.RELEASED
+    assert ports.names() == ["settle", "open", "ladder", "acked", "transmit", "close", "delivered"]
+
+
+async def test_a_suspect_mail_without_its_attachments_is_not_begun(ports: Ports) -> None:
+    ports.blobs_error = BlobsAway("away")
+    parcel = attached(TWO[:1], returned=SUSPECT_AFTER, settle=True)
+    assert await ports.deliverer.finish(incoming(parcel)) is Finish.ACK
+    ((again, _),) = ports.of("ladder")
+    assert (again.begun, again.returned, again.wait) == (0, SUSPECT_AFTER, Wait.ATTACHMENTS)
+
+
+async def test_a_stopping_process_hands_back_what_has_waited_for_attachments(ports: Ports) -> None:
+    stopping: list[bool] = []
+    ports.files_at_hand = False
+    ports.before_files = lambda: stopping.append(True)
+    finish = await ports.deliverer.finish(incoming(attached(), stopping=lambda: bool(stopping)))
+    assert (finish, ports.of("transmit"), ports.slots.used) == (Finish.REQUEUE, [], 0)
 
 
 async def test_what_is_settled_already_is_not_sent_back_with_the_rest(ports: Ports) -> None:
@@ -533,20 +611,22 @@ async def test_what_is_settled_already_is_not_sent_back_with_the_rest(ports: Por
 
 async def test_mail_whose_time_runs_out_while_it_waits_for_attachments_says_so(ports: Ports) -> None:
     ports.blobs_error = BlobsAway("ingest answered 503")
-    assert await ports.deliverer.finish(incoming(attached(expires_at=time.time() + 0.01))) is Finish.ACK
-    assert ports.names() == ["open", "expired", "expired"]
+    parcel = attached(expires_at=time.time() + 0.1)
+    assert await ports.deliverer.finish(incoming(parcel)) is Finish.ACK
+    assert ports.names() == ["open", "open", "expired", "expired"]
     assert "could not be fetched in time: ingest answered 503" in str(ports.of("expired")[0].reason)
 
 
 async def test_mail_whose_attachment_is_gone_fails_and_says_so(ports: Ports) -> None:
     ports.blobs_error = BlobMissing("the attachment 'a.pdf' was deleted")
     assert await ports.deliverer.finish(incoming(attached())) is Finish.ACK
-    assert ports.names() == ["open", "failed", "failed"]
+    assert ports.names() == ["open", "open", "failed", "failed"]
     assert ports.of("failed")[0].reason == "the attachment 'a.pdf' was deleted"
 
 
 async def test_a_lost_connection_while_attachments_were_asked_for_puts_nothing_back(ports: Ports) -> None:
+    mine = [True]
     ports.blobs_error = BlobsAway("away")
-    owned = iter([True])
-    assert await ports.deliverer.finish(incoming(attached(), owned=lambda: next(owned, False))) is Finish.STALE
-    assert ports.names() == ["open"]
+    ports.before_files = lambda: mine.__setitem__(0, False)
+    finish = await ports.deliverer.finish(incoming(attached(TWO[:1]), owned=lambda: mine[0]))
+    assert (finish, ports.names()) == (Finish.STALE, ["open"])

@@ -29,7 +29,7 @@ class Room:
 
     async def enter(self, size: int) -> None:
         """Return when ``size`` bytes count as used; :meth:`leave` must follow."""
-        if not self._line and self._fits(size):
+        if self.fits(size):
             self._used += size
             return
         turn = asyncio.get_running_loop().create_future()
@@ -42,6 +42,10 @@ class Room:
             else:
                 self._line.remove((size, turn))
             raise
+
+    def fits(self, size: int) -> bool:
+        """Whether :meth:`enter` would return at once."""
+        return not self._line and self._fits(size)
 
     def leave(self, size: int) -> None:
         """``size`` bytes are free, for those who are next in line."""

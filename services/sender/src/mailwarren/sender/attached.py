@@ -1,18 +1,19 @@
-"""Mail with attachments: its files are at hand before anything of it is delivered, or it waits for them."""
+"""The files of mails: open while a mail is under way and no longer, for what waits would keep others from theirs."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
 
-import structlog
-from msgspec.structs import replace
-
-from mailwarren.contracts.events import Kind
-from mailwarren.contracts.parcel import Delivery, Parcel
-from mailwarren.sender.adapters.blobs import BlobMissing, Blobs, BlobsAway
-from mailwarren.sender.deferrals import Deferrals
+from mailwarren.contracts.parcel import Attachment, Parcel
+from mailwarren.sender.adapters.blobs import Blobs
 from mailwarren.sender.domain.mime import File
-from mailwarren.sender.incoming import Finish, Incoming
+from mailwarren.sender.incoming import Incoming
+from mailwarren.sender.slots import Slots
+from mailwarren.sender.transmit import OpenFiles
 
-log = structlog.get_logger()
+
+class Stopping(Exception):
+    """The process stops, and what has waited for its files begins nothing new."""
 
 
 class Attached:
@@ -20,33 +21,37 @@ class Attached:
 
     Args:
         blobs: where they are.
-        deferrals: for what has to wait for them.
+        slots: of the deliveries worked on.
     """
 
-    def __init__(self, blobs: Blobs, deferrals: Deferrals) -> None:
+    def __init__(self, blobs: Blobs, slots: Slots) -> None:
         self._blobs = blobs
-        self._deferrals = deferrals
+        self._slots = slots
 
-    async def deliver(
-        self,
-        parcel: Parcel,
-        deliveries: Sequence[Delivery],
-        incoming: Incoming,
-        deliver: Callable[[Sequence[File]], Awaitable[Finish]],
-    ) -> Finish:
-        """Call ``deliver`` with the files; they are looked for when all else is decided.
+    def opener(self, parcel: Parcel, incoming: Incoming) -> OpenFiles | None:
+        """What opens the parcel's files for one try; None when it has none.
 
-        Raises:
-            Stale: the parcel is not ours any more.
+        It raises ``BlobsAway`` and ``BlobMissing``, and :class:`Stopping`.
         """
+        attachments = parcel.content.attachments
+        return partial(self._open, attachments, incoming) if attachments else None
+
+    @asynccontextmanager
+    async def _open(self, attachments: Sequence[Attachment], incoming: Incoming) -> AsyncIterator[Sequence[File]]:
+        if self._blobs.at_hand(attachments):
+            async with self._blobs.open(attachments) as files:
+                yield files
+            return
+        # Others are worked on meanwhile. Whoever waits for a slot here has its files already, so that nobody who has a
+        # slot waits for them.
+        self._slots.give()
+        taken = 0
         try:
-            async with self._blobs.open(parcel.content.attachments) as files:
-                return await deliver(files)
-        except BlobMissing as error:
-            await self._deferrals.report_all(parcel, deliveries, Kind.FAILED, str(error))
-        except BlobsAway as error:
-            log.warning("sender.attachments.away", reason=str(error), count=len(deliveries))
-            # The broker counts anew for what is put back.
-            counted = replace(parcel, returned=parcel.returned + incoming.count)
-            await self._deferrals.wait_for_files(counted, deliveries, str(error), incoming.owned)
-        return Finish.ACK
+            async with self._blobs.open(attachments) as files:
+                taken = await self._slots.take(1)
+                if incoming.stopping():
+                    raise Stopping
+                yield files
+        finally:
+            if not taken:
+                await self._slots.take(1)

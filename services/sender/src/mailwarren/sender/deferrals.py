@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from random import Random
 
+import structlog
 from msgspec.structs import replace
 
 from mailwarren.contracts.events import Kind
@@ -22,10 +23,20 @@ from mailwarren.sender.events import make_event
 from mailwarren.sender.suspects import add_setback
 from mailwarren.sender.transmit import Tried
 
+log = structlog.get_logger()
+
 FILES_AGAIN = 20.0
 """Seconds on the ladder before attachments are asked for once more, at scale 1."""
 TOLD_REPLIES = 3
 """Different replies that a setback quotes."""
+
+
+@dataclass(frozen=True, slots=True)
+class WithoutFiles:
+    """A delivery whose attachments cannot be fetched now."""
+
+    delivery: Delivery
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,23 +128,22 @@ class Deferrals:
             )
             await self._ladder_writer.put(waiting, wait, owned)
 
-    async def wait_for_files(
-        self, parcel: Parcel, deliveries: Sequence[Delivery], why: str, owned: Callable[[], bool]
-    ) -> None:
-        """Put mail whose attachments cannot be fetched now on the ladder; it costs no attempt.
+    async def wait_for_files(self, parcel: Parcel, without: Sequence[WithoutFiles], owned: Callable[[], bool]) -> None:
+        """Put mail whose attachments cannot be fetched now on the ladder; it costs no attempt. Report what gives up.
 
         Raises:
             Stale: the parcel is not ours any more.
         """
         now = time.time()
         wait = self._ladder.round_wait(FILES_AGAIN * self._ladder.scale)
+        log.warning("sender.attachments.away", reason=without[0].reason, count=len(without))
         if now + wait >= self.deadline(parcel):
-            reason = f"its attachments could not be fetched in time: {why}"
-            await self.report_all(parcel, deliveries, Kind.EXPIRED, reason)
+            await asyncio.gather(*(self._give_up_files(parcel, one) for one in without))
             return
         again = replace(
             parcel,
-            deliveries=tuple(deliveries),
+            id=new_id(),
+            deliveries=tuple(one.delivery for one in without),
             # This sender may hold the tracker's claim; the next holder gets it by its higher turn.
             settle=True,
             turn=parcel.turn + 1,
@@ -143,12 +153,12 @@ class Deferrals:
         )
         await self._ladder_writer.put(again, wait, owned)
 
-    async def report_all(self, parcel: Parcel, deliveries: Sequence[Delivery], kind: Kind, reason: str) -> None:
-        """Say that deliveries have ended without a try."""
-        events = [make_event(parcel, one, kind, tried=one.last, reason=reason) for one in deliveries]
-        await asyncio.gather(*(self._outcomes.report(parcel.partition, event) for event in events))
-        for delivery in deliveries:
-            self._copies.finish((delivery.id, parcel.attempt))
+    async def _give_up_files(self, parcel: Parcel, without: WithoutFiles) -> None:
+        delivery = without.delivery
+        reason = f"its attachments could not be fetched in time: {without.reason}"
+        event = make_event(parcel, delivery, Kind.EXPIRED, tried=delivery.last, reason=reason)
+        await self._outcomes.report(parcel.partition, event)
+        self._copies.finish((delivery.id, parcel.attempt))
 
     def _wait_after(self, parcel: Parcel, tried: Tried) -> float | None:
         scale = self._ladder.scale

@@ -7,7 +7,7 @@ deferral is on the ladder before the parcel is acked, and nothing writes mail da
 import asyncio
 import time
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from enum import Enum
 from types import MappingProxyType
 from typing import Any
@@ -23,14 +23,13 @@ from mailwarren.runtime import tracing
 from mailwarren.runtime.room import Room
 from mailwarren.runtime.traceparent import trace_id_of
 from mailwarren.sender import metrics
-from mailwarren.sender.adapters.blobs import Blobs
+from mailwarren.sender.adapters.blobs import BlobMissing, Blobs, BlobsAway
 from mailwarren.sender.adapters.control_log import ControlLog
 from mailwarren.sender.adapters.ladder import LadderWriter, Stale
 from mailwarren.sender.adapters.outcomes import OutcomeWriter
-from mailwarren.sender.attached import Attached
+from mailwarren.sender.attached import Attached, Stopping
 from mailwarren.sender.copies import Copies
-from mailwarren.sender.deferrals import Deferrals, Shaped
-from mailwarren.sender.domain.mime import File
+from mailwarren.sender.deferrals import Deferrals, Shaped, WithoutFiles
 from mailwarren.sender.events import make_event
 from mailwarren.sender.incoming import Finish, Incoming
 from mailwarren.sender.reports import Reports
@@ -53,8 +52,8 @@ class HandedBack(Enum):
     HANDED_BACK = "handed back"
 
 
-Ended = Tried | Shaped | HandedBack | None
-"""What is left to be done for a delivery: its next attempt, its wait for limits, all of it, or nothing."""
+Ended = Tried | Shaped | WithoutFiles | HandedBack | None
+"""What is left to be done for a delivery: its next attempt, its wait for limits or for files, all of it, or nothing."""
 
 
 class Deliverer:
@@ -96,7 +95,7 @@ class Deliverer:
         self._room = Room(OPEN_BYTES)
         self._copies = Copies()
         self._deferrals = Deferrals(outcomes, ladder_writer, ladder, self._copies, suspects.sender)
-        self._attached = Attached(blobs, self._deferrals)
+        self._attached = Attached(blobs, slots)
 
     async def finish(self, incoming: Incoming) -> Finish:
         """Do all that the parcel needs now; whatever comes back is safe to do at once."""
@@ -177,10 +176,9 @@ class Deliverer:
         with self._copies.reserve([(one.id, parcel.attempt) for one in deliveries]):
             if deliveries and (met or self._may_have_been_tried(parcel, incoming)):
                 deliveries = await self._settle(parcel, deliveries, incoming)
-            deliver = self._deliver_attached if deliveries and parcel.content.attachments else self._deliver
             if deliveries and is_suspect(parcel, incoming):
-                return await self._suspects.finish(parcel, deliveries, incoming, deliver)
-            return await deliver(parcel, deliveries, incoming)
+                return await self._suspects.finish(parcel, deliveries, incoming, self._deliver)
+            return await self._deliver(parcel, deliveries, incoming)
 
     async def _settle(self, parcel: Parcel, deliveries: list[Delivery], incoming: Incoming) -> list[Delivery]:
         """Do what the tracker's answers ask for; returns what is to be sent."""
@@ -196,24 +194,11 @@ class Deliverer:
     def _may_have_been_tried(parcel: Parcel, incoming: Incoming) -> bool:
         return incoming.count > 0 or parcel.attempt > 1 or parcel.settle or parcel.turn > 0 or parcel.returned > 0
 
-    async def _deliver_attached(
+    async def _deliver(
         self, parcel: Parcel, deliveries: list[Delivery], incoming: Incoming, insurance: Insurance | None = None
     ) -> Finish:
-        async def deliver(files: Sequence[File]) -> Finish:
-            return await self._deliver(parcel, deliveries, incoming, insurance, files)
-
-        return await self._attached.deliver(parcel, deliveries, incoming, deliver)
-
-    async def _deliver(
-        self,
-        parcel: Parcel,
-        deliveries: list[Delivery],
-        incoming: Incoming,
-        insurance: Insurance | None = None,
-        files: Sequence[File] = (),
-    ) -> Finish:
         reports = Reports()
-        permit = self._permit(parcel, incoming, insurance, files)
+        permit = self._permit(parcel, incoming, insurance)
         ended, handed_back = await self._deliver_all(parcel, deliveries, incoming, permit, reports)
         for delivery in await reports.confirmed():
             self._copies.finish((delivery.id, parcel.attempt))
@@ -231,6 +216,11 @@ class Deliverer:
         shaped = [one for one in ended if isinstance(one, Shaped)]
         if shaped:
             await self._deferrals.shape(parcel, shaped, incoming.owned)
+        without = [one for one in ended if isinstance(one, WithoutFiles)]
+        if without:
+            # The broker counts anew for what is put back.
+            counted = replace(parcel, returned=parcel.returned + incoming.count)
+            await self._deferrals.wait_for_files(counted, without, incoming.owned)
         return Finish.ACK
 
     async def _deliver_all(
@@ -264,7 +254,7 @@ class Deliverer:
                 try:
                     with tracing.span("smtp attempt", parcel.trace, "client") as span:
                         tried = await self._transmit(parcel, delivery, incoming, permit, turn=turn)
-                        if tried is not None:
+                        if isinstance(tried, Tried):
                             tell_attempt(span, tried)
                 except Withdrawn:
                     event = self._settled_without_trying(parcel, delivery)
@@ -279,9 +269,7 @@ class Deliverer:
                     working, turn = True, found
                     event = self._settled_without_trying(parcel, delivery)
                     continue
-                if tried is None:
-                    return None
-                if tried.kind is Kind.DEFERRED:
+                if not isinstance(tried, Tried) or tried.kind is Kind.DEFERRED:
                     return tried
                 event = make_event(
                     parcel, delivery, tried.kind, tried=tried.attempt, reason=tried.reason, suppress=tried.suppress,
@@ -326,7 +314,7 @@ class Deliverer:
             return HandedBack.HANDED_BACK
         raise Stale
 
-    def _permit(self, parcel: Parcel, incoming: Incoming, insurance: Insurance | None, files: Sequence[File]) -> Permit:
+    def _permit(self, parcel: Parcel, incoming: Incoming, insurance: Insurance | None) -> Permit:
         until = self._deferrals.deadline(parcel)
 
         async def begin(delivery: Delivery) -> None:
@@ -340,16 +328,22 @@ class Deliverer:
             wanted,
             None if parcel.on_unknown is OnUnknown.RESEND else begin,
             None if insurance is None else insurance.take,
-            files,
+            self._attached.opener(parcel, incoming),
         )
 
     async def _transmit(
         self, parcel: Parcel, delivery: Delivery, incoming: Incoming, permit: Permit, *, turn: bool
-    ) -> Tried | None:
+    ) -> Ended:
         try:
             return await self._transmitter.transmit(parcel, delivery, permit, turn=turn)
         except (Stale, Withdrawn, SlowSite):
             raise
+        except Stopping:
+            return HandedBack.HANDED_BACK
+        except BlobsAway as error:
+            return WithoutFiles(delivery, str(error))
+        except BlobMissing as error:
+            return Tried(delivery, Kind.FAILED, reason=str(error))
         except Exception as error:
             # Ours, not the recipient's: this delivery waits for a person, its neighbours go on.
             log.exception("sender.delivery.error", delivery_id=str(delivery.id))

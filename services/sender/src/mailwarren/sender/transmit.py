@@ -3,9 +3,10 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from email.utils import parseaddr
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import assert_never
 
 import structlog
@@ -41,6 +42,9 @@ log = structlog.get_logger()
 
 GATE_PAUSE = 0.05
 
+OpenFiles = Callable[[], AbstractAsyncContextManager[Sequence[File]]]
+"""Opens the attachments of a mail for one try."""
+
 
 @dataclass(slots=True)
 class Tried:
@@ -66,8 +70,8 @@ class Permit:
     """If there is one, to be awaited when a connection is in hand, before the server hears of the mail."""
     insure: Callable[[], Awaitable[None]] | None = None
     """If there is one, to be awaited when a connection is in hand, before the mail is built."""
-    files: Sequence[File] = ()
-    """The attachments of the mail."""
+    files: OpenFiles | None = None
+    """If there is one, to be opened when the site takes mail, until the try has ended."""
 
     def check(self, delivery: Delivery) -> None:
         """Raise :class:`Stale` or :class:`Withdrawn` when the mail may not be sent."""
@@ -110,7 +114,8 @@ class Transmitter:
     async def transmit(self, parcel: Parcel, delivery: Delivery, permit: Permit, *, turn: bool = False) -> Tried:
         """One attempt.
 
-        The mail is built when a connection is in hand: those that wait for one cost next to no memory.
+        The mail is built when a connection is in hand: those that wait for one cost next to no memory. Its files are
+        there by then: no connection waits for them.
 
         Args:
             parcel: The mail's.
@@ -122,16 +127,9 @@ class Transmitter:
             SlowSite: the mail has to wait for its turn.
             Stale: the parcel stopped being ours before mail data was written.
             Withdrawn: the mail stopped being wanted before that.
+            Exception: what ``permit.files`` raises; nothing was sent then.
         """
-
-        async def make_data() -> WireData:
-            permit.check(delivery)  # it may have waited long for its connection
-            if permit.insure is not None:
-                await permit.insure()
-            data = _wire_data(parcel, delivery, permit.files)
-            if permit.begin is not None:
-                await permit.begin(delivery)
-            return data
+        make_data = partial(_make_data, parcel, delivery, permit)
 
         def may_send() -> bool:
             return permit.owned() and permit.wanted(delivery) and self._outcomes.may_send()
@@ -146,7 +144,12 @@ class Transmitter:
             self._shaper.check(site, parcel.tenant, turn=turn)
             try:
                 envelope = Envelope(_envelope_sender(parcel.content.sender), delivery.to)
-                result = await self._pool.send(site, envelope, make_data, may_send)
+                if permit.files is None:
+                    result = await self._pool.send(site, envelope, make_data, may_send)
+                else:
+                    async with permit.files() as files:
+                        self._shaper.check(site, parcel.tenant, turn=turn)  # it may have waited long for them
+                        result = await self._pool.send(site, envelope, partial(make_data, files), may_send)
             except (TemplateProblem, Unbuildable, ValueError) as error:
                 return Tried(delivery, Kind.FAILED, reason=f"the mail could not be built: {error}")
             if not isinstance(result.outcome, Abandoned):
@@ -161,6 +164,16 @@ class Transmitter:
         if (rule := reading.rule) is not None and isinstance(result.outcome, Reply):
             self._automation.seen(rule, site, parcel.tenant, result.outcome)
         return tried
+
+
+async def _make_data(parcel: Parcel, delivery: Delivery, permit: Permit, files: Sequence[File] = ()) -> WireData:
+    permit.check(delivery)  # it may have waited long for its connection
+    if permit.insure is not None:
+        await permit.insure()
+    data = _wire_data(parcel, delivery, files)
+    if permit.begin is not None:
+        await permit.begin(delivery)
+    return data
 
 
 def _wire_data(parcel: Parcel, delivery: Delivery, files: Sequence[File]) -> WireData:

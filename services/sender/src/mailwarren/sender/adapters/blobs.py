@@ -93,6 +93,11 @@ class Blobs:
         if self._kept is None:
             shutil.rmtree(self._folder, ignore_errors=True)
 
+    def at_hand(self, attachments: Sequence[Attachment]) -> bool:
+        """Whether :meth:`open` would not wait."""
+        size = sum(encoded_size(one.size) for one in attachments)
+        return self._room.fits(size) and all(one.digest in self._sizes for one in attachments)
+
     @asynccontextmanager
     async def open(self, attachments: Sequence[Attachment]) -> AsyncIterator[list[File]]:
         """The attachments' files; inside, they stay on disk.
