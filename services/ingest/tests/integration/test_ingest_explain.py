@@ -192,6 +192,38 @@ def test_without_a_live_sender_it_says_so_once_they_would_have_been_heard(ledger
     assert found["summary"].startswith("No live sender takes from ")
 
 
+def test_a_scheduled_mail_says_when_it_is_sent_and_who_has_to_act(explain, client, mail, place):
+    sent = client.post("/emails", json=mail | {"scheduled_at": "in 2 hours"}).json()["id"]
+    found = explain(sent)
+    assert (found["waits_for"], found["state"], found["to"]) == ("schedule", "scheduled", "bob@example.test")
+    due = datetime.fromisoformat(client.get(f"/emails/{sent}").json()["scheduled_at"])
+    assert datetime.fromisoformat(found["next_attempt_at"]) == due
+    assert found["summary"].startswith(f"It is scheduled for {due:%Y-%m-%d %H:%M:%S} UTC, in ")
+    place.sql(
+        "UPDATE scheduled SET due_at = now() - interval '2 hours', state = 'held', held_at = now() WHERE id = $1", sent
+    )
+    found = explain(sent)
+    assert (found["waits_for"], found["next_attempt_at"]) == ("person", None)
+    assert client.post(f"/emails/{sent}/cancel").status_code == 200
+    found = explain(sent)
+    assert (found["waits_for"], found["state"]) == ("nothing", "canceled")
+    assert found["summary"].endswith("before its time.")
+
+
+def test_a_mail_with_attachments_may_wait_for_them(ledger, explain, place, sender, queues):
+    sender(queues.topology.send_queue(Lane.NORMAL, "google").name)
+    email = ledger.email("accepted")
+    assert "attachments" not in explain(email)["summary"]
+    place.sql(
+        "INSERT INTO email_attachments (tenant, email_id, id, position, digest, filename, content_type, size, "
+        "created_at) VALUES ($1, $2, $3, 0, '\\x00', 'a.pdf', 'application/pdf', 1, now())",
+        ledger.tenant, email, new_id(),
+    )  # fmt: skip
+    found = explain(email)
+    assert found["waits_for"] == "turn"
+    assert "It has attachments: while a sender cannot fetch them, it waits on the ladder" in found["summary"]
+
+
 def test_a_mail_of_another_tenant_is_not_there(ledger, server, new_caller):
     email = ledger.email("accepted")
     with server.client(new_caller().token) as stranger:

@@ -28,7 +28,9 @@ async def read(call: Call) -> Answer:
         return answer(Explained(id=UUID(str(email["id"])), at=datetime.now(UTC), data=data))
     in_force = await call.services.overrides.in_force(call.key.tenant)
     sites = total_sites(beat for _, beat in call.services.heartbeats.live)
-    data = [await _explained(call, email, row, in_force, sites) for row in rows]
+    open_ = any(row["state"] not in ENDS for row in rows)
+    files = open_ and bool(await call.services.attached.of_email(call.key.tenant, email["id"]))
+    data = [await _explained(call, email, row, in_force, sites, files=files) for row in rows]
     return answer(Explained(id=UUID(str(email["id"])), at=datetime.now(UTC), data=data))
 
 
@@ -46,7 +48,7 @@ def _not_released(email: Any, row: Any) -> DeliveryExplained:
 
 
 async def _explained(
-    call: Call, email: Any, row: Any, in_force: list[Held], sites: dict[str, SiteTotal]
+    call: Call, email: Any, row: Any, in_force: list[Held], sites: dict[str, SiteTotal], *, files: bool
 ) -> DeliveryExplained:
     services, now, state, lane = call.services, datetime.now(UTC), State(row["state"]), Lane(row["lane"])
     open_ = state not in ENDS
@@ -66,6 +68,7 @@ async def _explained(
         guessed=row["site"] is None,
         overrides=ours,
         senders=senders_of(services, place.name) if place else None,
+        files=files,
     )
     until = budget_end(lane, row["accepted_at"], email["expires_at"], services.retry_scale)
     found = explain(row, known, canceled=email["cancel_requested_at"] is not None, until=until)

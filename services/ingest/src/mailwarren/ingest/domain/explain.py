@@ -52,7 +52,7 @@ class Known:
 
     ``queue`` and ``look`` are of its send queue; ``site`` where it goes, ``guessed`` when nothing was tried yet.
     ``overrides`` are those in force for its site and tenant. ``senders`` is how many live ones take from its queue,
-    None while that is not known.
+    None while that is not known. ``files``: its email has attachments.
     """
 
     now: datetime
@@ -62,6 +62,7 @@ class Known:
     guessed: bool
     overrides: Sequence[Held]
     senders: int | None
+    files: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,10 +166,10 @@ def _on_its_way(row: Mapping[str, Any], known: Known, state: State) -> Conclusio
     if due is not None:
         text = (
             f"Its next attempt was due {_ago(due, known)}: it is on its way back from the ladder, waits for its turn, "
-            f"or a sender asks first what became of the one before.{_tried(row)}{limits}"
+            f"or a sender asks first what became of the one before.{_fetched(known)}{_tried(row)}{limits}"
         )
         return Conclusion(WaitsFor.TURN, text, due)
-    return Conclusion(WaitsFor.TURN, f"A sender has it, or is about to.{limits}")
+    return Conclusion(WaitsFor.TURN, f"A sender has it, or is about to.{_fetched(known)}{limits}")
 
 
 def _ended(row: Mapping[str, Any], state: State) -> str:
@@ -192,6 +193,12 @@ def _tried(row: Mapping[str, Any]) -> str:
         said = [str(row["reply_code"]), "" if text.startswith(enhanced) else enhanced, text]
         return f" Last reply, of {row['host'] or 'the server'}: {' '.join(part for part in said if part)}."
     return f" Last attempt: {row['trouble']}." if row["trouble"] else ""
+
+
+def _fetched(known: Known) -> str:
+    if not known.files:
+        return ""
+    return " It has attachments: while a sender cannot fetch them, it waits on the ladder, at no cost of an attempt."
 
 
 def _whom(held: Held, known: Known) -> str:
