@@ -4,6 +4,7 @@ import json
 import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID, uuid4
@@ -75,6 +76,34 @@ class Ledger:
             )  # fmt: skip
         return email
 
+    def scheduled(self, age: float, state: str, ended: float | None = None) -> UUID:
+        """An email that was asked for so many days ago, to be sent later, and released or canceled so many ago."""
+        email = uuid4()
+        self.sql(
+            "INSERT INTO scheduled (id, tenant, base, position, lane, state, due_at, created_at, mail, content, size, "
+            "history, ended_at) VALUES ($1, $2, $1, 0, 'bulk', $3, now(), now() - $4::float8 * interval '1 day', '{}', "
+            "$1, 1, '[]', now() - $5::float8 * interval '1 day')",
+            email, TENANT, state, age, ended,
+        )  # fmt: skip
+        return email
+
+    def attachment(self, email: UUID, age: float, folder: Path, digest: bytes | None = None) -> Path:
+        """A file that an email got so many days ago; where its object is."""
+        digest = digest or secrets.token_bytes(32)
+        self.sql(
+            "INSERT INTO blobs (digest, size, created_at, last_used_at, stored_at) SELECT $1, 1, t, t, t "
+            "FROM (SELECT now() - $2::float8 * interval '1 day' AS t) AS times ON CONFLICT DO NOTHING", digest, age,
+        )  # fmt: skip
+        self.sql(
+            "INSERT INTO email_attachments (tenant, email_id, id, position, digest, filename, content_type, size, "
+            "created_at) VALUES ($1, $2, $3, 0, $4, 'a', 'a/b', 1, now() - $5::float8 * interval '1 day')",
+            TENANT, email, uuid4(), digest, age,
+        )  # fmt: skip
+        path = folder / digest.hex()[:2] / digest.hex()
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"x")
+        return path
+
     def ids(self, table: str, column: str = "id") -> set[Any]:
         return {row[0] for row in self.sql(f"SELECT {column} FROM {table}")}
 
@@ -108,7 +137,7 @@ def place(postgres) -> Iterator[Ledger]:
 def ledger(place: Ledger) -> Ledger:
     for table in (
         "contents", "emails", "deliveries", "stats_minute", "idempotency_keys", "contacts", "contact_properties",
-        "segments", "topics",
+        "segments", "topics", "scheduled", "email_attachments", "blobs",
     ):  # fmt: skip
         place.sql(f"DELETE FROM {table}")
     return place
@@ -140,6 +169,35 @@ def test_a_content_that_was_seen_again_stays(ledger) -> None:
     content = ledger.content(DAYS + 0.5)
     ledger.email(DAYS - 0.4, content, 1)
     assert ledger.run() == "deleted nothing"
+
+
+def test_attachments_go_after_their_days_and_then_their_objects(ledger, tmp_path) -> None:
+    old, young, open_ = (ledger.email(100, b"x", ended) for ended in (95, 95, None))
+    gone = [ledger.attachment(old, 91, tmp_path) for _ in range(3)]
+    kept = [ledger.attachment(young, 89, tmp_path), ledger.attachment(open_, 99, tmp_path)]
+    never_published = ledger.attachment(uuid4(), 99, tmp_path)
+    assert ledger.run(emails_days=0, blob_url=tmp_path.as_uri()) == "deleted 4 attachments, 4 blobs"
+    assert [path.exists() for path in (*gone, never_published)] == [False] * 4
+    assert [path.exists() for path in kept] == [True] * 2
+    assert ledger.run(emails_days=0, blob_url=tmp_path.as_uri()) == "deleted nothing"
+
+
+def test_an_object_stays_for_as_long_as_another_email_has_the_file(ledger, tmp_path) -> None:
+    digest = secrets.token_bytes(32)
+    path = ledger.attachment(ledger.email(100, b"x", 95), 99, tmp_path, digest)
+    ledger.attachment(ledger.scheduled(100, "scheduled"), 99, tmp_path, digest)
+    assert ledger.run(emails_days=0, blob_url=tmp_path.as_uri()) == "deleted 1 attachments"
+    assert path.exists()
+
+
+@pytest.mark.parametrize(("state", "ended"), [("scheduled", None), ("held", None), ("released", 1), ("canceled", 2)])
+def test_scheduled_mail_keeps_its_files_until_it_is_sent_however_long_that_is(ledger, tmp_path, state, ended) -> None:
+    path = ledger.attachment(ledger.scheduled(400, state, ended), 400, tmp_path)
+    assert ledger.run(emails_days=0, blob_url=tmp_path.as_uri()) == "deleted nothing"
+    assert path.exists()
+    ledger.sql("UPDATE scheduled SET state = 'canceled', ended_at = now() - interval '4 days'")
+    assert ledger.run(emails_days=0, blob_url=tmp_path.as_uri()) == "deleted 1 attachments, 1 blobs"
+    assert not path.exists()
 
 
 def test_keys_go_after_a_day_and_counts_after_their_time(ledger) -> None:

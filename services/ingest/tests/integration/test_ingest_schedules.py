@@ -1,11 +1,14 @@
 """Scheduled emails: kept, seen, moved, canceled, held, and released once by however many schedulers."""
 
 import asyncio
+import base64
+import hashlib
 from collections import Counter
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
+import httpx
 import pytest
 import resend
 from resend.exceptions import ValidationError
@@ -342,6 +345,36 @@ def test_another_tenants_email_does_not_exist(client, mail, server, new_caller):
         assert other.post(f"/emails/{sent}/release").status_code == 404
         assert other.get("/scheduled").json()["data"] == []
         assert other.get(f"/scheduled?after={sent}").status_code == 422
+
+
+def test_a_scheduled_email_has_its_attachments_when_it_is_released(start, tmp_path, caller, mail, place, due, queues):
+    api = start(blob_url=tmp_path.as_uri(), internal_token="internal-token-of-a-test")
+    files = [{"filename": "a.txt", "content": base64.b64encode(b"octets").decode()}]
+    body = mail | {"scheduled_at": "in 1 hour", "attachments": files}
+    with api.client(caller.token) as client:
+        key = {"Idempotency-Key": str(new_id())}
+        sent, again = (client.post("/emails", json=body, headers=key).json()["id"] for _ in range(2))
+        assert sent == again
+        [file] = client.get(f"/emails/{sent}/attachments").json()["data"]
+        assert httpx.get(file["download_url"]).content == b"octets"
+        at = f"/emails/{sent}/attachments/{file['id']}"
+        assert client.delete(at).status_code == 422
+        due()
+        run(place)
+        [parcel] = queues.parcels()
+        [found] = parcel.content.attachments
+        assert (found.filename, found.size, found.digest) == ("a.txt", 6, hashlib.sha256(b"octets").hexdigest())
+        assert client.delete(at).status_code == 422
+
+
+def test_attachments_of_a_canceled_email_can_be_deleted(start, tmp_path, caller, mail):
+    api = start(blob_url=tmp_path.as_uri(), internal_token="internal-token-of-a-test")
+    files = [{"filename": "a.txt", "content": base64.b64encode(b"octets").decode()}]
+    with api.client(caller.token) as client:
+        sent = client.post("/emails", json=mail | {"scheduled_at": "in 1 hour", "attachments": files}).json()["id"]
+        [file] = client.get(f"/emails/{sent}/attachments").json()["data"]
+        assert client.post(f"/emails/{sent}/cancel").status_code == 200
+        assert client.delete(f"/emails/{sent}/attachments/{file['id']}").json()["deleted"] is True
 
 
 def test_what_was_released_is_forgotten_in_steps(mail, place, caller, due, queues, rows):

@@ -17,6 +17,8 @@ from resend.emails._received_email import EmailAttachmentDetails
 from resend.exceptions import ResendError, ValidationError
 from sdk_shapes import check
 
+from mailwarren.contracts.parcel import Syntax
+
 TOKEN = "internal-token-of-a-test"
 OCTETS = bytes(range(256)) * 20
 PDF = {"filename": "Bericht März.pdf", "content": base64.b64encode(OCTETS).decode()}
@@ -200,6 +202,20 @@ def test_a_large_body_waits_for_memory(start, folder, mail, caller, monkeypatch)
     assert answers == [200] * 4
 
 
+def test_a_mail_with_a_template_has_attachments_too(mail, queues):
+    variable = {"key": "NAME", "type": "string"}
+    made = resend.Templates.create({"name": "order", "html": "<p>{{{NAME}}}</p>", "variables": [variable]})
+    resend.Templates.publish(made["id"])
+    wanted = {name: mail[name] for name in ("from", "to", "subject")}
+    resend.Emails.send(
+        wanted | {"template": {"id": made["id"], "variables": {"NAME": "Bob"}}, "attachments": [PDF]},
+        {"idempotency_key": str(uuid4())},
+    )
+    (parcel,) = queues.parcels()
+    assert (parcel.content.syntax, parcel.deliveries[0].variables) == (Syntax.TEMPLATE, {"NAME": "Bob"})
+    assert [one.filename for one in parcel.content.attachments] == [PDF["filename"]]
+
+
 def test_a_batch_has_no_attachments(mail, queues):
     with pytest.raises(ValidationError, match="not possible in a batch"):
         resend.Batch.send([mail | {"attachments": [PDF]}])
@@ -260,6 +276,12 @@ def test_deleting_waits_for_the_end_of_the_mail(mail, client, place, caller):
     one = resend.Emails.Attachments.list(sent["id"])["data"][0]
     at = f"/emails/{sent['id']}/attachments/{one['id']}"
     assert client.delete(at).status_code == 422
+    place.sql(
+        'INSERT INTO emails (id, tenant, created_at, lane, partition, content, sender, subject, "to", cc, bcc, '
+        "reply_to, tags, metadata, message_id, on_unknown) VALUES ($1, $2, now(), 'normal', 1, '\\x00', "
+        "'a@sender.test', 'x', '{}', '{}', '{}', '{}', '[]', '{}', 'm', 'resend')",
+        sent["id"], caller.tenant,
+    )  # fmt: skip
     place.sql(
         "INSERT INTO deliveries (id, email_id, tenant, address, lane, state, updated_at, ended_at) "
         "VALUES (gen_random_uuid(), $1, $2, 'bob@example.test', 'normal', 'delivered', now(), now())",
