@@ -72,6 +72,27 @@ def test_the_octets_that_arrive_are_those_of_the_call(whole: System) -> None:
     assert 'mailwarren_sender_attachments_total{result="fetched"} 3.0' in metrics
 
 
+def test_a_scheduled_mail_with_a_template_arrives_with_its_files(whole: System) -> None:
+    octets, api = some_octets(), whole.api
+    assert api
+    variable = {"key": "NAME", "type": "string"}
+    template = {"name": "n", "html": "<p>Dear {{{NAME}}}</p>", "variables": [variable]}
+    ident = api.post("/templates", json=template).raise_for_status().json()["id"]
+    api.post(f"/templates/{ident}/publish").raise_for_status()
+    to = f"{octets[:6].hex()}@example.test"
+    body = {
+        "from": "a@sender.test", "to": to, "subject": "x", "scheduled_at": "in 1 second",
+        "template": {"id": ident, "variables": {"NAME": "Bob"}}, "attachments": [file("a.bin", octets)],
+    }  # fmt: skip
+    sent = api.post("/emails", json=body).raise_for_status().json()["id"]
+    found = whole.settle([whole.promise(sent, to)])
+    assert found.balanced, str(found)
+    message = arrived(whole, to)
+    assert "Dear Bob" in message.get_body(("html",)).get_content()
+    (part,) = message.iter_attachments()
+    assert part.get_payload(decode=True) == octets
+
+
 def test_mail_waits_for_an_api_that_is_away_and_loses_no_attempt(whole: System) -> None:
     octets = some_octets()
     promise = send_while_no_sender_runs(whole, octets)

@@ -5,8 +5,9 @@ import email.policy
 from email.message import EmailMessage
 
 import pytest
+from msgspec.structs import replace
 
-from mailwarren.contracts.parcel import Attachment
+from mailwarren.contracts.parcel import Attachment, Syntax
 from mailwarren.contracts.testing import a_content, a_delivery
 from mailwarren.sender.domain.mime import File, build_mail_with_files
 from mailwarren.sender.domain.render import Unbuildable, base64_lines
@@ -20,9 +21,10 @@ def a_file(filename="a.bin", data=NOISE, content_type="application/octet-stream"
     return File(attachment, memoryview(base64_lines(data)))
 
 
-def built(*files, **content) -> EmailMessage:
+def built(*files, variables=None, **content) -> EmailMessage:
     """As it goes over the wire, with the stuffed dots and the end of data taken away again."""
-    parts = build_mail_with_files(a_content(**content), a_delivery(), 1_764_000_000.0, files)
+    delivery = replace(a_delivery(), variables=variables or {})
+    parts = build_mail_with_files(a_content(**content), delivery, 1_764_000_000.0, files)
     wire = b"".join(map(bytes, prepare_pieces(parts).parts))
     assert wire.endswith(b"\r\n.\r\n")
     assert max(map(len, wire.split(b"\r\n"))) <= 200
@@ -44,6 +46,14 @@ def test_a_text_and_a_file():
     assert file.get_content() == NOISE
     assert file.get_filename() == "report.pdf"
     assert file.get_content_disposition() == "attachment"
+
+
+def test_a_template_and_a_file():
+    words = {"subject": "Hi {{ name }}", "html": "<p>{{ name }}</p>", "text": None}
+    message = built(a_file(), variables={"name": "B&b"}, syntax=Syntax.TEMPLATE, **words)
+    assert kinds(message) == ["multipart/mixed", "text/html", "application/octet-stream"]
+    body, file = message.iter_parts()
+    assert (message["Subject"], body.get_content().strip(), file.get_content()) == ("Hi B&b", "<p>B&amp;b</p>", NOISE)
 
 
 def test_an_inline_picture_stands_beside_the_html_that_shows_it():
