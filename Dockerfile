@@ -85,7 +85,7 @@ EXPOSE 9464
 # one. All are in exec form: the service is process 1 and gets SIGTERM itself.
 
 FROM runtime AS ingest
-EXPOSE 8080
+EXPOSE 8080 8081
 ENTRYPOINT ["/app/bin/ingest"]
 CMD ["api"]
 
