@@ -136,7 +136,6 @@ class Deferrals:
         """
         now = time.time()
         wait = self._ladder.round_wait(FILES_AGAIN * self._ladder.scale)
-        log.warning("sender.attachments.away", reason=without[0].reason, count=len(without))
         if now + wait >= self.deadline(parcel):
             await asyncio.gather(*(self._give_up_files(parcel, one) for one in without))
             return
@@ -151,6 +150,7 @@ class Deferrals:
             wait=Wait.ATTACHMENTS,
             not_before=now + wait,
         )
+        log.warning("sender.attachments.away", reason=without[0].reason, count=len(without))
         await self._ladder_writer.put(again, wait, owned)
 
     async def _give_up_files(self, parcel: Parcel, without: WithoutFiles) -> None:
