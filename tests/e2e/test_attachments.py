@@ -75,6 +75,8 @@ def test_the_octets_that_arrive_are_those_of_the_call(whole: System) -> None:
 def test_a_scheduled_mail_with_a_template_arrives_with_its_files(whole: System) -> None:
     octets, api = some_octets(), whole.api
     assert api
+    assert whole.sink
+    whole.sink.forget()
     variable = {"key": "NAME", "type": "string"}
     template = {"name": "n", "html": "<p>Dear {{{NAME}}}</p>", "variables": [variable]}
     ident = api.post("/templates", json=template).raise_for_status().json()["id"]

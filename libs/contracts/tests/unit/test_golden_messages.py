@@ -411,7 +411,9 @@ def test_no_release_writes_a_wait_that_the_one_before_cannot_read() -> None:
     """It would be no parcel to it, and be parked (ADR 0019)."""
     known_before = {"deferred", "hop", "unsettled", "claimed", "newer"}
     assert SHAPED_WAIT in known_before
-    assert set(Wait) - known_before == {Wait.SHAPED}
+    assert set(Wait) - known_before == {Wait.SHAPED, Wait.ATTACHMENTS}
+    # Only parcels with attachments wait for them, and those the release before leaves alone: they are of version 2.
+    assert codec.parcel_headers(an_attached())[codec.VERSION_HEADER] == codec.WITH_ATTACHMENTS > 1
 
 
 @pytest.mark.parametrize("header", [{"task": "ops.heartbeat"}, {"id": str(PARCEL)}, {"id": None}])
