@@ -315,6 +315,13 @@ CASES = (
         codec.order_headers,
     ),
     Case(
+        "order.subject.v1",
+        Order(id=REQUEST, work="ops.import", due_at=1_764_000_000.25, attempt=2, subject=EMAIL),
+        codec.decode_order,
+        codec.encode_order,
+        codec.order_headers,
+    ),
+    Case(
         "override.rule.v1",
         Override(
             id=UUID(int=7, version=5),

@@ -114,6 +114,7 @@ def encode_order(order: Order) -> bytes:
 def order_headers(order: Order) -> dict[str, Any]:
     """The AMQP headers that Celery requires, with ours. Flower shows ``kwargsrepr``; there is no address in it."""
     ident = str(order.id)
+    about = f", 'subject': '{order.subject}'" if order.subject else ""
     return {
         "lang": "py",
         "task": order.work,
@@ -123,7 +124,7 @@ def order_headers(order: Order) -> dict[str, Any]:
         "group": None,
         "retries": order.attempt - 1,
         "argsrepr": "()",
-        "kwargsrepr": f"{{'attempt': {order.attempt}, 'due_at': {order.due_at:.3f}}}",
+        "kwargsrepr": f"{{'attempt': {order.attempt}, 'due_at': {order.due_at:.3f}{about}}}",
         "ignore_result": True,
         VERSION_HEADER: WRITTEN,
         TYPE_HEADER: "order",

@@ -1,7 +1,8 @@
 """An order for ingest's workers: work that nobody waits for, as an ordinary Celery task on ``ops.tasks``.
 
-An order says what to do and not with what: what it works on stands in the database, so that a repeat, or a worker that
-takes it over, finds what is still to be done. It may come twice, and its work has to allow for that.
+An order says what to do, and at most the id of what it is about: what it works on stands in the database, so that a
+repeat, or a worker that takes it over, finds what is still to be done. It may come twice, and its work has to allow for
+that.
 """
 
 from enum import StrEnum
@@ -19,7 +20,7 @@ class Work(StrEnum):
     """Delete what is past its time."""
 
 
-class Order(msgspec.Struct, frozen=True, kw_only=True):
+class Order(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One piece of work, and how often it was tried."""
 
     id: UUID
@@ -29,3 +30,5 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     due_at: float
     """Unix seconds: when it was to be done."""
     attempt: int = 1
+    subject: UUID | None = None
+    """The row that the work is about; None for work that has none, such as retention."""

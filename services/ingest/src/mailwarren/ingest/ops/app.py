@@ -20,14 +20,13 @@ from mailwarren.ingest.adapters.periodic import PeriodicJobs
 from mailwarren.ingest.domain.retries import plan_retry
 from mailwarren.ingest.ops import metrics
 from mailwarren.ingest.ops.consumer import Signs
-from mailwarren.ingest.ops.jobs import JOBS, Bench
+from mailwarren.ingest.ops.jobs import ERRANDS, JOBS, REPEATED, Bench, Errand
 from mailwarren.ingest.settings import OpsSettings
 
 log = structlog.get_logger()
 
 CONNECTIONS = 2
 """To Postgres for each order."""
-REPEATED = "nothing: this run ended before, or a newer one has replaced it"
 
 
 @dataclass
@@ -45,7 +44,7 @@ def build_app(settings: OpsSettings) -> Celery:
     app.topology = topology
     app.signs = Shown()
     app.steps["consumer"].add(Signs)
-    for work in JOBS:
+    for work in (*JOBS, *ERRANDS):
         app.register_task(_task(work, settings))
     return app
 
@@ -136,10 +135,12 @@ def _try(app: Any, settings: OpsSettings, order: Order) -> str:
 
 async def _carry_out(settings: OpsSettings, order: Order) -> str:
     async with Database(settings.database_url.get_secret_value(), CONNECTIONS) as database:
+        bench = Bench(database, settings, lambda: state.should_stop is not None or state.should_terminate is not None)
+        if (errand := ERRANDS.get(Work(order.work))) is not None:
+            return await _run_errand(errand, bench, order)
         jobs = PeriodicJobs(database)
         if not await jobs.start(order):
             return REPEATED
-        bench = Bench(database, settings, lambda: state.should_stop is not None or state.should_terminate is not None)
         try:
             said = await JOBS[Work(order.work)](bench)
         except Exception as error:
@@ -149,6 +150,18 @@ async def _carry_out(settings: OpsSettings, order: Order) -> str:
             raise
         await jobs.end(order, said)
         return said
+
+
+async def _run_errand(errand: Errand, bench: Bench, order: Order) -> str:
+    if order.subject is None:
+        raise ValueError(f"an order for {order.work} has to name its subject")
+    try:
+        return await errand.carry_out(bench, order)
+    except Exception as error:
+        if plan_retry(order.attempt, 1, away=isinstance(error, DatabaseDown)) is None:
+            # When the database is away now, that is the error, and the order comes again until this could be noted.
+            await errand.give_up(bench, order, f"{type(error).__name__}: {error}")
+        raise
 
 
 def _publish_again(app: Any, order: Order, wait: str) -> None:

@@ -1,15 +1,18 @@
-"""What a worker can do: a function for each :class:`mailwarren.contracts.order.Work`."""
+"""What a worker can do: a job or an errand for each :class:`mailwarren.contracts.order.Work`."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
-from mailwarren.contracts.order import Work
+from mailwarren.contracts.order import Order, Work
 from mailwarren.ingest.adapters.blob_store import BlobStore
 from mailwarren.ingest.adapters.database import Database
 from mailwarren.ingest.adapters.retention import DELETED, Retention
 from mailwarren.ingest.ops import metrics
 from mailwarren.ingest.settings import OpsSettings
+
+REPEATED = "nothing: this run ended before, or a newer one has replaced it"
+"""What a job or an errand returns that finds itself a repeat."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +29,16 @@ Job = Callable[[Bench], Awaitable[str]]
 
 Step = Callable[[], Awaitable[dict[str, int]]]
 """Deletes one batch; the first number says whether there may be more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Errand:
+    """Work about one row, the order's ``subject``. Unlike a job it has no period: its rows say when it is due."""
+
+    carry_out: Callable[[Bench, Order], Awaitable[str]]
+    """As a :data:`Job`. The row has to tell a repeat that is late from the run that it waits for."""
+    give_up: Callable[[Bench, Order, str], Awaitable[None]]
+    """Note in the row that the last try failed, and why: nobody else will."""
 
 
 async def heartbeat(bench: Bench) -> str:
@@ -78,6 +91,9 @@ def _told(gone: Mapping[str, int]) -> str:
 
 
 JOBS: Mapping[Work, Job] = {Work.HEARTBEAT: heartbeat, Work.RETENTION: retention}
+"""Those that come again and again."""
+ERRANDS: Mapping[Work, Errand] = {}
+"""Those about a row."""
 
 
 def periods(settings: OpsSettings) -> dict[str, float]:
