@@ -10,8 +10,17 @@ from mailwarren.contracts.lanes import Lane
 from mailwarren.contracts.parcel import OnUnknown, Role, Syntax
 from mailwarren.contracts.shaping import Scope
 from mailwarren.store.metadata import metadata
-from mailwarren.store.states import ENDS, Origin, PropertyType, ScheduleState, State, Subscription, Visibility
-from mailwarren.store.tables import contacts, scheduled, tracker
+from mailwarren.store.states import (
+    ENDS,
+    ImportState,
+    Origin,
+    PropertyType,
+    ScheduleState,
+    State,
+    Subscription,
+    Visibility,
+)
+from mailwarren.store.tables import contacts, imports, scheduled, tracker
 
 WORDS = {
     ("contents", "syntax"): Syntax,
@@ -29,6 +38,7 @@ WORDS = {
     ("topics", "default_subscription"): Subscription,
     ("topics", "visibility"): Visibility,
     ("contact_topics", "subscription"): Subscription,
+    ("contact_imports", "state"): ImportState,
     ("scheduled", "lane"): Lane,
     ("scheduled", "state"): ScheduleState,
 }
@@ -36,6 +46,7 @@ OF_CONTACTS = [
     contacts.contacts, contacts.contact_properties, contacts.segments, contacts.contact_segments, contacts.topics,
     contacts.contact_topics,
 ]  # fmt: skip
+OF_IMPORTS = [imports.contact_imports, imports.contact_import_chunks, imports.contact_import_errors]
 OF_SCHEDULES = [scheduled.scheduled, scheduled.scheduled_contents]
 TABLES = [
     tracker.contents, tracker.emails, tracker.cancels, tracker.deliveries, tracker.events, tracker.claims,
@@ -44,7 +55,7 @@ TABLES = [
 
 
 def checks():
-    for table in TABLES + OF_CONTACTS + OF_SCHEDULES:
+    for table in TABLES + OF_CONTACTS + OF_IMPORTS + OF_SCHEDULES:
         for constraint in table.constraints:
             if isinstance(constraint, CheckConstraint):
                 column, listed = str(constraint.sqltext).split(" IN ")
@@ -60,7 +71,7 @@ def test_every_end_and_every_event_but_started_is_a_state():
     assert set(State) - ENDS == {State.ACCEPTED, State.DEFERRED, State.PARKED, State.UNCONFIRMED}
 
 
-@pytest.mark.parametrize("table", TABLES + OF_CONTACTS + OF_SCHEDULES, ids=lambda table: table.name)
+@pytest.mark.parametrize("table", TABLES + OF_CONTACTS + OF_IMPORTS + OF_SCHEDULES, ids=lambda table: table.name)
 def test_every_table_names_its_one_writer(table):
     assert table.comment.startswith("Writer: tracker. " if table in TABLES else "Writer: ingest. ")
     assert table.metadata is metadata

@@ -74,6 +74,22 @@ class PropertyType(StrEnum):
     BOOLEAN = "boolean"
 
 
+class ImportState(StrEnum):
+    """How far an import of contacts is (``contact_imports.state``)."""
+
+    UPLOADING = "uploading"
+    """Its file is coming in; nobody sees it yet."""
+    QUEUED = "queued"
+    """Waits for a worker."""
+    IN_PROGRESS = "in_progress"
+    COMPLETED = "completed"
+    """Every row was read; some of them may have failed."""
+    FAILED = "failed"
+    """It cannot go on; what was imported stays."""
+    CANCELED = "canceled"
+    """Stopped by a person; what was imported stays."""
+
+
 class ScheduleState(StrEnum):
     """What became of an email that is to be sent later (``scheduled.state``)."""
 
