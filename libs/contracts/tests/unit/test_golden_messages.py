@@ -316,7 +316,7 @@ CASES = (
     ),
     Case(
         "order.subject.v1",
-        Order(id=REQUEST, work="ops.import", due_at=1_764_000_000.25, attempt=2, subject=EMAIL),
+        Order(id=REQUEST, work=Work.IMPORT, due_at=1_764_000_000.25, attempt=2, subject=EMAIL),
         codec.decode_order,
         codec.encode_order,
         codec.order_headers,

@@ -16,7 +16,8 @@ from mailwarren.contracts.access import Service
 from mailwarren.devstack.databases import run_apart
 from mailwarren.ingest.adapters.database import Database
 from mailwarren.ingest.commands.access import Accounts, apply_database_access, role_name
-from mailwarren.ingest.ops.jobs import Bench, retention
+from mailwarren.ingest.ops.bench import Bench
+from mailwarren.ingest.ops.jobs import retention
 from mailwarren.ingest.settings import OpsSettings
 from mailwarren.store import migrate
 from mailwarren.store.engine import dsn

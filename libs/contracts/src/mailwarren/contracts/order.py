@@ -18,6 +18,8 @@ class Work(StrEnum):
     """Nothing but to say that scheduler, broker, worker and database work together."""
     RETENTION = "ops.retention"
     """Delete what is past its time."""
+    IMPORT = "ops.import"
+    """Go on with an import of contacts, the subject."""
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -24,6 +24,7 @@ from mailwarren.ingest.adapters.database import Database
 from mailwarren.ingest.adapters.depths import Depths
 from mailwarren.ingest.adapters.heartbeats import Heartbeats
 from mailwarren.ingest.adapters.idempotency import Claims
+from mailwarren.ingest.adapters.imports import Imports
 from mailwarren.ingest.adapters.keys import Keys
 from mailwarren.ingest.adapters.lists import Lists
 from mailwarren.ingest.adapters.overrides import Overrides
@@ -120,6 +121,7 @@ async def running_api(settings: Settings) -> AsyncIterator[Api]:
         keys=keys,
         reads=reads,
         lists=Lists(database),
+        imports=Imports(database),
         schedule=schedule,
         templates=Templates(database),
         compiler=Compiler(),
@@ -129,6 +131,7 @@ async def running_api(settings: Settings) -> AsyncIterator[Api]:
         parked=Parked(link, publisher, topology),
         health=health,
         max_body=settings.max_body,
+        max_import=settings.max_import,
         retry_scale=settings.retry_scale,
         attached=attached,
         attacher=attacher,

@@ -20,11 +20,13 @@ from mailwarren.contracts.topology import OPS_KEY, Topology
 from mailwarren.ingest.adapters.broker import Broker
 from mailwarren.ingest.adapters.database import Database, DatabaseDown
 from mailwarren.ingest.adapters.depths import Depths
+from mailwarren.ingest.adapters.import_work import ImportWork
 from mailwarren.ingest.adapters.periodic import AT_ONCE, PeriodicJobs
 from mailwarren.ingest.adapters.releases import Releases
 from mailwarren.ingest.adapters.schema import Schema
 from mailwarren.ingest.adapters.suppressions import Suppressions
 from mailwarren.ingest.domain.admission import Marks
+from mailwarren.ingest.import_orders import ImportOrders
 from mailwarren.ingest.ops import metrics
 from mailwarren.ingest.ops.jobs import periods
 from mailwarren.ingest.release import ScheduledMail
@@ -47,7 +49,7 @@ SUPPRESSIONS_WITHIN = 4.0
 
 
 class Source(Protocol):
-    """Something that becomes due: periodic jobs, scheduled mail."""
+    """Something that becomes due: periodic jobs, scheduled mail, imports."""
 
     async def release(self) -> bool:
         """Give what is due to those who do it, a bounded number of rows; whether more may be due.
@@ -172,7 +174,8 @@ async def run_scheduler(settings: OpsSettings) -> None:
         Suppressions(database, SUPPRESSIONS_WITHIN),
     )
     periodic = Periodic(PeriodicJobs(database), publisher, topology, periods(settings))
-    scheduler = Scheduler([periodic, mail], settings.scheduler_interval)
+    imports = ImportOrders(ImportWork(database), publisher, topology, settings.imports_at_once)
+    scheduler = Scheduler([periodic, mail, imports], settings.scheduler_interval)
     health = Health("scheduler")
     health.add("schema", lambda: schema.trouble)
     health.add("broker", lambda: link.trouble)

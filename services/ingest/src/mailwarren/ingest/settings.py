@@ -25,6 +25,8 @@ class Settings(Shared):
     """0 takes a free port, which the log names."""
     max_body: int = Field(default=5 * 1024 * 1024, ge=1024)
     """Bytes of a request's body; above: 413."""
+    max_import: int = Field(default=200 * 2**20, ge=1024)
+    """Bytes of an upload of contacts; above: 413."""
     max_depth: int = Field(default=200_000, ge=0)
     """Messages in a send queue above which mail for it gets 503."""
     max_tracker_depth: int = Field(default=500_000, ge=0)
@@ -112,6 +114,10 @@ class OpsSettings(Settings):
     stats_days: int = Field(default=400, ge=0, le=36_500)
     """Days that counts per minute are kept; 0: for ever."""
 
+    imports_at_once: int = Field(default=2, ge=1, le=100)
+    """Imports that all workers together have in hand, of different tenants; others wait."""
+    imports_days: int = Field(default=30, ge=0, le=36_500)
+    """Days that imports and their reports are kept after their end; 0: for ever. Files go within an hour."""
     attachments_days: int = Field(default=90, ge=0, le=36_500)
     """Days that attachments are kept after their email was accepted, if its deliveries have ended; 0: for ever."""
     blobs_days: int = Field(default=1, ge=1, le=36_500)

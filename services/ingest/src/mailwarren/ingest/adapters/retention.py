@@ -45,6 +45,45 @@ WITH gone AS (
   ) RETURNING 1
 ) SELECT count(*) FROM gone
 """
+_IMPORT_FILES = """
+WITH gone AS (
+  DELETE FROM contact_import_chunks WHERE ctid = ANY(ARRAY(
+    SELECT c.ctid FROM contact_imports i
+    JOIN contact_import_chunks c ON c.tenant = i.tenant AND c.import_id = i.id
+    WHERE i.ended_at IS NOT NULL OR (i.state = 'uploading' AND i.created_at < now() - $1::interval) LIMIT $2
+  )) RETURNING 1
+) SELECT count(*) FROM gone
+"""
+_IMPORT_ERRORS = """
+WITH gone AS (
+  DELETE FROM contact_import_errors WHERE ctid = ANY(ARRAY(
+    SELECT e.ctid FROM contact_imports i
+    JOIN contact_import_errors e ON e.tenant = i.tenant AND e.import_id = i.id
+    WHERE i.ended_at < now() - $1::interval LIMIT $2
+  )) RETURNING 1
+) SELECT count(*) FROM gone
+"""
+_IMPORTS = """
+WITH gone AS (
+  DELETE FROM contact_imports WHERE ctid = ANY(ARRAY(
+    SELECT i.ctid FROM contact_imports i WHERE i.ended_at < now() - $1::interval
+      AND NOT EXISTS (SELECT FROM contact_import_chunks c WHERE c.tenant = i.tenant AND c.import_id = i.id)
+      AND NOT EXISTS (SELECT FROM contact_import_errors e WHERE e.tenant = i.tenant AND e.import_id = i.id)
+    LIMIT $2
+  )) RETURNING 1
+) SELECT count(*) FROM gone
+"""
+_UPLOADS = """
+WITH gone AS (
+  DELETE FROM contact_imports WHERE ctid = ANY(ARRAY(
+    SELECT i.ctid FROM contact_imports i WHERE i.state = 'uploading' AND i.created_at < now() - $1::interval
+      AND NOT EXISTS (SELECT FROM contact_import_chunks c WHERE c.tenant = i.tenant AND c.import_id = i.id)
+    LIMIT $2
+  )) RETURNING 1
+) SELECT count(*) FROM gone
+"""
+UPLOADED = timedelta(days=1)
+"""An upload takes no longer: its client, or the process that took it in, is gone."""
 RELEASED = timedelta(days=3)
 """How long a released email can be read from its schedule: the tracker has recorded it long before."""
 _EMAILS = "SELECT gone_emails, gone_deliveries FROM forget_emails(now() - $1::interval, $2)"
@@ -134,6 +173,26 @@ class Retention:
         """Contents that no scheduled email names any more."""
         (row,) = await self._fetch(_SCHEDULED_CONTENTS, RELEASED)
         return {"scheduled_contents": row[0]}
+
+    async def import_files(self) -> dict[str, int]:
+        """Pieces of files whose import has ended, or whose upload somebody went away from."""
+        (row,) = await self._fetch(_IMPORT_FILES, UPLOADED)
+        return {"import_files": row[0]}
+
+    async def import_uploads(self) -> dict[str, int]:
+        """Those uploads, when no piece of them is left."""
+        (row,) = await self._fetch(_UPLOADS, UPLOADED)
+        return {"import_uploads": row[0]}
+
+    async def import_errors(self, days: int) -> dict[str, int]:
+        """Failed rows of imports that ended longer ago than ``days``."""
+        (row,) = await self._fetch(_IMPORT_ERRORS, timedelta(days=days))
+        return {"import_errors": row[0]}
+
+    async def imports(self, days: int) -> dict[str, int]:
+        """Those imports, when nothing hangs on them any more."""
+        (row,) = await self._fetch(_IMPORTS, timedelta(days=days))
+        return {"imports": row[0]}
 
     async def emails(self, days: int) -> dict[str, int]:
         """Emails of which every delivery has ended, all longer ago than ``days``."""

@@ -11,6 +11,7 @@ from mailwarren.ingest.api.endpoint import Endpoint
 from mailwarren.ingest.api.errors import ErrorBody
 from mailwarren.ingest.domain.cursor import DEFAULT_LIMIT, MAX_LIMIT
 from mailwarren.ingest.domain.idempotency import MAX_KEY
+from mailwarren.ingest.domain.imports.request import FIELDS as IMPORT_FIELDS
 from mailwarren.ingest.domain.requests import RecipientBody
 
 DESCRIPTION = """
@@ -23,6 +24,15 @@ all services tell of the mail.
 """
 _REF = "#/components/schemas/{name}"
 _PARAMETERS: dict[str, dict[str, Any]] = {
+    "status": {
+        "in": "query",
+        "schema": {"type": "string", "enum": ["queued", "in_progress", "completed", "failed"]},
+        "description": "Only imports that are so far.",
+    },
+    **{
+        name: {"in": "query", "schema": {"type": "string"}, "description": "As the form's field of this name."}
+        for name in (*IMPORT_FIELDS, "filename")
+    },
     "state": {
         "in": "query",
         "schema": {"type": "string", "enum": ["scheduled", "held"]},
@@ -112,7 +122,7 @@ def _operation(endpoint: Endpoint, references: dict[str, Any]) -> dict[str, Any]
         "tags": [endpoint.path.split("/")[2]],
         "parameters": list(_parameters(endpoint)),
         "responses": {
-            **({str(endpoint.status): _content("Done", references[_name(endpoint.answer)])} if endpoint.answer else {}),
+            **({str(endpoint.status): _done(endpoint, references)} if endpoint.answer else {}),
             **{
                 str(status): _content(HTTPStatus(status).phrase, references[_name(ErrorBody)])
                 for status in endpoint.errors
@@ -120,8 +130,18 @@ def _operation(endpoint: Endpoint, references: dict[str, Any]) -> dict[str, Any]
         },
     }
     if endpoint.request is not None:
-        operation["requestBody"] = _content("", references[_name(endpoint.request)]) | {"required": True}
+        content = _content("", references[_name(endpoint.request)])
+        if endpoint.upload:
+            file = {"schema": {"type": "string"}}
+            content = {"content": {"multipart/form-data": content["content"]["application/json"], "text/csv": file}}
+        operation["requestBody"] = content | {"required": True}
     return operation
+
+
+def _done(endpoint: Endpoint, references: dict[str, Any]) -> dict[str, Any]:
+    if endpoint.media == "application/json":
+        return _content("Done", references[_name(endpoint.answer)])
+    return {"description": "Done", "content": {endpoint.media: {"schema": references[_name(endpoint.answer)]}}}
 
 
 def _parameters(endpoint: Endpoint) -> Iterable[dict[str, Any]]:

@@ -5,7 +5,7 @@ msgspec; FastAPI's own wrapping costs about as much as all of our work on a sing
 """
 
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl
@@ -36,11 +36,12 @@ SPAN = "mailwarren.span"
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """An HTTP response with a JSON body."""
+    """An HTTP response with a JSON body, or with ``blocks`` of another type, which ``headers`` name."""
 
     status: int
     body: bytes
     headers: Headers = ()
+    blocks: AsyncIterator[bytes] | None = None
 
 
 class Call(msgspec.Struct, frozen=True):
@@ -54,6 +55,8 @@ class Call(msgspec.Struct, frozen=True):
     body: bytes
     trace: str | None = None
     """The request's ``traceparent``."""
+    receive: Receive | None = None
+    """Of an endpoint with ``upload``: where its body comes from, unread."""
 
     def header(self, name: str) -> str | None:
         """A header's value."""
@@ -72,7 +75,8 @@ Handler = Callable[[Call], Awaitable[Answer]]
 class Endpoint:
     """One method of one path. ``request`` and ``answer`` are msgspec types; ``errors`` the statuses to document.
 
-    ``files``: a request may carry attachments, so a large one waits for memory instead of being refused.
+    ``files``: a request may carry attachments, so a large one waits for memory instead of being refused. ``upload``:
+    ``request`` describes a form with a file, which the handler reads while it comes in. ``media``: of the answer.
 
     ``answer`` is None where every call is refused.
     """
@@ -90,6 +94,8 @@ class Endpoint:
     headers: tuple[str, ...] = ()
     query: tuple[str, ...] = ()
     files: bool = False
+    upload: bool = False
+    media: str = "application/json"
     errors: tuple[int, ...] = field(default=())
 
 
@@ -125,6 +131,10 @@ class EndpointApp:
         except ClientGone:
             return
         span.tell(http__route=self._endpoint.path, http__response__status_code=done.status)
+        if done.blocks is not None:
+            await self._stream(done, done.blocks, send)
+            record_request(self._endpoint.name, done.status, time.perf_counter() - start)
+            return
         headers = [
             (b"content-type", b"application/json"),
             (b"content-length", str(len(done.body)).encode()),
@@ -133,6 +143,17 @@ class EndpointApp:
         await send({"type": "http.response.start", "status": done.status, "headers": headers})
         await send({"type": "http.response.body", "body": done.body})
         record_request(self._endpoint.name, done.status, time.perf_counter() - start)
+
+    async def _stream(self, done: Answer, blocks: AsyncIterator[bytes], send: Send) -> None:
+        await send({"type": "http.response.start", "status": done.status, "headers": [*done.headers]})
+        try:
+            async for block in blocks:
+                await send({"type": "http.response.body", "body": block, "more_body": True})
+        except DatabaseDown as error:
+            # Without its end the client knows that the answer is not all there.
+            log.warning("ingest.answer.cut_short", endpoint=self._endpoint.name, error=str(error))
+            return
+        await send({"type": "http.response.body", "body": b""})
 
     async def _answer(self, scope: Scope, receive: Receive) -> Answer:
         try:
@@ -155,6 +176,9 @@ class EndpointApp:
         key = await authenticate(_text(headers, b"authorization"), self._endpoint.permission, self._services.keys)
         if self._endpoint.request is None:
             return await self._endpoint.handler(self._call(scope, headers, key, b""))
+        if self._endpoint.upload:
+            call = self._call(scope, headers, key, b"")
+            return await self._endpoint.handler(msgspec.structs.replace(call, receive=receive))
         declared, services = _text(headers, b"content-length"), self._services
         if self._endpoint.files and is_large(declared, services.max_body, services.max_with_files):
             async with room_for_large(services.large_bodies, int(declared or 0)):

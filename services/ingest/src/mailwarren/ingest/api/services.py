@@ -7,6 +7,7 @@ from mailwarren.ingest.adapters.attachments import EmailAttachments
 from mailwarren.ingest.adapters.blob_store import BlobStore
 from mailwarren.ingest.adapters.broker import Broker
 from mailwarren.ingest.adapters.heartbeats import Heartbeats
+from mailwarren.ingest.adapters.imports import Imports
 from mailwarren.ingest.adapters.keys import Keys
 from mailwarren.ingest.adapters.lists import Lists
 from mailwarren.ingest.adapters.overrides import Overrides
@@ -35,6 +36,7 @@ class Services:
     queues: QueueLooks
     parked: Parked
     lists: Lists
+    imports: Imports
     templates: Templates
     compiler: Compiler
     schedule: Schedule
@@ -48,6 +50,8 @@ class Services:
     max_body: int
     max_with_files: int
     """The same for a request that may carry attachments."""
+    max_import: int
+    """Of an uploaded file, which takes no such memory."""
     large_bodies: Room
     """The memory for those that are longer than ``max_body``."""
     retry_scale: float = 1.0

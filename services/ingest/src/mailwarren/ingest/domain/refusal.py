@@ -142,6 +142,15 @@ def too_large(limit: int) -> Refusal:
     )
 
 
+def file_too_large(limit: int) -> Refusal:
+    """413: the same of an uploaded file."""
+    return Refusal(
+        HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+        Name.TOO_LARGE,
+        f"The upload is larger than {limit} bytes. Send the file in parts, each with the line of the columns' names.",
+    )
+
+
 def too_slow(seconds: float) -> Refusal:
     """408: a large body did not come in."""
     return Refusal(

@@ -19,8 +19,9 @@ from mailwarren.ingest.adapters.database import Database, DatabaseDown
 from mailwarren.ingest.adapters.periodic import PeriodicJobs
 from mailwarren.ingest.domain.retries import plan_retry
 from mailwarren.ingest.ops import metrics
+from mailwarren.ingest.ops.bench import REPEATED, Bench
 from mailwarren.ingest.ops.consumer import Signs
-from mailwarren.ingest.ops.jobs import ERRANDS, JOBS, REPEATED, Bench, Errand
+from mailwarren.ingest.ops.jobs import ERRANDS, JOBS, Errand
 from mailwarren.ingest.settings import OpsSettings
 
 log = structlog.get_logger()

@@ -6,23 +6,10 @@ from functools import partial
 
 from mailwarren.contracts.order import Order, Work
 from mailwarren.ingest.adapters.blob_store import BlobStore
-from mailwarren.ingest.adapters.database import Database
 from mailwarren.ingest.adapters.retention import DELETED, Retention
-from mailwarren.ingest.ops import metrics
+from mailwarren.ingest.ops import importing, metrics
+from mailwarren.ingest.ops.bench import Bench
 from mailwarren.ingest.settings import OpsSettings
-
-REPEATED = "nothing: this run ended before, or a newer one has replaced it"
-"""What a job or an errand returns that finds itself a repeat."""
-
-
-@dataclass(frozen=True, slots=True)
-class Bench:
-    """What a job works with. It asks ``stopping`` now and then, and then ends with what it has."""
-
-    database: Database
-    settings: OpsSettings
-    stopping: Callable[[], bool]
-
 
 Job = Callable[[Bench], Awaitable[str]]
 """Returns what it did, for Flower; a repeat finds what it left. Bounded statements, each a transaction of its own."""
@@ -80,6 +67,10 @@ def _steps(rows: Retention, settings: OpsSettings) -> list[Step]:
     if settings.emails_days:
         steps.append(lambda: rows.scheduled(settings.emails_days))
     steps.append(rows.scheduled_contents)
+    steps += [rows.import_files, rows.import_uploads]
+    if settings.imports_days:
+        steps.append(lambda: rows.import_errors(settings.imports_days))
+        steps.append(lambda: rows.imports(settings.imports_days))
     if settings.blob_url:
         store = BlobStore(settings.blob_url)
         steps.append(lambda: rows.blobs(store, settings.blobs_days))
@@ -92,7 +83,7 @@ def _told(gone: Mapping[str, int]) -> str:
 
 JOBS: Mapping[Work, Job] = {Work.HEARTBEAT: heartbeat, Work.RETENTION: retention}
 """Those that come again and again."""
-ERRANDS: Mapping[Work, Errand] = {}
+ERRANDS: Mapping[Work, Errand] = {Work.IMPORT: Errand(importing.carry_out, importing.give_up)}
 """Those about a row."""
 
 

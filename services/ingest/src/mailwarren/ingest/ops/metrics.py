@@ -34,6 +34,11 @@ _done = Gauge(
 )
 _every = Gauge("mailwarren_ops_every_seconds", "Between two runs of a periodic job.", ("work",))
 _waiting = Gauge("mailwarren_ops_scheduled_emails", "Scheduled emails, waiting for their time or held.", ("state",))
+_imports = Gauge("mailwarren_ops_imports", "Imports of contacts that have not ended.", ("state",))
+_import_still = Gauge(
+    "mailwarren_ops_import_still_seconds", "Since the import last moved that has stood still longest; 0: none waits."
+)
+_import_rows = Counter("mailwarren_ops_import_rows_total", "Rows of imports, by what became of them.", ("result",))
 _next_due = Gauge("mailwarren_ops_scheduled_next_due_timestamp_seconds", "When the next email is due; 0: none.")
 _late = Gauge("mailwarren_ops_scheduled_late_seconds", "Since an email was due that has not been released; 0: none.")
 _mail_lateness = Histogram(
@@ -48,6 +53,7 @@ KINDS = (
     "idempotency_keys", "emails", "deliveries", "contents", "stats", "contact_values", "contact_properties",
     "contact_segments", "segments", "contact_topics", "topics",
     "scheduled_mail", "scheduled", "scheduled_contents",
+    "import_uploads", "import_files", "import_errors", "imports",
 )  # fmt: skip
 # A counter that is born with its first count never grows in Prometheus' eyes: what alerts watch stands at 0 before.
 for _reason in REASONS:
@@ -56,6 +62,10 @@ for _kind in KINDS:
     _forgotten.labels(_kind)
 for _state in ("scheduled", "held"):
     _waiting.labels(_state)
+for _state in ("queued", "in_progress"):
+    _imports.labels(_state)
+for _result in ("created", "updated", "skipped", "failed"):
+    _import_rows.labels(_result)
 for _work in Work:
     _released.labels(_work)
     for _result in RESULTS:
@@ -101,6 +111,18 @@ def record_scheduled(waiting: int, held: int, next_due: float, late: float) -> N
     _waiting.labels("held").set(held)
     _next_due.set(next_due)
     _late.set(late)
+
+
+def record_imports(queued: int, in_progress: int, still: float) -> None:
+    """How it stands with imports."""
+    _imports.labels("queued").set(queued)
+    _imports.labels("in_progress").set(in_progress)
+    _import_still.set(still)
+
+
+def record_import_rows(result: str, rows: int) -> None:
+    """Rows of a batch that is written were created, updated, skipped or failed."""
+    _import_rows.labels(result).inc(rows)
 
 
 def record_scheduled_release(late: float) -> None:

@@ -20,8 +20,9 @@ SHOWN = 20
 _NAMES: Mapping[str, Field] = {
     **dict.fromkeys(
         (
-            "email", "emailaddress", "mail", "mailaddress", "emailadresse", "mailadresse", "adressemail", "adresseemail",
-            "courriel", "correo", "correoelectronico", "email1", "email1value", "primaryemail", "contactemail",
+            "email", "emailaddress", "mail", "mailaddress", "emailadresse", "mailadresse", "adressemail",
+            "adresseemail", "courriel", "correo", "correoelectronico", "email1", "email1value", "primaryemail",
+            "contactemail",
         ),
         "email",
     ),
@@ -161,12 +162,14 @@ def _checked(key: str) -> str:
 def _by_name(columns: Sequence[str], declared: Sequence[Property]) -> Columns:
     found: dict[str, int] = {}
     properties: dict[str, int] = {}
-    # Two properties whose keys differ in letter case only: the exact name decides.
-    keys = {plain(item.key): item.key for item in declared} | {item.key: item.key for item in declared}
+    exact = {item.key for item in declared}
+    close = {plain(item.key): item.key for item in declared}
     for place, name in enumerate(columns):
-        if (key := keys.get(name) or keys.get(plain(name))) is not None and plain(name) not in _NAMES:
+        field = _NAMES.get(plain(name))
+        key = name if name in exact else None if field else close.get(plain(name))
+        if key is not None:
             properties.setdefault(key, place)
-        elif (field := _NAMES.get(plain(name))) is not None and (field not in found or name.lower() == field):
+        elif field is not None and (field not in found or name.lower() == field):
             found[field] = place
     if "email" not in found:
         looks = " The first line looks like a contact: it has to name the columns." if _an_address(columns) else ""

@@ -28,7 +28,13 @@ ENCODINGS: Mapping[str, str] = {
     "euc-kr": "cp949",
 }
 """What a caller may say, with Python's names."""
-_ALIASES = {"utf8": "utf-8", "latin-1": "iso-8859-1", "latin1": "iso-8859-1", "cp1252": "windows-1252"}
+_ALIASES = {
+    "utf8": "utf-8",
+    "us-ascii": "utf-8",
+    "latin-1": "iso-8859-1",
+    "latin1": "iso-8859-1",
+    "cp1252": "windows-1252",
+}
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8"),
     (codecs.BOM_UTF32_LE, "utf-32-le"),
@@ -124,8 +130,8 @@ class Transcoder:
         first, last = out.find(b"\n"), out.rfind(b"\n")
         if self._run + (len(out) if first < 0 else first) > MAX_LINE:
             raise invalid(
-                f"Line {self._line} does not end within {MAX_LINE // 1024 // 1024} MB: this is not a CSV file with a line"
-                " for each contact."
+                f"Line {self._line} does not end within {MAX_LINE // 1024 // 1024} MB: this is not a CSV file with a"
+                " line for each contact."
             )
         self._run = self._run + len(out) if first < 0 else len(out) - 1 - last
         self._line += out.count(b"\n")
@@ -139,7 +145,7 @@ class Transcoder:
             return invalid(f"{said} Say another `encoding`, or save the file as UTF-8 and say none.")
         return invalid(
             f'{said} Save it as UTF-8 (in Excel: "CSV UTF-8"), or say what it is: `encoding=windows-1252` for most of'
-            f" Excel's files in the West. Others: {', '.join(ENCODINGS)}."
+            " Excel's files in the West, iso-8859-1, shift_jis and so on."
         )
 
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from mailwarren.ingest.domain.imports.formulas import as_written, is_report
 from mailwarren.ingest.domain.imports.records import Record, read_records
 from mailwarren.ingest.domain.refusal import Refusal, invalid
 
@@ -83,7 +84,8 @@ def _columns(first: Record) -> list[str]:
         raise invalid(f"The columns' names cannot be read. {first.problem}")
     if len(first.cells) > MAX_COLUMNS:
         raise invalid(f"The file has {len(first.cells)} columns; at most {MAX_COLUMNS} are taken.")
-    return [cell.strip()[:MAX_COLUMN] for cell in first.cells]
+    names = [cell.strip()[:MAX_COLUMN] for cell in first.cells]
+    return [as_written(name) for name in names] if is_report(names) else names
 
 
 def _likely(text: bytes, start: tuple[int, int]) -> str:
