@@ -1,4 +1,4 @@
-"""The commands of ``mailwarren`` that call the API: send, scheduled, queues, senders, shaping, dead.
+"""The commands of ``mailwarren`` that call the API: send, scheduled, contacts, queues, senders, shaping, dead.
 
 ``queues`` and ``dead`` ask the broker themselves where no API is named, or with ``--broker``: for an administrator
 whose API is away.
@@ -8,11 +8,12 @@ import argparse
 import asyncio
 import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from mailwarren.contracts.topology import Topology
 from mailwarren.ingest.adapters.dead import shelf
-from mailwarren.ingest.commands import Failed, broker, dead, operating, scheduled
+from mailwarren.ingest.commands import Failed, broker, contacts, dead, operating, scheduled
 from mailwarren.ingest.commands.api import Api
 from mailwarren.ingest.commands.send import send
 from mailwarren.ingest.settings import Settings
@@ -34,6 +35,7 @@ def add_commands(commands: Any) -> None:
     _shaping(commands)
     _send(commands)
     _scheduled(commands)
+    _contacts(commands)
 
 
 def _dead(commands: Any) -> None:
@@ -122,6 +124,47 @@ def _scheduled(commands: Any) -> None:
         part.set_defaults(
             run=lambda args, _settings, verb=verb: scheduled.change(_api(), verb, None if args.all_held else args.ids)
         )
+
+
+def _contacts(commands: Any) -> None:
+    parts = commands.add_parser("contacts", help="people to write to").add_subparsers(required=True)
+    part = parts.add_parser("import", help="import contacts from a CSV file, and say how far it is")
+    part.add_argument("file", type=Path)
+    part.add_argument(
+        "--map", action="append", type=_pair, default=[], metavar="FIELD=COLUMN",
+        help="a column, for email, first_name, last_name, unsubscribed or a contact property; repeatable. "
+        "Without it columns are known by their names",
+    )  # fmt: skip
+    part.add_argument("--upsert", action="store_true", help="bring contacts that are there up to date; else left alone")
+    part.add_argument("--segment", action="append", default=[], metavar="ID", help="put them into it; repeatable")
+    part.add_argument(
+        "--topic", action="append", type=_pair, default=[], metavar="ID=opt_in|opt_out", help="their choice; repeatable"
+    )
+    part.add_argument("--encoding", help="of a file that is not UTF-8 or UTF-16, such as windows-1252")
+    part.add_argument("--delimiter", help="',', ';', '|' or tab; found out without it")
+    part.add_argument("--errors", type=Path, metavar="FILE", help="put the rows that failed there, as CSV")
+    part.add_argument("--preview", action="store_true", help="only print what would be made of the file, as JSON")
+    part.add_argument("--no-wait", dest="wait", action="store_false", help="only upload it")
+    part.set_defaults(run=_run_import)
+
+
+def _run_import(args: argparse.Namespace, _settings: Settings) -> Any:
+    fields = {
+        "on_conflict": "upsert" if args.upsert else None,
+        "encoding": args.encoding,
+        "delimiter": args.delimiter,
+    }
+    wanted = contacts.Wanted(args.file, dict(args.map), fields, args.segment, dict(args.topic))
+    if args.preview:
+        return contacts.preview(_api(), wanted)
+    return contacts.import_file(_api(), wanted, args.errors, wait=args.wait)
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals or not name or not value:
+        raise ValueError("NAME=VALUE")
+    return name, value
 
 
 def _run_send(args: argparse.Namespace, _settings: Settings) -> Any:

@@ -86,6 +86,23 @@ ROW = Row(
             unit="s",
         ),
         Graph(
+            "Rows of imports",
+            (Query(rate("mailwarren_ops_import_rows_total", by="result"), "{{result}}"),),
+            shows="Rows a second of CSV files of contacts, by what became of them.",
+            bad="`failed` most of all: a file in another form than its columns say. Its report has the reasons.",
+            unit="ops",
+        ),
+        Graph(
+            "Imports, and how long one stands still",
+            (
+                Query(f"max by (state) ({select('mailwarren_ops_imports')})", "{{state}}"),
+                Query(f"max ({select('mailwarren_ops_import_still_seconds')})", "seconds without a batch"),
+            ),
+            shows="Imports of contacts that wait or are worked on, and seconds since the slowest of them moved.",
+            bad="Seconds that climb by one a second: no worker has it. Its runbook is *MailwarrenImportStuck*.",
+            unit="short",
+        ),
+        Graph(
             "Tries of orders, by what came of them",
             (Query(rate("mailwarren_ops_orders_total", by="work, result"), "{{work}} {{result}}"),),
             shows="Tries a second. `again` waits for its next try, `repeated` was done before, `failed` is set aside.",
