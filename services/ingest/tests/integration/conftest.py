@@ -21,6 +21,7 @@ import pytest
 import resend
 import uvicorn
 import uvloop
+from import_runs import Workers
 from kombu import Connection
 from pydantic import SecretStr
 
@@ -277,6 +278,13 @@ def start(place: Place) -> Iterator[Callable[..., Server]]:
     yield make
     for one in running:
         one.stop()
+
+
+@pytest.fixture
+def workers(place: Place) -> Workers:
+    """What works imports off; there are none but the test's own."""
+    place.sql("DELETE FROM contact_imports")
+    return Workers(place.database_url)
 
 
 @pytest.fixture

@@ -73,8 +73,11 @@ def test_every_endpoint_is_described_with_its_body_and_answers(document):
         if endpoint.answer is None:
             assert all(status.startswith(("4", "5")) for status in operation["responses"])
             continue
-        answer = operation["responses"][str(endpoint.status)]["content"]["application/json"]["schema"]
-        assert answer["$ref"].rpartition("/")[2] in document["components"]["schemas"]
+        answer = operation["responses"][str(endpoint.status)]["content"][endpoint.media]["schema"]
+        if endpoint.media == "application/json":
+            assert answer["$ref"].rpartition("/")[2] in document["components"]["schemas"]
+        if endpoint.upload:
+            assert set(operation["requestBody"]["content"]) == {"multipart/form-data", "text/csv"}
         assert "401" in operation["responses"]
     assert sum(len(methods) for methods in document["paths"].values()) == len(ENDPOINTS)
 

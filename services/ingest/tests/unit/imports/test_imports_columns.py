@@ -74,7 +74,7 @@ def test_a_property_with_a_type_is_declared() -> None:
         (
             ["Email"],
             '{"email": "Mail"}',
-            "`column_map.email` field: there is no column `Mail`; the columns are `Email`.",
+            "there is no column `Mail`; the columns are `Email`.",
         ),
         (["Mail", "Mail"], '{"email": "Mail"}', "several columns are named `Mail`"),
         (["e", "p"], '{"email": "e", "properties": {"x": "p"}}', "Unknown `column_map.properties.x` field"),

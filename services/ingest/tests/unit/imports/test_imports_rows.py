@@ -101,7 +101,7 @@ def test_a_report_of_ours_is_read_as_it_was_before() -> None:
     assert kept.properties == {PLAN.place: "'+49 30 1"}
 
 
-def contact(address: str, first: str | None = None, last: str | None = None, out: bool | None = None) -> ContactRow:  # noqa: FBT001
+def contact(address: str, first: str | None = None, last: str | None = None, out: bool | None = None) -> ContactRow:
     return ContactRow(
         email=address, email_key=address.lower(), first_name=first, last_name=last, unsubscribed=out,
         properties={} if first is None else {"p": first},
@@ -136,7 +136,7 @@ ROWS = st.lists(
 
 
 @given(ROWS, st.integers(0, 8), st.booleans())
-def test_it_does_not_matter_where_a_batch_ends(rows: list[ContactRow], cut: int, keep_first: bool) -> None:  # noqa: FBT001
+def test_it_does_not_matter_where_a_batch_ends(rows: list[ContactRow], cut: int, keep_first: bool) -> None:
     at_once = fold(rows, keep_first=keep_first)
     first = fold(rows[:cut], keep_first=keep_first)
     assert fold([*first, *fold(rows[cut:], keep_first=keep_first)], keep_first=keep_first) == at_once

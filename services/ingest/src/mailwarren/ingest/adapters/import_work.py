@@ -193,7 +193,14 @@ class ImportWork:
     async def text(self, job: Job, position: int, chunks: int) -> tuple[int, bytes]:
         """A part of the file, from the piece on in which ``position`` lies; where that begins."""
         rows = await self._database.fetch(_CHUNKS, job.tenant, job.id, position, chunks)
-        return (rows[0]["starts"], b"".join(row["data"] for row in rows)) if rows else (position, b"")
+        starts = ends = rows[0]["starts"] if rows else position
+        pieces = []
+        for row in rows:
+            if row["starts"] != ends:
+                break  # one is missing
+            pieces.append(row["data"])
+            ends += len(row["data"])
+        return starts, b"".join(pieces)
 
     async def write(self, job: Job, batch: Batch, place: "Place", used: Sequence[Property]) -> Written:
         """A batch with all that follows from it, and how far the import is: all of it or nothing.

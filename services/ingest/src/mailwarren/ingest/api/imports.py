@@ -23,6 +23,7 @@ from mailwarren.ingest.api.answers.imports import (
     ImportShown,
     RowShown,
 )
+from mailwarren.ingest.api.body import ClientGone
 from mailwarren.ingest.api.contacts import no_segment, no_topic
 from mailwarren.ingest.api.endpoint import Answer, Call, answer
 from mailwarren.ingest.api.uploads import Upload
@@ -59,7 +60,7 @@ async def create(call: Call) -> Answer:
         await _queue(call, ident, await _checked(call, upload, taken))
     except Exception as error:
         await _abandon(imports, tenant, ident)
-        if isinstance(error, Refusal):
+        if not isinstance(error, ClientGone):
             await upload.hear_out()
         raise
     log.info("ingest.import.queued", import_id=str(ident), tenant=str(tenant), size=taken.size)
