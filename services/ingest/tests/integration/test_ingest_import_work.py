@@ -270,7 +270,11 @@ def test_a_bug_waits_for_the_next_try_of_its_order_and_ends_with_the_last(monkey
         with pytest.raises(RuntimeError, match="a bug"):
             workers.carry_out(order)
     assert workers.orders() == [], "the order has its own next try"
+    uploads.overdue(ident)
+    [newer] = workers.orders()
     workers.give_up(order)
+    assert uploads.row(ident)["state"] == "in_progress", "it is another order's by now"
+    workers.give_up(newer)
     assert uploads.ended(ident) == ("failed", "It failed on our side; what was imported stays.")
     assert workers.carry_out(order) == REPEATED
 

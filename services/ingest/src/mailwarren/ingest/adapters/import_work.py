@@ -86,7 +86,7 @@ FROM unnest($3::bigint[], $4::bigint[], $5::jsonb[], $6::text[]) AS r(number, li
 """
 _FAILED = """
 UPDATE contact_imports SET state = 'failed', error = $3, ended_at = now(), updated_at = now(), holder = NULL
-WHERE id = $1 AND state IN ('queued', 'in_progress') AND ($2::uuid IS NULL OR holder = $2)
+WHERE id = $1 AND state IN ('queued', 'in_progress') AND $2 IN (order_id, holder)
 """
 _LEFT = "UPDATE contact_imports SET due_at = now() + $4::interval WHERE tenant = $1 AND id = $2 AND holder = $3"
 _CHUNKS = """
@@ -180,7 +180,7 @@ class ImportWork:
             if row is None or row["order_id"] is None or UUID(str(row["order_id"])) != order.id:
                 return None
             if row["tries"] >= MOST_TRIES:
-                await connection.execute(_FAILED, order.subject, None, "No worker could go on with it; tell us.")
+                await connection.execute(_FAILED, order.subject, order.id, "No worker could go on with it; tell us.")
                 return None
             holder, tenant = uuid4(), UUID(str(row["tenant"]))
             await connection.execute(_TAKE, tenant, order.subject, holder, LEASE)
@@ -244,9 +244,9 @@ class ImportWork:
                 [msgspec.json.encode(one.cells).decode() for one in kept], [one.error for one in kept],
             )  # fmt: skip
 
-    async def fail(self, ident: UUID, why: str, holder: UUID | None = None) -> None:
-        """It cannot go on; with ``holder`` only if that one still has it."""
-        await self._database.fetch(_FAILED, ident, holder, why)
+    async def fail(self, ident: UUID, by: UUID, why: str) -> None:
+        """It cannot go on, says the order or the holder ``by``; nothing happens when it is another's by now."""
+        await self._database.fetch(_FAILED, ident, by, why)
 
     async def leave(self, job: Job, due_in: timedelta) -> None:
         """The caller does not go on with it; the scheduler gives it to another after ``due_in``."""

@@ -40,7 +40,7 @@ from mailwarren.store.states import ImportState
 
 log = structlog.get_logger()
 
-_SHOWN = {
+_SHOWN: dict[str, tuple[ImportState, ...]] = {
     "queued": (ImportState.QUEUED,),
     "in_progress": (ImportState.IN_PROGRESS,),
     "completed": (ImportState.COMPLETED,),

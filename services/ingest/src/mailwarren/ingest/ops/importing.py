@@ -99,7 +99,9 @@ async def give_up(bench: Bench, order: Order, trouble: str) -> None:
     """The last try failed."""
     log.error("worker.import.given_up", import_id=str(order.subject), trouble=trouble)
     if order.subject is not None:
-        await ImportWork(bench.database).fail(order.subject, "It failed on our side; what was imported stays.")
+        await ImportWork(bench.database).fail(
+            order.subject, order.id, "It failed on our side; what was imported stays."
+        )
 
 
 async def _run(bench: Bench, work: ImportWork, job: Job) -> str:
@@ -181,6 +183,6 @@ def _after(job: Job, step: Step, failed: int) -> Job:
 
 
 async def _failed(work: ImportWork, job: Job, why: str) -> str:
-    await work.fail(job.id, why, job.holder)
+    await work.fail(job.id, job.holder, why)
     log.warning("worker.import.failed", import_id=str(job.id), tenant=str(job.tenant), why=why)
     return why
