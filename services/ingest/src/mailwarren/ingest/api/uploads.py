@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator
 
-from mailwarren.ingest.api.body import ClientGone
+from mailwarren.ingest.api.body import PATIENCE, ClientGone
 from mailwarren.ingest.api.endpoint import Call
 from mailwarren.ingest.api.form import Form, boundary_of, charset_of
 from mailwarren.ingest.domain.imports.request import FIELDS, MAX_FIELD, check_filename, check_names
@@ -83,9 +83,11 @@ class Upload:
     async def hear_out(self) -> None:
         """Read the rest and throw it away: most clients look at the answer only after they have sent everything.
 
-        Only when they have said how much that is. What has no end is not listened to.
+        Only when they have said how much that is, and it is not far beyond the limit. What has no end is not listened
+        to.
         """
-        if self._declared is None or not self._declared.isdigit() or int(self._declared) > self._limit:
+        declared = self._declared or ""
+        if not declared.isdigit() or int(declared) > self._limit * PATIENCE:
             self._over = True
         while not self._over:
             await self._next()
