@@ -26,11 +26,11 @@ def error_body(refusal: Refusal) -> bytes:
 
 
 def error_headers(refusal: Refusal) -> Headers:
-    """``Retry-After`` where waiting helps; a 413 closes the connection, the rest of the body is not read."""
+    """``Retry-After`` where waiting helps; who is not heard out, as with a 413, has the connection closed."""
     headers: list[tuple[bytes, bytes]] = []
     if refusal.retry_after is not None:
         headers.append((b"retry-after", str(refusal.retry_after).encode()))
-    if refusal.status == 413:  # noqa: PLR2004
+    if refusal.close or refusal.status == 413:  # noqa: PLR2004
         headers.append((b"connection", b"close"))
     return tuple(headers)
 

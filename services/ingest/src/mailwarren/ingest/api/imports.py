@@ -60,8 +60,7 @@ async def create(call: Call) -> Answer:
         await _queue(call, ident, await _checked(call, upload, taken))
     except Exception as error:
         await _abandon(imports, tenant, ident)
-        if not isinstance(error, ClientGone):
-            await upload.hear_out()
+        await _hear_out(upload, error)
         raise
     log.info("ingest.import.queued", import_id=str(ident), tenant=str(tenant), size=taken.size)
     return answer(ImportMade(id=ident), 201)
@@ -74,8 +73,8 @@ async def preview(call: Call) -> Answer:
         taken = await _take_in(upload, None)
         asked = read_fields(upload.fields)
         head = read_head(taken.head, asked.delimiter, whole=taken.whole)
-    except Refusal:
-        await upload.hear_out()
+    except Refusal as error:
+        await _hear_out(upload, error)
         raise
     columns, reading, error = await _meaning(call, head, asked)
     return answer(
@@ -158,6 +157,13 @@ def _told(upload: Upload) -> str | None:
     if upload.charset and not fields.get("encoding"):
         fields["encoding"] = upload.charset
     return read_encoding(fields)
+
+
+async def _hear_out(upload: Upload, error: Exception) -> None:
+    if not isinstance(error, ClientGone):
+        heard = await upload.hear_out()
+        if isinstance(error, Refusal):
+            error.close = not heard
 
 
 async def _abandon(imports: Imports, tenant: UUID, ident: UUID) -> None:

@@ -80,17 +80,20 @@ class Upload:
         if self._form is not None and self._form.filename is None:
             raise missing("Missing `file` field: the CSV file.")
 
-    async def hear_out(self) -> None:
+    async def hear_out(self) -> bool:
         """Read the rest and throw it away: most clients look at the answer only after they have sent everything.
 
-        Only when they have said how much that is, and it is not far beyond the limit. What has no end is not listened
+        Only when they have said how much that is, and it is not far beyond the limit: what has no end is not listened
         to.
+
+        Returns:
+            Whether it was read to its end.
         """
         declared = self._declared or ""
-        if not declared.isdigit() or int(declared) > self._limit * PATIENCE:
-            self._over = True
-        while not self._over:
-            await self._next()
+        if declared.isdigit() and int(declared) <= self._limit * PATIENCE:
+            while not self._over:
+                await self._next()
+        return self._over
 
     async def _next(self) -> bytes:
         message = await self._receive()

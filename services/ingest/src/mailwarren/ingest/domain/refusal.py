@@ -50,6 +50,9 @@ class Refusal(Exception):
         name: of the error body.
         message: for the caller: what is wrong and what to do.
         retry_after: seconds, for the ``Retry-After`` header.
+
+    Attributes:
+        close: the connection too, because the rest of the request is not read.
     """
 
     def __init__(self, status: int, name: Name, message: str, retry_after: int | None = None) -> None:
@@ -58,6 +61,7 @@ class Refusal(Exception):
         self.name = name
         self.message = message
         self.retry_after = retry_after
+        self.close = False
 
     def about(self, what: str) -> "Refusal":
         """The same refusal, said of a part of the request."""
