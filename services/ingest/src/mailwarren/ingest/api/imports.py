@@ -73,8 +73,8 @@ async def preview(call: Call) -> Answer:
         taken = await _take_in(upload, None)
         asked = read_fields(upload.fields)
         head = read_head(taken.head, asked.delimiter, whole=taken.whole)
-    except Refusal as error:
-        await _hear_out(upload, error)
+    except Refusal as refusal:
+        await _hear_out(upload, refusal)
         raise
     columns, reading, error = await _meaning(call, head, asked)
     return answer(

@@ -129,7 +129,7 @@ def map_columns(columns: Sequence[str], declared: Sequence[Property], asked: Col
         properties[key] = _place(columns, name, said)
     if "email" not in found:
         raise missing(f"Missing `column_map.email` field: it names the column of the addresses; {_there(columns)}.")
-    return Columns(**found, properties=properties)  # type: ignore[arg-type]  # a place each
+    return Columns(**found, properties=properties)
 
 
 def wishes(asked: ColumnMap | None, declared: Sequence[Property]) -> list[Wish]:
@@ -177,7 +177,7 @@ def _by_name(columns: Sequence[str], declared: Sequence[Property]) -> Columns:
             f"Missing `column_map` field: no column is named like an email address; {_there(columns)}.{looks} Say which"
             ' it is: column_map={"email": "…"}.'
         )
-    return Columns(**found, properties=properties)  # type: ignore[arg-type]  # a place each
+    return Columns(**found, properties=properties)
 
 
 def _an_address(columns: Sequence[str]) -> bool:

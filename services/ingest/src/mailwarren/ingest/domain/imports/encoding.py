@@ -87,7 +87,8 @@ class Transcoder:
     @property
     def encoding(self) -> str:
         """What the octets were found to be; ``utf-8`` before anything is known."""
-        return {codec: name for name, codec in reversed(ENCODINGS.items())}.get(self._codec, self._codec or "utf-8")
+        names = [name for name, codec in ENCODINGS.items() if codec == self._codec]
+        return names[0] if names else self._codec or "utf-8"
 
     def feed(self, data: bytes, *, end: bool = False) -> bytes:
         """The next piece; ``end`` with the last one, which may be empty.
