@@ -177,7 +177,8 @@ def test_the_media_type_may_name_the_encoding(workers, client):
     form = {"file": ("x.csv", file, "text/csv; charset=latin1")}
     assert client.post("/contacts/imports", files=form).status_code == 201
     assert workers.settle() == ["1 rows, 0 failed"] * 2
-    late = client.build_request("POST", "/contacts/imports", files=[("file", ("x.csv", FILE))])
+    long = FILE + b"x@example.org,x\n" * 60_000
+    late = client.build_request("POST", "/contacts/imports", files=[("file", ("x.csv", long))])
     boundary = late.headers["content-type"].partition("boundary=")[2].encode()
     part = b'Content-Disposition: form-data; name="encoding"\r\n\r\nwindows-1252\r\n--' + boundary + b"--\r\n"
     body = late.read().replace(b"--" + boundary + b"--\r\n", b"--" + boundary + b"\r\n" + part)
