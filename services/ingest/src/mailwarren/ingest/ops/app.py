@@ -137,13 +137,13 @@ def _try(app: Any, settings: OpsSettings, order: Order) -> str:
 async def _carry_out(settings: OpsSettings, order: Order) -> str:
     async with Database(settings.database_url.get_secret_value(), CONNECTIONS) as database:
         bench = Bench(database, settings, lambda: state.should_stop is not None or state.should_terminate is not None)
-        if (errand := ERRANDS.get(Work(order.work))) is not None:
-            return await _run_errand(errand, bench, order)
+        if (work := Work(order.work)) in ERRANDS:
+            return await _run_errand(ERRANDS[work], bench, order)
         jobs = PeriodicJobs(database)
         if not await jobs.start(order):
             return REPEATED
         try:
-            said = await JOBS[Work(order.work)](bench)
+            said = await JOBS[work](bench)
         except Exception as error:
             last = plan_retry(order.attempt, 1, away=isinstance(error, DatabaseDown)) is None
             with contextlib.suppress(DatabaseDown):
