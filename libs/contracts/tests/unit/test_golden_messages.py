@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from mailwarren.contracts import codec
-from mailwarren.contracts.events import Cancel, Event, Kind, Marker, Outcomes, Suppress
+from mailwarren.contracts.events import Cancel, CancelBroadcast, Event, Kind, Marker, Outcomes, Suppress
 from mailwarren.contracts.lanes import Lane
 from mailwarren.contracts.order import Order, Work
 from mailwarren.contracts.parcel import (
@@ -192,6 +192,11 @@ def a_scheduled() -> Parcel:
     return msgspec.structs.replace(a_single(), settle=True, created_at=1_763_913_600.0)
 
 
+def a_broadcast() -> Parcel:
+    """A part of a broadcast: a cancel of that is one of it."""
+    return msgspec.structs.replace(a_single(), settle=True, request_id=REQUEST, broadcast=REQUEST)
+
+
 def a_traced_outcome() -> Outcomes:
     """The same for what became of it."""
     event = every_outcome().events[list(Kind).index(Kind.DELIVERED)]
@@ -277,6 +282,7 @@ CASES = (
     parcel_case("shaped_to_come", a_shaped_one_to_come()),
     parcel_case("scheduled", a_scheduled()),
     replace(parcel_case("attached", an_attached()), file="parcel.attached.v2"),
+    parcel_case("broadcast", a_broadcast()),
     Case("outcomes.traced.v1", a_traced_outcome(), codec.decode_tracker),
     Case(
         "question.traced.v1",
@@ -302,6 +308,11 @@ CASES = (
     Case("answer.every_verdict.v1", Answer(question=QUESTION, verdicts=tuple(Verdict)), codec.decode_answer),
     Case("cancel.tracker.v1", Cancel(email_id=EMAIL, tenant=TENANT, at=1_764_000_005.0), codec.decode_tracker),
     Case("cancel.log.v1", Cancel(email_id=EMAIL, tenant=TENANT, at=1_764_000_005.0), codec.decode_control),
+    Case(
+        "cancel_broadcast.log.v1",
+        CancelBroadcast(broadcast=REQUEST, tenant=TENANT, at=1_764_000_005.0),
+        codec.decode_control,
+    ),
     Case(
         "suppress.log.v1",
         Suppress(tenant=TENANT, address="bob@example.test", at=1_764_000_006.5),

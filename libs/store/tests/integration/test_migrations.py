@@ -9,6 +9,7 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import inspect
 
 import mailwarren.store.tables.blobs
+import mailwarren.store.tables.broadcasts
 import mailwarren.store.tables.contacts
 import mailwarren.store.tables.history
 import mailwarren.store.tables.imports

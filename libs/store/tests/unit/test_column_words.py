@@ -12,6 +12,7 @@ from mailwarren.contracts.shaping import Scope
 from mailwarren.store.metadata import metadata
 from mailwarren.store.states import (
     ENDS,
+    BroadcastState,
     ImportState,
     Origin,
     PropertyType,
@@ -20,7 +21,7 @@ from mailwarren.store.states import (
     Subscription,
     Visibility,
 )
-from mailwarren.store.tables import contacts, imports, scheduled, tracker
+from mailwarren.store.tables import broadcasts, contacts, imports, scheduled, tracker
 
 WORDS = {
     ("contents", "syntax"): Syntax,
@@ -41,6 +42,8 @@ WORDS = {
     ("contact_imports", "state"): ImportState,
     ("scheduled", "lane"): Lane,
     ("scheduled", "state"): ScheduleState,
+    ("broadcasts", "lane"): Lane,
+    ("broadcasts", "state"): BroadcastState,
 }
 OF_CONTACTS = [
     contacts.contacts, contacts.contact_properties, contacts.segments, contacts.contact_segments, contacts.topics,
@@ -48,6 +51,7 @@ OF_CONTACTS = [
 ]  # fmt: skip
 OF_IMPORTS = [imports.contact_imports, imports.contact_import_chunks, imports.contact_import_errors]
 OF_SCHEDULES = [scheduled.scheduled, scheduled.scheduled_contents]
+OF_BROADCASTS = [broadcasts.broadcasts]
 TABLES = [
     tracker.contents, tracker.emails, tracker.cancels, tracker.deliveries, tracker.events, tracker.claims,
     tracker.suppressions, tracker.stats_minute, tracker.shaping_overrides,
@@ -55,7 +59,7 @@ TABLES = [
 
 
 def checks():
-    for table in TABLES + OF_CONTACTS + OF_IMPORTS + OF_SCHEDULES:
+    for table in TABLES + OF_CONTACTS + OF_IMPORTS + OF_SCHEDULES + OF_BROADCASTS:
         for constraint in table.constraints:
             if isinstance(constraint, CheckConstraint):
                 column, listed = str(constraint.sqltext).split(" IN ")
@@ -71,7 +75,11 @@ def test_every_end_and_every_event_but_started_is_a_state():
     assert set(State) - ENDS == {State.ACCEPTED, State.DEFERRED, State.PARKED, State.UNCONFIRMED}
 
 
-@pytest.mark.parametrize("table", TABLES + OF_CONTACTS + OF_IMPORTS + OF_SCHEDULES, ids=lambda table: table.name)
+@pytest.mark.parametrize(
+    "table",
+    TABLES + OF_CONTACTS + OF_IMPORTS + OF_SCHEDULES + OF_BROADCASTS,
+    ids=lambda table: table.name,
+)
 def test_every_table_names_its_one_writer(table):
     assert table.comment.startswith("Writer: tracker. " if table in TABLES else "Writer: ingest. ")
     assert table.metadata is metadata

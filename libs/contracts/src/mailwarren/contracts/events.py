@@ -78,6 +78,14 @@ class Cancel(msgspec.Struct, frozen=True, tag="cancel"):
     at: float
 
 
+class CancelBroadcast(msgspec.Struct, frozen=True, tag="cancel_broadcast"):
+    """A person withdraws a broadcast: one entry of the control log for all mail of it that has not been sent."""
+
+    broadcast: UUID
+    tenant: UUID
+    at: float
+
+
 class Suppress(msgspec.Struct, frozen=True, tag="suppress"):
     """An address was put on a tenant's suppression list."""
 
@@ -92,7 +100,7 @@ class Marker(msgspec.Struct, frozen=True, tag="marker"):
     nonce: UUID
 
 
-ControlEntry = Cancel | Suppress | Marker | Override | OverrideEnd | SlotPlan
+ControlEntry = Cancel | CancelBroadcast | Suppress | Marker | Override | OverrideEnd | SlotPlan
 """What stands in the control log. A release that does not know an entry passes over it with a warning."""
 
 TrackerMessage = Outcomes | Question | Cancel

@@ -11,6 +11,7 @@ _DELIVERY = uuid_utils.UUID("6f1c7d5e-7d3c-5a43-9a55-0a2f2f6d8c01")
 _EVENT = uuid_utils.UUID("6f1c7d5e-7d3c-5a43-9a55-0a2f2f6d8c02")
 _OVERRIDE = uuid_utils.UUID("6f1c7d5e-7d3c-5a43-9a55-0a2f2f6d8c04")
 _KEYED = uuid_utils.UUID("6f1c7d5e-7d3c-5a43-9a55-0a2f2f6d8c03")
+_BROADCAST = uuid_utils.UUID("6f1c7d5e-7d3c-5a43-9a55-0a2f2f6d8c05")
 
 PARTITIONS = 16
 """Event partitions; fixed for ever, because a parcel in flight carries its number."""
@@ -49,6 +50,11 @@ def keyed_id(tenant: UUID, idempotency_key: str) -> UUID:
 def nth_id(base: UUID, index: int) -> UUID:
     """The id of the ``index``-th email of a keyed call."""
     return _uuid5(_KEYED, f"{base}\n{index}")
+
+
+def broadcast_email_id(broadcast: UUID | str, contact: UUID) -> UUID:
+    """The id of the one email that a broadcast is to a contact, however often it is made."""
+    return _uuid5(_BROADCAST, f"{broadcast}\n{contact}")
 
 
 def partition_of(request_id: UUID) -> int:

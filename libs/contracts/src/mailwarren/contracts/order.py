@@ -20,6 +20,8 @@ class Work(StrEnum):
     """Delete what is past its time."""
     IMPORT = "ops.import"
     """Go on with an import of contacts, the subject."""
+    BROADCAST = "ops.broadcast"
+    """Make the mails of a broadcast, the ``subject``, and publish them."""
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -160,6 +160,7 @@ class Parcel(msgspec.Struct, frozen=True, omit_defaults=True):
     copy of it.
     ``shaped`` counts its waits for limits since the last attempt, which cost no attempt.
     ``created_at`` is when the API was asked for it, where that was before it was accepted: scheduled mail.
+    ``broadcast`` is the broadcast that it is a part of: the tracker notes it, and a cancel of it is one of the parcel.
     ``asked_at`` is when the first unanswered question of this attempt was put. ``trace`` is a W3C ``traceparent``: the
     trace of the API call, and what in it this parcel comes from.
     ``returned`` counts how often the broker had to give this attempt to another sender in messages before this one, and
@@ -190,3 +191,4 @@ class Parcel(msgspec.Struct, frozen=True, omit_defaults=True):
     begun: int = 0
     setbacks: tuple[Setback, ...] = ()
     created_at: float | None = None
+    broadcast: UUID | None = None

@@ -36,6 +36,7 @@ TABLES: Mapping[str, Mapping[Service, frozenset[str]]] = {
     "scheduled_contents": {INGEST: frozenset({"SELECT", "INSERT", "DELETE"})},
     "blobs": {INGEST: _RIUD},
     "email_attachments": {INGEST: _RIUD},
+    "broadcasts": {INGEST: _RIUD},
     "contents": {TRACKER: _RIU, INGEST: _R},
     "emails": {TRACKER: _RIU, INGEST: _R},
     "deliveries": {TRACKER: _RIU, INGEST: _R},

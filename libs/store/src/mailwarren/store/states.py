@@ -1,4 +1,4 @@
-"""The words that stand in columns and cross no queue: of deliveries, of suppressions, and of contacts."""
+"""The words that stand in columns and cross no queue: of deliveries, of suppressions, of contacts and broadcasts."""
 
 from enum import StrEnum
 
@@ -101,3 +101,26 @@ class ScheduleState(StrEnum):
     """Durable in the broker; the ledger has what became of it."""
     CANCELED = "canceled"
     """Withdrawn before it was released."""
+
+
+class BroadcastState(StrEnum):
+    """What became of a broadcast (``broadcasts.state``)."""
+
+    DRAFT = "draft"
+    """Being written."""
+    SCHEDULED = "scheduled"
+    """Waits for its time."""
+    HELD = "held"
+    """Found long after its time: a person resumes or cancels it."""
+    QUEUED = "queued"
+    """Waits for a worker."""
+    SENDING = "sending"
+    """A worker makes its mails, or waits for room to do so."""
+    PAUSED = "paused"
+    """Nothing more is published until a person resumes it."""
+    SENT = "sent"
+    """All of its mails are durable in the broker; the ledger has what became of them."""
+    CANCELED = "canceled"
+    """Withdrawn: nothing more is published, and what waits in the broker is not sent."""
+    FAILED = "failed"
+    """A worker gave it up; a person may resume it."""

@@ -1,4 +1,4 @@
-"""The commands of ``mailwarren`` that call the API: send, scheduled, contacts, queues, senders, shaping, dead.
+"""The commands of ``mailwarren`` that call the API: send, scheduled, broadcasts, contacts, queues, senders, shaping, dead.
 
 ``queues`` and ``dead`` ask the broker themselves where no API is named, or with ``--broker``: for an administrator
 whose API is away.
@@ -13,7 +13,7 @@ from typing import Any
 
 from mailwarren.contracts.topology import Topology
 from mailwarren.ingest.adapters.dead import shelf
-from mailwarren.ingest.commands import Failed, broker, contacts, dead, operating, scheduled
+from mailwarren.ingest.commands import Failed, broadcasts, broker, contacts, dead, operating, scheduled
 from mailwarren.ingest.commands.api import Api
 from mailwarren.ingest.commands.send import send
 from mailwarren.ingest.settings import Settings
@@ -36,6 +36,7 @@ def add_commands(commands: Any) -> None:
     _send(commands)
     _scheduled(commands)
     _contacts(commands)
+    broadcasts.add(commands, _api)
 
 
 def _dead(commands: Any) -> None:

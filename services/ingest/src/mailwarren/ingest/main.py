@@ -19,6 +19,7 @@ from fastapi import FastAPI
 from mailwarren.contracts.topology import Topology
 from mailwarren.ingest.adapters.attachments import EmailAttachments
 from mailwarren.ingest.adapters.blob_store import BlobStore
+from mailwarren.ingest.adapters.broadcasts import Broadcasts
 from mailwarren.ingest.adapters.broker import Broker
 from mailwarren.ingest.adapters.database import Database
 from mailwarren.ingest.adapters.depths import Depths
@@ -123,6 +124,7 @@ async def running_api(settings: Settings) -> AsyncIterator[Api]:
         lists=Lists(database),
         imports=Imports(database),
         schedule=schedule,
+        broadcasts=Broadcasts(database),
         templates=Templates(database),
         compiler=Compiler(),
         overrides=Overrides(database, settings.read_wait),

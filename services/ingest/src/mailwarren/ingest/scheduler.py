@@ -20,11 +20,13 @@ from mailwarren.contracts.topology import OPS_KEY, Topology
 from mailwarren.ingest.adapters.broker import Broker
 from mailwarren.ingest.adapters.database import Database, DatabaseDown
 from mailwarren.ingest.adapters.depths import Depths
+from mailwarren.ingest.adapters.expansions import Expansions
 from mailwarren.ingest.adapters.import_work import ImportWork
 from mailwarren.ingest.adapters.periodic import AT_ONCE, PeriodicJobs
 from mailwarren.ingest.adapters.releases import Releases
 from mailwarren.ingest.adapters.schema import Schema
 from mailwarren.ingest.adapters.suppressions import Suppressions
+from mailwarren.ingest.broadcast_orders import BroadcastOrders
 from mailwarren.ingest.domain.admission import Marks
 from mailwarren.ingest.import_orders import ImportOrders
 from mailwarren.ingest.ops import metrics
@@ -49,7 +51,7 @@ SUPPRESSIONS_WITHIN = 4.0
 
 
 class Source(Protocol):
-    """Something that becomes due: periodic jobs, scheduled mail, imports."""
+    """Something that becomes due: periodic jobs, broadcasts, scheduled mail, imports."""
 
     async def release(self) -> bool:
         """Give what is due to those who do it, a bounded number of rows; whether more may be due.
@@ -166,16 +168,18 @@ async def run_scheduler(settings: OpsSettings) -> None:
     schema = Schema(database)
     management = settings.management_url
     depths = Depths(link, topology, settings.depth_interval, management.get_secret_value() if management else None)
+    broker, overdue = Broker(publisher, topology), timedelta(seconds=settings.schedule_overdue)
     mail = ScheduledMail(
-        Releases(database, timedelta(seconds=settings.schedule_overdue)),
-        Broker(publisher, topology),
+        Releases(database, overdue),
+        broker,
         depths,
         Marks(settings.max_depth, settings.max_tracker_depth),
         Suppressions(database, SUPPRESSIONS_WITHIN),
     )
     periodic = Periodic(PeriodicJobs(database), publisher, topology, periods(settings))
     imports = ImportOrders(ImportWork(database), publisher, topology, settings.imports_at_once)
-    scheduler = Scheduler([periodic, mail, imports], settings.scheduler_interval)
+    broadcasts = BroadcastOrders(Expansions(database), broker, overdue)
+    scheduler = Scheduler([periodic, broadcasts, mail, imports], settings.scheduler_interval)
     health = Health("scheduler")
     health.add("schema", lambda: schema.trouble)
     health.add("broker", lambda: link.trouble)

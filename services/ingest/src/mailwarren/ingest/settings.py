@@ -102,7 +102,7 @@ class OpsSettings(Settings):
     scheduler_interval: float = Field(default=1.0, gt=0, le=60)
     """Seconds between two looks for what is due."""
     schedule_overdue: float = Field(default=3600.0, ge=60)
-    """Seconds after its time from which a scheduled email is held for a person instead of sent."""
+    """Seconds after its time from which a scheduled email or broadcast is held for a person instead of sent."""
     heartbeat_every: float = Field(default=60.0, ge=1)
     """Seconds between two heartbeats from the scheduler through the broker and a worker to the database."""
     retention_every: float = Field(default=3600.0, ge=1)

@@ -321,7 +321,7 @@ class Deliverer:
             await self._outcomes.report(parcel.partition, make_event(parcel, delivery, Kind.STARTED))
 
         def wanted(delivery: Delivery) -> bool:
-            return not self._control.is_canceled(delivery.email_id) and time.time() < until
+            return not self._withdrawn(parcel, delivery) and time.time() < until
 
         return Permit(
             incoming.owned,
@@ -364,8 +364,12 @@ class Deliverer:
             owned=incoming.owned,
         )
 
+    def _withdrawn(self, parcel: Parcel, delivery: Delivery) -> bool:
+        canceled = self._control.is_canceled
+        return canceled(delivery.email_id) or (parcel.broadcast is not None and canceled(parcel.broadcast))
+
     def _settled_without_trying(self, parcel: Parcel, delivery: Delivery) -> Event | None:
-        if self._control.is_canceled(delivery.email_id):
+        if self._withdrawn(parcel, delivery):
             return make_event(parcel, delivery, Kind.CANCELED)
         if time.time() >= self._deferrals.deadline(parcel):
             return make_event(parcel, delivery, Kind.EXPIRED, tried=delivery.last, reason="its time ran out")

@@ -1,4 +1,4 @@
 """All tables, by their one writer, in one metadata.
 
-:mod:`.tracker`, or ingest: :mod:`.ingest`, :mod:`.contacts`, :mod:`.imports`, :mod:`.scheduled`.
+:mod:`.tracker`, or ingest: :mod:`.ingest`, :mod:`.contacts`, :mod:`.imports`, :mod:`.scheduled`, :mod:`.broadcasts`.
 """

@@ -120,13 +120,14 @@ deliveries = Table(
     Column("bounce_class", Text),
     Column("site", Text),
     Column("host", Text),
+    Column("broadcast", Uuid),
     one_of("role", Role),
     one_of("lane", Lane),
     one_of("state", State),
     comment=(
         "Writer: tracker. One address of an email: the unit of the ledger. attempt, started and parked are the highest "
         "attempts that had an outcome, wrote mail data, and were parked. accepted_at, role, shard and partition are "
-        "null until the acceptance is seen."
+        "null until the acceptance is seen. broadcast: which one it is a part of."
     ),
 )
 Index(
@@ -135,6 +136,14 @@ Index(
     deliveries.c.state,
     deliveries.c.accepted_at,
     postgresql_where=deliveries.c.ended_at.is_(None),
+)
+Index(
+    "ix_deliveries_broadcast",
+    deliveries.c.tenant,
+    deliveries.c.broadcast,
+    deliveries.c.id,
+    postgresql_include=["state"],
+    postgresql_where=deliveries.c.broadcast.is_not(None),
 )
 Index(
     "ix_deliveries_quota",

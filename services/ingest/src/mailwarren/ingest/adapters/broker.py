@@ -15,12 +15,13 @@ from uuid import UUID
 import structlog
 from msgspec.structs import replace
 
-from mailwarren.contracts.codec import encode, encode_parcel, headers_of, parcel_headers
-from mailwarren.contracts.events import Cancel, Outcomes
+from mailwarren.contracts.codec import encode, encode_order, encode_parcel, headers_of, order_headers, parcel_headers
+from mailwarren.contracts.events import Cancel, CancelBroadcast, Outcomes
+from mailwarren.contracts.order import Order
 from mailwarren.contracts.parcel import Content, Parcel
 from mailwarren.contracts.routing import partition_key
 from mailwarren.contracts.shaping import SHAPING_KEY, Override, OverrideEnd
-from mailwarren.contracts.topology import Topology
+from mailwarren.contracts.topology import OPS_KEY, Topology
 from mailwarren.ingest.domain.parcels import PlannedParcel
 from mailwarren.ingest.domain.refusal import unavailable
 from mailwarren.ingest.metrics import record_publish
@@ -30,6 +31,8 @@ from mailwarren.runtime.amqp import Nacked, NotConnected, Publisher, PublishErro
 log = structlog.get_logger()
 
 TOPOLOGY_HINT = "run: mailwarren topology apply"
+BROADCAST_KEY = "broadcast"
+"""The routing key of cancels of broadcasts in the control log, which the stream alone is bound to."""
 WINDOW = 200
 """Parcels of one request in flight at most."""
 WINDOW_BYTES = 16 * 1024 * 1024
@@ -57,6 +60,7 @@ class Broker:
         self._accept = topology.accept.name
         self._events = topology.events.name
         self._control_log = topology.control_log.name
+        self._ops_tasks = topology.ops_tasks.name
 
     @property
     def ready(self) -> bool:
@@ -141,6 +145,23 @@ class Broker:
             )
         except PublishError as error:
             raise unavailable("The broker did not confirm the cancellation: try again.") from error
+
+    async def publish_broadcast_cancel(self, broadcast: UUID, tenant: UUID) -> None:
+        """Tell every sender that nothing more of a broadcast is to be sent.
+
+        Raises:
+            PublishError: they may not know.
+        """
+        entry = CancelBroadcast(broadcast, tenant, time.time())
+        await self._publisher.publish(self._control_log, BROADCAST_KEY, encode(entry), headers_of(entry))
+
+    async def publish_order(self, order: Order) -> None:
+        """Give a worker something to do.
+
+        Raises:
+            PublishError: none may have it.
+        """
+        await self._publisher.publish(self._ops_tasks, OPS_KEY, encode_order(order), order_headers(order))
 
     async def publish_shaping(self, entry: Override | OverrideEnd) -> None:
         """Tell every sender, and the tracker, what holds or ends.

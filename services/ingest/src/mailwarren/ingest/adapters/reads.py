@@ -15,11 +15,12 @@ from mailwarren.ingest.domain.cursor import Page
 _HEAD = """
 SELECT e.id, e.created_at, e.lane, e.partition, e.sender, e.subject, e."to", e.cc, e.bcc, e.reply_to, e.tags,
        e.metadata, e.variables, e.message_id, least(e.expires_at, '9999-12-31Z') AS expires_at, e.on_unknown,
-       e.cancel_requested_at, s.due_at AS scheduled_at
+       e.cancel_requested_at, s.due_at AS scheduled_at, b.id AS broadcast_id
 """
 """An expiry beyond the year 9999 is more than Python can read; no call makes one, and one row must not hide a list."""
+_BESIDE = "LEFT JOIN scheduled s ON s.id = e.id LEFT JOIN broadcasts b ON b.id = e.request_id AND b.tenant = e.tenant"
 _EMAIL = f"""{_HEAD}, e.trace_id, c.html, c.text, c.syntax, s.history
-FROM emails e LEFT JOIN scheduled s ON s.id = e.id LEFT JOIN contents c ON c.digest = e.content
+FROM emails e {_BESIDE} LEFT JOIN contents c ON c.digest = e.content
 WHERE e.tenant = $1 AND e.id = $2
 """
 _DELIVERIES = """
@@ -69,6 +70,20 @@ class Reads:
         """What happened to them, oldest first."""
         return await self._database.fetch(_EVENTS, tenant, email_id)
 
+    async def of_broadcast(self, tenant: UUID, broadcast: UUID, page: Page) -> list[Any]:
+        """Rows of a page of the emails of a broadcast in reading order, which is that of their deliveries' ids.
+
+        They were made within minutes; by their times, each page would have to look at all of them.
+        """
+        sign, order, cursor = ("<", "DESC", page.before) if page.before else (">", "ASC", page.after)
+        sql = (
+            f"{_HEAD}{_STATES} FROM deliveries o JOIN emails e ON e.id = o.email_id {_BESIDE} "
+            "WHERE o.tenant = $1 AND o.broadcast = $2 AND ($3::uuid IS NULL OR "
+            f"o.id {sign} (SELECT d.id FROM deliveries d WHERE d.tenant = $1 AND d.email_id = $3 LIMIT 1)) "
+            f"ORDER BY o.id {order} LIMIT $4"
+        )
+        return await self._database.fetch(sql, tenant, broadcast, cursor, page.fetch)
+
     async def page(self, tenant: UUID, page: Page) -> list[Any] | None:
         """Rows of a page in reading order, or None when the cursor is no email of the tenant."""
         cursor = page.after or page.before
@@ -84,7 +99,7 @@ class Reads:
         sign, order = (">", "ASC") if page.before else ("<", "DESC")
         beyond = f"AND (e.created_at, e.id) {sign} ($3, $4)" if at else ""
         sql = (
-            f"{_HEAD}{_STATES} FROM emails e LEFT JOIN scheduled s ON s.id = e.id WHERE e.tenant = $1 {beyond} "
+            f"{_HEAD}{_STATES} FROM emails e {_BESIDE} WHERE e.tenant = $1 {beyond} "
             f"ORDER BY e.created_at {order}, e.id {order} LIMIT $2"
         )
         rows = await self._database.fetch(sql, tenant, page.fetch, *(at or ()))

@@ -84,6 +84,15 @@ WITH gone AS (
 """
 UPLOADED = timedelta(days=1)
 """An upload takes no longer: its client, or the process that took it in, is gone."""
+_BROADCASTS = """
+WITH gone AS (
+  DELETE FROM broadcasts WHERE id IN (
+    SELECT id FROM broadcasts b WHERE state IN ('sent', 'canceled') AND ended_at < now() - $1::interval
+      AND NOT EXISTS (SELECT FROM deliveries d WHERE d.tenant = b.tenant AND d.broadcast = b.id)
+    LIMIT $2 FOR UPDATE SKIP LOCKED
+  ) RETURNING 1
+) SELECT count(*) FROM gone
+"""
 RELEASED = timedelta(days=3)
 """How long a released email can be read from its schedule: the tracker has recorded it long before."""
 _EMAILS = "SELECT gone_emails, gone_deliveries FROM forget_emails(now() - $1::interval, $2)"
@@ -193,6 +202,11 @@ class Retention:
         """Those imports, when nothing hangs on them any more."""
         (row,) = await self._fetch(_IMPORTS, timedelta(days=days))
         return {"imports": row[0]}
+
+    async def broadcasts(self, days: int) -> dict[str, int]:
+        """Broadcasts that ended longer ago than ``days`` and of which the ledger has nothing any more."""
+        (row,) = await self._fetch(_BROADCASTS, timedelta(days=days))
+        return {"broadcasts": row[0]}
 
     async def emails(self, days: int) -> dict[str, int]:
         """Emails of which every delivery has ended, all longer ago than ``days``."""

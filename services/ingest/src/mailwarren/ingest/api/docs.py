@@ -13,6 +13,7 @@ from mailwarren.ingest.domain.cursor import DEFAULT_LIMIT, MAX_LIMIT
 from mailwarren.ingest.domain.idempotency import MAX_KEY
 from mailwarren.ingest.domain.imports.request import FIELDS as IMPORT_FIELDS
 from mailwarren.ingest.domain.requests import RecipientBody
+from mailwarren.store.states import State
 
 DESCRIPTION = """
 Send mail and read what became of it. The wire contract follows Resend's public API, so its official SDKs work with
@@ -50,6 +51,22 @@ _PARAMETERS: dict[str, dict[str, Any]] = {
         "in": "query",
         "schema": {"type": "string", "format": "uuid"},
         "description": "Only those in this segment.",
+    },
+    "broadcast_id": {
+        "in": "query",
+        "schema": {"type": "string", "format": "uuid"},
+        "description": "Ours: only those of this broadcast, in an order of their own.",
+    },
+    "type": {
+        "in": "query",
+        "schema": {"type": "string", "enum": ["sent", *sorted(State)]},
+        "description": "Required: what became of their mail.",
+    },
+    "email": {"in": "query", "schema": {"type": "string"}, "description": "A part of their addresses."},
+    "bounce_type": {
+        "in": "query",
+        "schema": {"type": "string", "enum": ["permanent", "transient", "undetermined"]},
+        "description": "With `type=bounced`.",
     },
     "after": {
         "in": "query",

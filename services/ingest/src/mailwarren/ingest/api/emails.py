@@ -27,6 +27,9 @@ from mailwarren.store.states import ENDS
 
 log = structlog.get_logger()
 
+BROADCAST = "broadcast_id"
+"""A query parameter of the list."""
+
 
 async def send(call: Call) -> Answer:
     """``POST /v1/emails``."""
@@ -83,8 +86,13 @@ async def read(call: Call) -> Answer:
 
 async def read_list(call: Call) -> Answer:
     """``GET /v1/emails``."""
-    page = parse_page(call.query)
-    rows = await call.services.reads.page(call.key.tenant, page)
+    query = call.query
+    broadcast = query.pop(BROADCAST, None)
+    page = parse_page(query, others=(BROADCAST,))
+    if broadcast is not None:
+        rows = await call.services.reads.of_broadcast(call.key.tenant, parse_id(broadcast, BROADCAST), page)
+    else:
+        rows = await call.services.reads.page(call.key.tenant, page)
     if rows is None:
         raise invalid_parameter("The cursor in `after` or `before` is not an email.")
     shown, more = page.cut(rows)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from mailwarren.ingest.adapters.attachments import EmailAttachments
 from mailwarren.ingest.adapters.blob_store import BlobStore
+from mailwarren.ingest.adapters.broadcasts import Broadcasts
 from mailwarren.ingest.adapters.broker import Broker
 from mailwarren.ingest.adapters.heartbeats import Heartbeats
 from mailwarren.ingest.adapters.imports import Imports
@@ -40,6 +41,7 @@ class Services:
     templates: Templates
     compiler: Compiler
     schedule: Schedule
+    broadcasts: Broadcasts
     health: Health
     attached: EmailAttachments
     attacher: Attacher | None

@@ -108,6 +108,7 @@ def _common(row: Any) -> dict[str, Any]:
         "cancel_requested_at": row["cancel_requested_at"],
         "scheduled_at": row["scheduled_at"],
         "held_at": row.get("held_at"),
+        "broadcast_id": row.get("broadcast_id"),
     }
 
 

@@ -18,8 +18,8 @@ class Plan(msgspec.Struct, frozen=True):
     """What all parcels of a request have in common.
 
     ``base`` is the id whose partition everything of the request goes through. ``request_id`` is set for bulk calls
-    only. ``settle`` marks a keyed call, and scheduled mail. ``trace`` is the call's ``traceparent``. ``created_at`` is
-    when scheduled mail was asked for.
+    and broadcasts only. ``settle`` marks a keyed call, scheduled mail and broadcasts. ``trace`` is the call's
+    ``traceparent``. ``created_at`` is when scheduled mail was asked for. ``broadcast`` is the one that it is a part of.
     """
 
     tenant: UUID
@@ -29,6 +29,7 @@ class Plan(msgspec.Struct, frozen=True):
     settle: bool = False
     trace: str | None = None
     created_at: float | None = None
+    broadcast: UUID | None = None
 
 
 class PlannedParcel(msgspec.Struct, frozen=True):
@@ -95,6 +96,7 @@ def _parcel(plan: Plan, shard: str, members: Members, suppressed: Container[str]
         settle=plan.settle,
         trace=plan.trace,
         created_at=plan.created_at,
+        broadcast=plan.broadcast,
     )
 
 

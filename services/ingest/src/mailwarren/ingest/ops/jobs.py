@@ -7,8 +7,8 @@ from functools import partial
 from mailwarren.contracts.order import Order, Work
 from mailwarren.ingest.adapters.blob_store import BlobStore
 from mailwarren.ingest.adapters.retention import DELETED, Retention
-from mailwarren.ingest.ops import importing, metrics
-from mailwarren.ingest.ops.bench import Bench
+from mailwarren.ingest.ops import broadcasts, importing, metrics
+from mailwarren.ingest.ops.bench import REPEATED, Bench
 from mailwarren.ingest.settings import OpsSettings
 
 Job = Callable[[Bench], Awaitable[str]]
@@ -66,6 +66,7 @@ def _steps(rows: Retention, settings: OpsSettings) -> list[Step]:
     steps.append(rows.scheduled_mail)
     if settings.emails_days:
         steps.append(lambda: rows.scheduled(settings.emails_days))
+        steps.append(lambda: rows.broadcasts(settings.emails_days))
     steps.append(rows.scheduled_contents)
     steps += [rows.import_files, rows.import_uploads]
     if settings.imports_days:
@@ -77,13 +78,26 @@ def _steps(rows: Retention, settings: OpsSettings) -> list[Step]:
     return steps
 
 
+async def broadcast(bench: Bench, order: Order) -> str:
+    """Make the mails of a broadcast and publish them, or a part of them: the scheduler orders the rest."""
+    return await broadcasts.expand(bench.database, bench.settings, bench.stopping, order) or REPEATED
+
+
+async def give_up_broadcast(bench: Bench, order: Order, trouble: str) -> None:
+    """It waits for a person."""
+    await broadcasts.give_up(bench.database, order, trouble)
+
+
 def _told(gone: Mapping[str, int]) -> str:
     return "deleted " + (", ".join(f"{number} {kind}" for kind, number in gone.items() if number) or "nothing")
 
 
 JOBS: Mapping[Work, Job] = {Work.HEARTBEAT: heartbeat, Work.RETENTION: retention}
 """Those that come again and again."""
-ERRANDS: Mapping[Work, Errand] = {Work.IMPORT: Errand(importing.carry_out, importing.give_up)}
+ERRANDS: Mapping[Work, Errand] = {
+    Work.IMPORT: Errand(importing.carry_out, importing.give_up),
+    Work.BROADCAST: Errand(broadcast, give_up_broadcast),
+}
 """Those about a row."""
 
 

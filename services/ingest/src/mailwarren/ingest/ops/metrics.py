@@ -1,5 +1,7 @@
 """Metrics of ``ingest worker`` and ``ingest scheduler``. Labels are bounded: works, results and kinds of rows."""
 
+from collections.abc import Mapping
+
 from prometheus_client import Counter, Gauge, Histogram
 
 from mailwarren.contracts.order import Work
@@ -47,12 +49,29 @@ _mail_lateness = Histogram(
     buckets=(0.5, 1, 2, 5, 15, 60, 300, 900, 3600),
 )
 
+_broadcasts = Gauge("mailwarren_ops_broadcasts", "Broadcasts that are on their way or wait, by state.", ("state",))
+_broadcast_waited = Gauge(
+    "mailwarren_ops_broadcast_waited_seconds", "For which a broadcast has waited for a worker; 0: none does."
+)
+_broadcast_recipients = Counter(
+    "mailwarren_ops_broadcast_recipients_total", "Recipients of broadcasts that the broker confirmed."
+)
+_broadcast_start = Histogram(
+    "mailwarren_ops_broadcast_start_seconds",
+    "From when a broadcast was due until the broker had its first batch.",
+    buckets=(0.25, 0.5, 1, 2, 5, 15, 60, 300, 3600),
+)
+_broadcast_waits = Counter(
+    "mailwarren_ops_broadcast_waits_total", "Batches of broadcasts that had to wait for room, by reason.", ("reason",)
+)
+
+BROADCAST_STATES = ("scheduled", "held", "queued", "sending", "paused", "failed")
 RESULTS = ("done", "repeated", "again", "failed")
 REASONS = ("failed", "unreadable", "unknown")
 KINDS = (
     "idempotency_keys", "emails", "deliveries", "contents", "stats", "contact_values", "contact_properties",
     "contact_segments", "segments", "contact_topics", "topics",
-    "scheduled_mail", "scheduled", "scheduled_contents",
+    "scheduled_mail", "scheduled", "scheduled_contents", "broadcasts",
     "import_uploads", "import_files", "import_errors", "imports",
 )  # fmt: skip
 # A counter that is born with its first count never grows in Prometheus' eyes: what alerts watch stands at 0 before.
@@ -66,6 +85,8 @@ for _state in ("queued", "in_progress"):
     _imports.labels(_state)
 for _result in ("created", "updated", "skipped", "failed"):
     _import_rows.labels(_result)
+for _state in BROADCAST_STATES:
+    _broadcasts.labels(_state)
 for _work in Work:
     _released.labels(_work)
     for _result in RESULTS:
@@ -128,6 +149,28 @@ def record_import_rows(result: str, rows: int) -> None:
 def record_scheduled_release(late: float) -> None:
     """The broker has an email ``late`` seconds after it was due."""
     _mail_lateness.observe(max(0.0, late))
+
+
+def record_broadcasts(states: Mapping[str, int], waited: float) -> None:
+    """How many broadcasts are in each state, and how long the first has waited for a worker."""
+    for state in BROADCAST_STATES:
+        _broadcasts.labels(state).set(states.get(state, 0))
+    _broadcast_waited.set(waited)
+
+
+def record_broadcast_recipients(count: int) -> None:
+    """The broker has so many more mails of broadcasts."""
+    _broadcast_recipients.inc(count)
+
+
+def record_broadcast_started(seconds: float) -> None:
+    """The broker has the first batch of a broadcast so long after it was due."""
+    _broadcast_start.observe(max(0.0, seconds))
+
+
+def record_broadcast_wait(reason: str) -> None:
+    """A batch found no room."""
+    _broadcast_waits.labels(reason).inc()
 
 
 def record_consuming(*, orders: bool) -> None:

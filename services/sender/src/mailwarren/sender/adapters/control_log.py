@@ -14,7 +14,7 @@ import structlog
 
 from mailwarren.contracts.access import MARKER_KEY
 from mailwarren.contracts.codec import NewerVersion, Undecodable, decode_control, encode, headers_of
-from mailwarren.contracts.events import Cancel, ControlEntry, Marker, Suppress
+from mailwarren.contracts.events import Cancel, CancelBroadcast, ControlEntry, Marker, Suppress
 from mailwarren.contracts.ids import new_id
 from mailwarren.contracts.shaping import SHAPING_KEY, Override, OverrideEnd, SlotPlan
 from mailwarren.contracts.topology import Topology
@@ -61,9 +61,9 @@ class ControlLog:
         """Return when the log has been read to its end."""
         await self._read.wait()
 
-    def is_canceled(self, email_id: UUID) -> bool:
-        """Whether the email was withdrawn."""
-        return email_id in self._canceled
+    def is_canceled(self, ident: UUID) -> bool:
+        """Whether the email, or the broadcast, was withdrawn."""
+        return ident in self._canceled
 
     async def _follow(self, connection: aio_pika.abc.AbstractConnection) -> None:
         self._read.clear()
@@ -104,6 +104,8 @@ class ControlLog:
         match entry:
             case Cancel():
                 self._canceled[entry.email_id] = entry.at
+            case CancelBroadcast():
+                self._canceled[entry.broadcast] = entry.at
             case Marker():
                 if entry.nonce == self._marker:
                     self._read.set()
@@ -116,7 +118,7 @@ class ControlLog:
         self._entries += 1
         if self._entries % PRUNE_EVERY == 0:
             oldest = time.time() - KEEP
-            self._canceled = {email: at for email, at in self._canceled.items() if at > oldest}
+            self._canceled = {ident: at for ident, at in self._canceled.items() if at > oldest}
 
 
 class ShapingWriter:

@@ -28,15 +28,17 @@ _LOCK = f"{_READ} ORDER BY id FOR NO KEY UPDATE"
 _NEW = (
     "id", "email_id", "tenant", "address", "role", "lane", "shard", "partition", "accepted_at", "state", "attempt",
     "started", "parked", "ended_at", "next_attempt_at", "reply_code", "reply_enhanced", "reply_text", "reply_command",
-    "trouble", "bounce_class", "site", "host", "updated_at",
+    "trouble", "bounce_class", "site", "host", "updated_at", "broadcast",
 )  # fmt: skip
 
 _UNTOUCHED: Row = (UNHEARD.state, 0, 0, 0, None, None, *tried_columns(None))
 
 _FILL_IN = """
 UPDATE deliveries d SET
-  accepted_at = to_timestamp(t.accepted_at), role = t.role, shard = t.shard, partition = t.partition
-FROM unnest($1::uuid[], $2::float8[], $3::text[], $4::text[], $5::int2[]) AS t (id, accepted_at, role, shard, partition)
+  accepted_at = to_timestamp(t.accepted_at), role = t.role, shard = t.shard, partition = t.partition,
+  broadcast = t.broadcast
+FROM unnest($1::uuid[], $2::float8[], $3::text[], $4::text[], $5::int2[], $6::uuid[])
+  AS t (id, accepted_at, role, shard, partition, broadcast)
 WHERE d.id = t.id
 """
 
@@ -106,9 +108,12 @@ async def insert(
 
 async def fill_in(connection: "Connection[Record]", accepted: Accepted) -> None:
     """Write the acceptances of rows that an event has made before."""
-    rows = [(ident, p.accepted_at, d.role, p.shard, p.partition) for ident, (p, d) in accepted.items()]
+    rows = [
+        (ident, parcel.accepted_at, delivery.role, parcel.shard, parcel.partition, parcel.broadcast)
+        for ident, (parcel, delivery) in accepted.items()
+    ]
     if rows:
-        await connection.execute(_FILL_IN, *columns(rows, 5))
+        await connection.execute(_FILL_IN, *columns(rows, 6))
 
 
 async def write_changes(
@@ -145,6 +150,7 @@ def _accepted(parcel: Parcel, delivery: Delivery, change: Change | None) -> Row:
         accepted_at,
         *(_UNTOUCHED if change is None else _changed(change)),
         accepted_at if change is None else moment(max(change.at, parcel.accepted_at)),
+        parcel.broadcast,
     )
 
 
@@ -162,6 +168,7 @@ def _heard_of(change: Change) -> Row:
         None,
         *_changed(change),
         moment(change.at),
+        None,
     )
 
 

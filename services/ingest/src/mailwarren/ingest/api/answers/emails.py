@@ -113,6 +113,7 @@ class EmailShort(msgspec.Struct, frozen=True, kw_only=True, rename={"from_": "fr
         datetime | None,
         Meta(description="Ours: since when it waits for a person, because it was found long after its time."),
     ]
+    broadcast_id: Annotated[UUID | None, Meta(description="Ours: the broadcast that it is a part of.")]
     tags: list[Tag]
     priority: Annotated[Lane, Meta(description="Ours.")]
     metadata: Annotated[dict[str, str], Meta(description="Ours.")]

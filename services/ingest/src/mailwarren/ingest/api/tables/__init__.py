@@ -3,6 +3,7 @@
 from mailwarren.ingest.api.tables import (
     api_keys,
     attachments,
+    broadcasts,
     contacts,
     emails,
     imports,
@@ -23,6 +24,7 @@ ENDPOINTS = (
     *imports.ENDPOINTS,
     *properties.ENDPOINTS,
     *segments.ENDPOINTS,
+    *broadcasts.ENDPOINTS,
     *templates.ENDPOINTS,
     *topics.ENDPOINTS,
     *operating.ENDPOINTS,

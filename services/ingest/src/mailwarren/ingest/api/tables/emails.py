@@ -69,7 +69,7 @@ ENDPOINTS = (
         summary="List emails, newest first",
         handler=emails.read_list,
         answer=EmailList,
-        query=PAGE,
+        query=("broadcast_id", *PAGE),
         **READING,
     ),
     Endpoint(

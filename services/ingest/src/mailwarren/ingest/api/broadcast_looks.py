@@ -1,0 +1,155 @@
+"""Broadcasts as they are read: one, a list, its statistics and its recipients."""
+
+from typing import Any
+
+import msgspec
+
+from mailwarren.ingest.api.answers.broadcasts import (
+    AudienceShown,
+    BroadcastList,
+    BroadcastRecipient,
+    BroadcastRecipients,
+    BroadcastShown,
+    BroadcastStats,
+)
+from mailwarren.ingest.api.broadcasts import found
+from mailwarren.ingest.api.endpoint import Answer, Call, answer
+from mailwarren.ingest.domain.cursor import parse_page
+from mailwarren.ingest.domain.refusal import invalid_parameter
+from mailwarren.store.states import ENDS, BroadcastState, State
+
+NOT_YET = frozenset({"opened", "clicked", "complained", "unsubscribed"})
+TRANSIENT = ("quota", "greylisted", "rate_limited")
+"""Classes of bounces that another day may end otherwise."""
+NO_CLASS = ("",)
+_SENT = [state for state in State if state not in {State.SUPPRESSED, State.CANCELED}]
+
+
+async def read(call: Call) -> Answer:
+    """``GET /v1/broadcasts/{id}``."""
+    row = await found(call)
+    return answer(BroadcastShown(**_common(row), html=row["html"], text=row["text"]))
+
+
+async def read_list(call: Call) -> Answer:
+    """``GET /v1/broadcasts``: a page, or all without a ``limit``."""
+    page = parse_page(call.query, default=None)
+    shown, more = page.cut(await call.services.broadcasts.page(call.key.tenant, page))
+    return answer(BroadcastList(has_more=more, data=[BroadcastShown(**_common(row)) for row in shown]))
+
+
+async def read_stats(call: Call) -> Answer:
+    """``GET /v1/broadcasts/{id}/stats``."""
+    row = await found(call)
+    states = await call.services.broadcasts.states(call.key.tenant, row["id"])
+    audience = row["audience"] and msgspec.json.decode(row["audience"], type=AudienceShown)
+    published = row["published"]
+    most = max(audience.recipients, published) if audience else 0
+    return answer(
+        BroadcastStats(
+            id=row["id"],
+            status=row["state"],
+            audience=audience,
+            published=published,
+            progress=round(published / most, 4) if most else None,
+            recipients=sum(states.values()),
+            queued=sum(count for state, count in states.items() if state not in ENDS),
+            delivered=states.get(State.DELIVERED, 0),
+            bounced=states.get(State.BOUNCED, 0),
+            failed=states.get(State.FAILED, 0) + states.get(State.EXPIRED, 0),
+            suppressed=states.get(State.SUPPRESSED, 0),
+            canceled=states.get(State.CANCELED, 0),
+            states={state.value: states.get(state, 0) for state in State},
+            scheduled_at=row["due_at"],
+            started_at=row["started_at"],
+            ended_at=row["ended_at"],
+            trouble=row["trouble"],
+        )
+    )
+
+
+async def read_recipients(call: Call) -> Answer:
+    """``GET /v1/broadcasts/{id}/recipients``."""
+    query = call.query
+    kind, address, bounce = (query.pop(name, None) for name in ("type", "email", "bounce_type"))
+    page = parse_page(query)
+    classes, other_than = _classes(kind, bounce)
+    row = await found(call)
+    rows = await call.services.broadcasts.recipients(
+        call.key.tenant, row["id"], page, _states(kind), address=address, classes=classes, other_than=other_than
+    )
+    shown, more = page.cut(rows)
+    bounced = kind == State.BOUNCED
+    data = [
+        BroadcastRecipient(
+            id=one["id"],
+            contact_id=one["contact"],
+            email=one["address"],
+            bounce_type=_bounce_type(one["bounce_class"]) if bounced else msgspec.UNSET,
+        )
+        for one in shown
+    ]
+    return answer(BroadcastRecipients(has_more=more, data=data))
+
+
+async def read_clicked_links(call: Call) -> Answer:
+    """``GET /v1/broadcasts/{id}/clicked-links``: always refused."""
+    await found(call)
+    raise invalid_parameter("This version does not track opens and clicks: there are no clicked links to list.")
+
+
+def _states(kind: str | None) -> list[str]:
+    if kind in NOT_YET:
+        raise invalid_parameter(f"The `type` {kind} is not supported yet: this version does not track it.")
+    if kind == "sent":
+        return [*_SENT]
+    if kind is None or kind not in set(State):
+        words = ", ".join(["sent", *sorted(State)])
+        raise invalid_parameter(f"The `type` parameter is one of {words}.")
+    return [kind]
+
+
+def _classes(kind: str | None, bounce: str | None) -> tuple[tuple[str, ...] | None, tuple[str, ...] | None]:
+    """The classes of bounces that are wanted, and those that are not."""
+    if bounce is None:
+        return None, None
+    if kind != State.BOUNCED:
+        raise invalid_parameter("The `bounce_type` parameter has a meaning with `type=bounced` only.")
+    match bounce:
+        case "transient":
+            return TRANSIENT, None
+        case "undetermined":
+            return NO_CLASS, None
+        case "permanent":
+            return None, (*TRANSIENT, *NO_CLASS)
+        case _:
+            raise invalid_parameter("The `bounce_type` parameter is `permanent`, `transient` or `undetermined`.")
+
+
+def _bounce_type(bounce_class: str | None) -> Any:
+    if not bounce_class:
+        return "undetermined"
+    return "transient" if bounce_class in TRANSIENT else "permanent"
+
+
+def _common(row: Any) -> dict[str, Any]:
+    template = row["template"]
+    return {
+        "id": row["id"],
+        "name": row["name"],
+        "segment_id": row["segment"],
+        "audience_id": row["segment"],
+        "topic_id": row["topic"],
+        "from_": row["sender"],
+        "subject": row["subject"],
+        "reply_to": row["reply_to"],
+        "preview_text": row["preview_text"],
+        "status": BroadcastState(row["state"]),
+        "created_at": row["created_at"],
+        "scheduled_at": row["due_at"],
+        "sent_at": row["ended_at"] if row["state"] == BroadcastState.SENT else None,
+        "template": template and msgspec.json.decode(template),
+        "priority": row["lane"],
+        "resend_of": row["resend_of"],
+        "trouble": row["trouble"],
+    }

@@ -1,0 +1,66 @@
+"""The errand of a broadcast: connections for :class:`mailwarren.ingest.expansion.Expansion`, for as long as it takes.
+
+Each order has its own, as it has its own loop: opening them takes some 50 ms, and a slice lasts half a minute.
+"""
+
+import asyncio
+from collections.abc import Callable
+from uuid import UUID
+
+from mailwarren.contracts.order import Order
+from mailwarren.contracts.topology import Topology
+from mailwarren.ingest.adapters.broker import Broker
+from mailwarren.ingest.adapters.contacts import Contacts
+from mailwarren.ingest.adapters.database import Database
+from mailwarren.ingest.adapters.depths import Depths
+from mailwarren.ingest.adapters.expansions import Expansions
+from mailwarren.ingest.domain.admission import Marks
+from mailwarren.ingest.expansion import Expansion
+from mailwarren.ingest.settings import OpsSettings
+from mailwarren.runtime.amqp import Link, Publisher
+
+CONNECT_WITHIN = 5.0
+"""Seconds for the broker; without it the expansion waits, and says so."""
+
+
+async def expand(database: Database, settings: OpsSettings, stopping: Callable[[], bool], order: Order) -> str | None:
+    """Work on the order's broadcast; None when it is a repeat.
+
+    Raises:
+        DatabaseDown: what was published and not committed is published again under the same ids.
+    """
+    topology = Topology(settings.amqp_prefix, settings.retry_scale)
+    link = Link(settings.amqp_url.get_secret_value(), "worker")
+    management = settings.management_url
+    depths = Depths(link, topology, settings.depth_interval, management.get_secret_value() if management else None)
+    expansion = Expansion(
+        Expansions(database),
+        database,
+        Contacts(database),
+        Broker(Publisher(link), topology),
+        depths,
+        Marks(settings.max_depth, settings.max_tracker_depth),
+        stopping,
+    )
+    async with link:
+        try:
+            async with asyncio.timeout(CONNECT_WITHIN):
+                await link.wait_up()
+        except TimeoutError:
+            pass
+        following = asyncio.create_task(depths.follow())
+        try:
+            return await expansion.run(_subject(order), order.id)
+        finally:
+            following.cancel()
+
+
+async def give_up(database: Database, order: Order, trouble: str) -> None:
+    """No try came to its end."""
+    await Expansions(database).give_up(_subject(order), trouble)
+
+
+def _subject(order: Order) -> UUID:
+    if order.subject is None:
+        raise ValueError("an order for a broadcast names it")
+    return order.subject
