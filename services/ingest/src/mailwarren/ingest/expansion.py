@@ -75,8 +75,9 @@ class Expansion:
         stopping: whether the worker ends.
     """
 
-    def __init__(  # noqa: PLR0917 - each another thing
+    def __init__(
         self,
+        *,
         expansions: Expansions,
         database: Database,
         contacts: Contacts,

@@ -12,6 +12,7 @@ import asyncpg
 import msgspec
 
 from mailwarren.contracts.ids import new_id
+from mailwarren.contracts.lanes import Lane
 from mailwarren.ingest.adapters.database import Database
 from mailwarren.ingest.adapters.keyset import fetch_page
 from mailwarren.ingest.domain.broadcast_mail import BroadcastMail
@@ -210,7 +211,7 @@ def draft_of(row: Any) -> Draft:
         name=row["name"],
         segment=UUID(str(row["segment"])),
         topic=row["topic"] and UUID(str(row["topic"])),
-        lane=row["lane"],
+        lane=Lane(row["lane"]),
         sender=row["sender"],
         subject=row["subject"],
         reply_to=tuple(row["reply_to"]),

@@ -4,11 +4,11 @@ An order's id is the owner of what it works on, so that a worker that gets the o
 Who owns it is written with a lease; that two go on from the same cursor is excluded by comparing the cursor.
 """
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from uuid import UUID, uuid5
 
 import msgspec
@@ -19,9 +19,6 @@ from mailwarren.ingest.adapters.contacts import Audience
 from mailwarren.ingest.adapters.database import Database
 from mailwarren.ingest.domain.broadcast_mail import BroadcastMail, read_mail
 from mailwarren.store.states import BroadcastState
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
 
 LEASE = timedelta(seconds=10)
 """Renewed with every batch, and while one waits."""
@@ -140,16 +137,16 @@ class Expansions:
         return Broadcast(
             id=UUID(str(row["id"])),
             owner=owner,
-            tenant=row["tenant"],
+            tenant=UUID(str(row["tenant"])),
             segment=row["segment"],
             topic=row["topic"],
             lane=Lane(row["lane"]),
             mail=read_mail(row["mail"]),
-            cursor=row["cursor"],
-            upto=row["upto"],
+            cursor=_uuid(row["cursor"]),
+            upto=_uuid(row["upto"]),
             counted=row["audience"] is not None,
             due_at=row["due_at"],
-            resend_of=row["resend_of"],
+            resend_of=_uuid(row["resend_of"]),
             resend_states=tuple(row["resend_states"] or ()),
         )
 
@@ -199,7 +196,7 @@ class Expansions:
         return [row["id"] for row in await self._database.fetch(_HOLD, overdue)]
 
     @asynccontextmanager
-    async def due(self) -> "AsyncIterator[list[Due]]":
+    async def due(self) -> AsyncIterator[list[Due]]:
         """Broadcasts that need a worker; noted as ordered when the block ends well."""
         async with self._database.connection() as connection, connection.transaction():
             rows = await connection.fetch(_DUE, AT_ONCE)
@@ -219,6 +216,11 @@ class Expansions:
         """How many are in each state on the way, and for how many seconds the first has waited for a worker."""
         rows = await self._database.fetch(_STATES)
         return {row["state"]: row["count"] for row in rows}, max((row["waited"] or 0.0 for row in rows), default=0.0)
+
+
+def _uuid(value: UUID | None) -> UUID | None:
+    # The standard library's: asyncpg's own does not order among others.
+    return value and UUID(str(value))
 
 
 def _state(row: Any) -> BroadcastState | None:

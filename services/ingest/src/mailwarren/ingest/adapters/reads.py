@@ -77,7 +77,7 @@ class Reads:
         """
         sign, order, cursor = ("<", "DESC", page.before) if page.before else (">", "ASC", page.after)
         sql = (
-            f"{_HEAD}{_STATES} FROM deliveries o JOIN emails e ON e.id = o.email_id {_BESIDE} "
+            f"{_HEAD}{_STATES} FROM deliveries o JOIN emails e ON e.id = o.email_id {_BESIDE} "  # noqa: S608
             "WHERE o.tenant = $1 AND o.broadcast = $2 AND ($3::uuid IS NULL OR "
             f"o.id {sign} (SELECT d.id FROM deliveries d WHERE d.tenant = $1 AND d.email_id = $3 LIMIT 1)) "
             f"ORDER BY o.id {order} LIMIT $4"

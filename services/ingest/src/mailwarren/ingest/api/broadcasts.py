@@ -20,7 +20,7 @@ from mailwarren.ingest.api.answers.broadcasts import (
 from mailwarren.ingest.api.endpoint import Answer, Call, answer
 from mailwarren.ingest.api.sending import encoded, published
 from mailwarren.ingest.api.templates import COPY
-from mailwarren.ingest.domain.broadcast_mail import NOBODY, BroadcastMail, email_to, prepare, preview, read_mail
+from mailwarren.ingest.domain.broadcast_mail import BroadcastMail, email_to, nobody, prepare, preview, read_mail
 from mailwarren.ingest.domain.broadcasts import (
     MAX_NAME,
     RESENDABLE,
@@ -119,7 +119,7 @@ async def cancel(call: Call) -> Answer:
     """``POST /v1/broadcasts/{id}/cancel``: nothing more is published, and what waits in the broker is not sent."""
     row = await found(call)
     tenant, ident = call.key.tenant, row["id"]
-    wanted = (*ON_THE_WAY, *WAITING)
+    wanted: tuple[BroadcastState, ...] = (*ON_THE_WAY, *WAITING)
     if row["state"] == BroadcastState.SENT:
         if not await call.services.broadcasts.is_open(tenant, ident):
             raise invalid("This broadcast cannot be canceled any more: every delivery of it has ended.")
@@ -242,12 +242,12 @@ async def _check_lists(call: Call, draft: Draft) -> None:
 
 
 async def _sample(call: Call, text: str | None) -> Recipient:
+    declared = await call.services.lists.properties.declared(call.key.tenant)
     if text is None:
-        return NOBODY
+        return nobody(declared)
     contact = await call.services.lists.contacts.find(call.key.tenant, parse_contact(text))
     if contact is None:
         raise invalid(f"Invalid `contact` field: there is no contact {text[:100]}.")
-    declared = await call.services.lists.properties.declared(call.key.tenant)
     return Recipient(
         id=UUID(str(contact.id)),
         address=address_of(contact.email, contact.email_key),

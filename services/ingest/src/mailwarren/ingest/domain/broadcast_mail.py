@@ -27,7 +27,7 @@ from mailwarren.contracts.template import (
 from mailwarren.ingest.domain.broadcasts import MAX_GIVEN, Draft
 from mailwarren.ingest.domain.contacts import Recipient as Contact
 from mailwarren.ingest.domain.email import Recipient, SendEmail
-from mailwarren.ingest.domain.properties import Property
+from mailwarren.ingest.domain.properties import Property, with_fallbacks
 from mailwarren.ingest.domain.refusal import invalid, missing
 from mailwarren.ingest.domain.template_mail import Preview, check_subject, fill, given_variables
 from mailwarren.ingest.domain.templates import Version, line_of
@@ -61,10 +61,12 @@ class BroadcastMail(msgspec.Struct, frozen=True, omit_defaults=True):
     flat: bool = False
 
 
-NOBODY = Contact(id=UUID(int=0), address="", first_name=None, last_name=None, properties={})
-"""A contact of which nothing is known: every fallback shows."""
-
 _mail = msgspec.json.Decoder(BroadcastMail)
+
+
+def nobody(declared: Sequence[Property]) -> Contact:
+    """A contact of which nothing is known: every fallback shows."""
+    return Contact(id=UUID(int=0), address="", first_name=None, last_name=None, properties=with_fallbacks({}, declared))
 
 
 def read_mail(stored: bytes) -> BroadcastMail:
@@ -118,7 +120,7 @@ def prepare(draft: Draft, version: Version | None, declared: Sequence[Property])
         given=given,
         flat=uses_template_syntax(subject),
     )
-    check_subject(subject, variables_of(mail, NOBODY), MAX_WORK, "subject")
+    check_subject(subject, variables_of(mail, nobody(declared)), MAX_WORK, "subject")
     return mail
 
 

@@ -34,13 +34,13 @@ async def expand(database: Database, settings: OpsSettings, stopping: Callable[[
     management = settings.management_url
     depths = Depths(link, topology, settings.depth_interval, management.get_secret_value() if management else None)
     expansion = Expansion(
-        Expansions(database),
-        database,
-        Contacts(database),
-        Broker(Publisher(link), topology),
-        depths,
-        Marks(settings.max_depth, settings.max_tracker_depth),
-        stopping,
+        expansions=Expansions(database),
+        database=database,
+        contacts=Contacts(database),
+        broker=Broker(Publisher(link), topology),
+        depths=depths,
+        marks=Marks(settings.max_depth, settings.max_tracker_depth),
+        stopping=stopping,
     )
     async with link:
         try:
