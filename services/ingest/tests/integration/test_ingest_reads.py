@@ -20,7 +20,10 @@ def ledger(place, caller):
     return Ledger(place, caller.tenant)
 
 
-MORE = {"scheduled_at", "held_at", "tags", "priority", "metadata", "expires_at", "on_unknown", "cancel_requested_at"}
+MORE = {
+    "scheduled_at", "held_at", "tags", "priority", "metadata", "expires_at", "on_unknown", "cancel_requested_at",
+    "broadcast_id",
+}  # fmt: skip
 """Fields of an email that the SDK's type leaves out, though Resend answers with the first two; the rest is ours."""
 
 

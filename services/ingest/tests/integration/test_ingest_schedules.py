@@ -26,7 +26,10 @@ from mailwarren.ingest.domain.admission import Marks
 from mailwarren.ingest.release import AT_ONCE, NotTaken, ScheduledMail
 from mailwarren.runtime.amqp import Link, Publisher
 
-OURS = {"priority", "metadata", "expires_at", "on_unknown", "cancel_requested_at", "held_at", "scheduled_at", "tags"}
+OURS = {
+    "priority", "metadata", "expires_at", "on_unknown", "cancel_requested_at", "held_at", "scheduled_at", "tags",
+    "broadcast_id",
+}  # fmt: skip
 HOUR = timedelta(hours=1)
 
 

@@ -9,6 +9,7 @@ from uuid import UUID
 import msgspec
 import structlog
 
+from mailwarren.contracts.lanes import Lane
 from mailwarren.ingest.adapters.broadcasts import ResentAlready, draft_of
 from mailwarren.ingest.adapters.expansions import order_of
 from mailwarren.ingest.api.answers.broadcasts import (
@@ -191,11 +192,10 @@ async def send_test(call: Call) -> Answer:
     addresses = check_tests(body.to)
     row = await found(call)
     mail = await _mail_of(call, row)
-    who = await _sample(call, body.contact)
-    emails = [
-        (index, email_to(mail, msgspec.structs.replace(who, address=address), draft_of(row).lane))
-        for index, address in enumerate(addresses)
-    ]
+    who, lane = await _sample(call, body.contact), Lane(row["lane"])
+    if body.contact is None:
+        who = msgspec.structs.replace(who, address=addresses[0])
+    emails = [(index, email_to(mail, who, lane, address)) for index, address in enumerate(addresses)]
     submission = Submission(call.key, CallForm.BATCH, emails, trace=call.trace)
 
     def sent(acceptance: Acceptance) -> Answered:

@@ -143,9 +143,17 @@ def variables_of(mail: BroadcastMail, who: Contact) -> dict[str, Any]:
     return found
 
 
-def email_to(mail: BroadcastMail, who: Contact, lane: Lane) -> SendEmail:
-    """The email to one contact. All share the content object, which is what puts them into common parcels."""
-    recipient = Recipient(who.address, who.address, variables=variables_of(mail, who))
+def email_to(mail: BroadcastMail, who: Contact, lane: Lane, address: str | None = None) -> SendEmail:
+    """The email to one contact. All share the content object, which is what puts them into common parcels.
+
+    Args:
+        mail: what it says.
+        who: the contact.
+        lane: of the broadcast.
+        address: where it goes instead of to the contact: a test.
+    """
+    to = address or who.address
+    recipient = Recipient(to, to, variables=variables_of(mail, who))
     return SendEmail(mail.content, mail.sender_domain, (recipient,), lane)
 
 
