@@ -7,7 +7,7 @@ SHELL := /bin/sh
 PYTHON := .venv/bin/python
 DEVSTACK := $(PYTHON) -m mailwarren.devstack
 
-.PHONY: help demo up down status logs send scale monitor test bench benchmarks profile lint fmt unit memory series sizing broker-loss bootstrap clean minbase-check test-rabbitmq4 chart-test check-schemas chart-run verify-cluster images images-test compose-env dashboards dashboard-types load stress shaping-check fairness import-check crash-rounds broker-cut
+.PHONY: help demo up down status logs send scale monitor test bench benchmarks profile lint fmt unit memory series sizing broker-loss bootstrap clean minbase-check test-rabbitmq4 chart-test check-schemas chart-run verify-cluster images images-test compose-env dashboards dashboard-types load stress shaping-check fairness import-check crash-rounds broker-cut broadcast-check
 
 help: ## show this list
 	@echo "Mailwarren. Usage: make TARGET"; echo
@@ -55,6 +55,8 @@ memory: bootstrap ## a sender's memory through 200,000 mails (three minutes)
 import-check: bootstrap ## a million contacts from a CSV file: rows a second, and memory of API and worker (ROWS=1000000)
 	@bin/bootstrap --with-rabbitmq
 	@MAILWARREN_IMPORT_ROWS=$(or $(ROWS),1000000) $(PYTHON) -m pytest -q -s tests/e2e/test_imports.py -k large
+broadcast-check: ## a broadcast to 100,000 contacts: start, recipients a second, what the API's callers wait, the ledger (minutes); CONTACTS=
+	@$(PYTHON) -m mailwarren.bench.broadcast_check $${CONTACTS:+--contacts "$$CONTACTS"}
 
 shaping-check: ## three senders keep a site's limit for a minute while one is added and one killed; the receiver counts
 	@bin/bootstrap --with-rabbitmq

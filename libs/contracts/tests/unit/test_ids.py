@@ -8,7 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mailwarren.contracts.events import Kind
-from mailwarren.contracts.ids import PARTITIONS, delivery_id, event_id, keyed_id, new_id, nth_id, partition_of
+from mailwarren.contracts.ids import (
+    PARTITIONS,
+    broadcast_email_id,
+    delivery_id,
+    event_id,
+    keyed_id,
+    new_id,
+    nth_id,
+    partition_of,
+)
 
 EMAIL = UUID("019b0000-0000-7000-8000-00000000000a")
 
@@ -32,6 +41,7 @@ def test_stored_mail_keeps_its_ids() -> None:
     assert str(event_id(EMAIL, 2, Kind.DELIVERED)) == "a135b495-71e8-5ced-acb4-b4f911504936"
     assert str(keyed_id(EMAIL, "order-17")) == "3c2d37a4-6f08-5296-8255-090973a3d34b"
     assert str(nth_id(EMAIL, 3)) == "195364ae-369f-5a52-9bd4-84c4e82e5e76"
+    assert str(broadcast_email_id(EMAIL, UUID(int=EMAIL.int + 1))) == "5856c1ed-6a00-58b3-a2b0-d6527c0f34b1"
     assert partition_of(EMAIL) == 2
 
 

@@ -11,7 +11,7 @@ from kombu import Connection
 
 from mailwarren.contracts.access import MARKER_KEY
 from mailwarren.contracts.codec import encode, headers_of
-from mailwarren.contracts.events import Cancel, ControlEntry
+from mailwarren.contracts.events import Cancel, CancelBroadcast, ControlEntry
 from mailwarren.contracts.shaping import SHAPING_KEY, Heartbeat, Notice, Override, OverrideEnd, Scope
 from mailwarren.contracts.topology import Topology
 from mailwarren.runtime.amqp import Link, Publisher
@@ -105,3 +105,6 @@ async def test_what_comes_under_a_key_that_senders_may_write_is_no_cancel(
         assert heard == []
         await asyncio.to_thread(write, rabbitmq.amqp_url, topology, Cancel(email, UUID(int=1), time.time()), "p3")
         await until(lambda: log.is_canceled(email))
+        withdrawn = CancelBroadcast(UUID(int=6), UUID(int=1), time.time())
+        await asyncio.to_thread(write, rabbitmq.amqp_url, topology, withdrawn, "broadcast")
+        await until(lambda: log.is_canceled(UUID(int=6)))

@@ -5,7 +5,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 from msgspec.structs import replace
@@ -204,6 +204,17 @@ async def test_suppressed_deliveries_are_left_alone(ports: Ports) -> None:
 async def test_a_cancelled_email_is_reported_and_not_sent(ports: Ports) -> None:
     parcel = a_parcel()
     ports.canceled = {parcel.deliveries[0].email_id}
+    assert await ports.deliverer.finish(incoming(parcel)) is Finish.ACK
+    assert ports.names() == ["canceled"]
+
+
+async def test_mail_of_a_cancelled_broadcast_is_reported_and_not_sent(ports: Ports) -> None:
+    parcel = replace(a_parcel(), broadcast=uuid4())
+    ports.canceled = {uuid4()}
+    assert await ports.deliverer.finish(incoming(parcel)) is Finish.ACK
+    assert ports.names() != ["canceled"]
+    ports.happened.clear()
+    ports.canceled = {parcel.broadcast}
     assert await ports.deliverer.finish(incoming(parcel)) is Finish.ACK
     assert ports.names() == ["canceled"]
 

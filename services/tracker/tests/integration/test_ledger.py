@@ -185,6 +185,18 @@ async def test_an_outcome_that_overtakes_its_acceptance(ledger, database, inboun
     assert await counts(database) == {"accepted": 2, "delivered": 1, "bounced": 1}
 
 
+async def test_a_delivery_knows_its_broadcast_whether_its_acceptance_or_its_outcome_comes_first(
+    ledger, database, inbound
+):
+    early, late = (replace(a_parcel(to=[f"{name}@x.test"]), broadcast=uuid.uuid4()) for name in "ab")
+    await ledger.record([inbound.parcel(early), inbound.events(an_event(late))])
+    await ledger.record([inbound.events(an_event(early)), inbound.parcel(late)])
+    rows = await database.fetch("SELECT address, broadcast, state FROM deliveries ORDER BY address")
+    assert [tuple(row) for row in rows] == [
+        ("a@x.test", early.broadcast, "delivered"), ("b@x.test", late.broadcast, "delivered"),
+    ]  # fmt: skip
+
+
 async def test_acceptance_and_outcome_in_one_batch(ledger, database, inbound):
     parcel = a_parcel()
     await ledger.record([inbound.events(an_event(parcel)), inbound.parcel(parcel)])
