@@ -103,6 +103,37 @@ ROW = Row(
             unit="short",
         ),
         Graph(
+            "Broadcasts on their way, by state",
+            (Query(f"max by (state) ({select('mailwarren_ops_broadcasts')})", "{{state}}"),),
+            shows="Broadcasts that wait for their time or a worker, are being published, or wait for a person.",
+            bad="`held`, `failed`: `mailwarren broadcasts list`. `queued` for long: no worker is free.",
+            unit="short",
+        ),
+        Graph(
+            "Recipients of broadcasts",
+            (Query(rate("mailwarren_ops_broadcast_recipients_total"), "published"),),
+            shows="Recipients a second whose mail the broker has taken.",
+            bad="Far below a thousand while one is `sending`: it waits for room, or the database is slow.",
+            unit="ops",
+        ),
+        Graph(
+            "Batches of broadcasts without room, by reason",
+            (Query(rate("mailwarren_ops_broadcast_waits_total", by="reason"), "{{reason}}"),),
+            shows="Batches a second that had to wait. Nothing is lost; they go on by themselves.",
+            bad="`queue_full`: more senders. `tracker_backlog`: the tracker is behind.",
+            unit="ops",
+        ),
+        Graph(
+            "Start of broadcasts",
+            (
+                Query(f"max ({select('mailwarren_ops_broadcast_waited_seconds')})", "longest waiting"),
+                Query(quantile(0.95, "mailwarren_ops_broadcast_start_seconds"), "p95 started"),
+            ),
+            shows="From when a broadcast was to be sent until its first batch was in the broker.",
+            bad="Over two seconds: workers too few, or busy with other orders.",
+            unit="s",
+        ),
+        Graph(
             "Tries of orders, by what came of them",
             (Query(rate("mailwarren_ops_orders_total", by="work, result"), "{{work}} {{result}}"),),
             shows="Tries a second. `again` waits for its next try, `repeated` was done before, `failed` is set aside.",

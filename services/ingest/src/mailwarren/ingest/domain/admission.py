@@ -13,6 +13,10 @@ ALARM_SHARE = 0.8
 """Of the broker's own memory and disk alarms, at which it would block every publisher."""
 
 
+FULL = ("broker_down", "broker_blocked", "broker_alarm", "tracker_backlog", "no_queue", "queue_full")
+"""Every ``reason`` of :class:`Full`."""
+
+
 @dataclass(frozen=True, slots=True)
 class Marks:
     """Depths in messages above which nothing more is taken: of a send queue, and of the tracker's queues together."""

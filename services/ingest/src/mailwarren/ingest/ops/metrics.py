@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from prometheus_client import Counter, Gauge, Histogram
 
 from mailwarren.contracts.order import Work
+from mailwarren.ingest.domain.admission import FULL
 
 _orders = Counter("mailwarren_ops_orders_total", "Orders by what came of a try.", ("work", "result"))
 _seconds = Histogram(
@@ -87,6 +88,8 @@ for _result in ("created", "updated", "skipped", "failed"):
     _import_rows.labels(_result)
 for _state in BROADCAST_STATES:
     _broadcasts.labels(_state)
+for _reason in FULL:
+    _broadcast_waits.labels(_reason)
 for _work in Work:
     _released.labels(_work)
     for _result in RESULTS:
