@@ -8,10 +8,10 @@ import signal
 import sys
 from typing import Any
 
-from mailwarren.ingest import expansion
 from mailwarren.ingest.adapters.broker import Broker
 from mailwarren.ingest.adapters.expansions import Expansions
 from mailwarren.ingest.main import main
+from mailwarren.ingest.ops import expansion
 
 _place, _batch = os.environ.get("CRASH_AT", "nowhere"), int(os.environ.get("CRASH_BATCH", "3"))
 _publish, _published = Broker.publish, Expansions.published

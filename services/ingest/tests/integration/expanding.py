@@ -16,7 +16,7 @@ from mailwarren.ingest.adapters.depths import Depths
 from mailwarren.ingest.adapters.expansions import Expansions, order_of
 from mailwarren.ingest.broadcast_orders import BroadcastOrders
 from mailwarren.ingest.domain.admission import Marks, room_at_all
-from mailwarren.ingest.expansion import Expansion
+from mailwarren.ingest.ops.expansion import Expansion
 from mailwarren.runtime.amqp import Link, Publisher
 
 PLENTY = Marks(10**6, 10**6)

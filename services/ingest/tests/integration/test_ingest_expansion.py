@@ -9,11 +9,11 @@ import resend
 from expanding import PLENTY, add, emails_of, expand, fill, schedule, worker
 
 from mailwarren.contracts.ids import new_id
-from mailwarren.ingest import expansion as use_case
 from mailwarren.ingest.adapters.broker import Broker, Said
 from mailwarren.ingest.adapters.database import DatabaseDown
 from mailwarren.ingest.adapters.expansions import Expansions, order_of
 from mailwarren.ingest.domain.admission import Marks
+from mailwarren.ingest.ops import expansion as use_case
 
 pytestmark = pytest.mark.usefixtures("sdk")
 

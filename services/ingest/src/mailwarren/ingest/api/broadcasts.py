@@ -103,7 +103,7 @@ async def pause(call: Call) -> Answer:
     row = await found(call)
     if not await call.services.broadcasts.pause(call.key.tenant, row["id"]):
         raise _not_possible(await found(call), "paused", ON_THE_WAY)
-    _note(call, "ingest.broadcast.paused", row)
+    log.info("ingest.broadcast.paused", **_who(call, row["id"]))
     return answer(BroadcastNamed(id=row["id"]))
 
 
@@ -112,7 +112,7 @@ async def resume(call: Call) -> Answer:
     row = await found(call)
     if not await call.services.broadcasts.resume(call.key.tenant, row["id"]):
         raise _not_possible(await found(call), "resumed", WAITING)
-    _note(call, "ingest.broadcast.resumed", row)
+    log.info("ingest.broadcast.resumed", **_who(call, row["id"]))
     return answer(BroadcastNamed(id=row["id"]))
 
 
@@ -133,7 +133,7 @@ async def cancel(call: Call) -> Answer:
         with contextlib.suppress(PublishError):
             await call.services.broker.publish_broadcast_cancel(ident, tenant)
             await call.services.broadcasts.told(ident)
-    _note(call, "ingest.broadcast.canceled", row)
+    log.info("ingest.broadcast.canceled", **_who(call, row["id"]))
     return answer(BroadcastNamed(id=ident))
 
 
@@ -258,10 +258,7 @@ async def _sample(call: Call, text: str | None) -> Recipient:
 
 
 async def _on_its_way(call: Call, ident: UUID, due: datetime | None) -> None:
-    log.info(
-        "ingest.broadcast.sent", broadcast=str(ident), tenant=str(call.key.tenant), scheduled=due is not None,
-        by=str(call.key.id),
-    )  # fmt: skip
+    log.info("ingest.broadcast.sent", scheduled=due is not None, **_who(call, ident))
     if due is None:
         # The scheduler orders it when this cannot.
         with contextlib.suppress(PublishError):
@@ -285,5 +282,5 @@ def _changed_meanwhile() -> Refusal:
     return invalid("Somebody else changed or sent this broadcast meanwhile. Nothing was done; read it and try again.")
 
 
-def _note(call: Call, event: str, row: Any) -> None:
-    log.info(event, broadcast=str(row["id"]), tenant=str(call.key.tenant), by=str(call.key.id))
+def _who(call: Call, ident: UUID) -> dict[str, str]:
+    return {"broadcast": str(ident), "tenant": str(call.key.tenant), "by": str(call.key.id)}

@@ -1,4 +1,4 @@
-"""The errand of a broadcast: connections for :class:`mailwarren.ingest.expansion.Expansion`, for as long as it takes.
+"""The errand of a broadcast: connections for :class:`.expansion.Expansion`, for as long as an order takes.
 
 Each order has its own, as it has its own loop: opening them takes some 50 ms, and a slice lasts half a minute.
 """
@@ -15,7 +15,7 @@ from mailwarren.ingest.adapters.database import Database
 from mailwarren.ingest.adapters.depths import Depths
 from mailwarren.ingest.adapters.expansions import Expansions
 from mailwarren.ingest.domain.admission import Marks
-from mailwarren.ingest.expansion import Expansion
+from mailwarren.ingest.ops.expansion import Expansion
 from mailwarren.ingest.settings import OpsSettings
 from mailwarren.runtime.amqp import Link, Publisher
 
