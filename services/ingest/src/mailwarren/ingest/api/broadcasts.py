@@ -27,11 +27,11 @@ from mailwarren.ingest.domain.broadcasts import (
     RESENDABLE,
     BroadcastBody,
     BroadcastChange,
+    BroadcastResend,
+    BroadcastSample,
+    BroadcastSend,
+    BroadcastTest,
     Draft,
-    ResendBody,
-    SampleBody,
-    SendBody,
-    TestBody,
     check_change,
     check_named,
     check_new,
@@ -85,7 +85,7 @@ async def update(call: Call) -> Answer:
 async def send(call: Call) -> Answer:
     """``POST /v1/broadcasts/{id}/send``: now, or at a time."""
     ident = parse_id(call.path["id"])
-    body = decode(call.body, SendBody) if call.body.strip() not in {b"", b"[]"} else SendBody()
+    body = decode(call.body, BroadcastSend) if call.body.strip() not in {b"", b"[]"} else BroadcastSend()
     check_named(body.broadcast_id, ident)
     row = await found(call)
     _check_state(row, "sent", (BroadcastState.DRAFT,))
@@ -154,7 +154,7 @@ async def duplicate(call: Call) -> Answer:
 
 async def resend(call: Call) -> Answer:
     """``POST /v1/broadcasts/{id}/resend``: the same content to those whose mail failed, as a broadcast of its own."""
-    body = decode(call.body, ResendBody) if call.body.strip() not in {b"", b"[]"} else ResendBody()
+    body = decode(call.body, BroadcastResend) if call.body.strip() not in {b"", b"[]"} else BroadcastResend()
     row = await found(call)
     _check_state(row, "resent", (BroadcastState.SENT,))
     broadcasts, tenant = call.services.broadcasts, call.key.tenant
@@ -177,7 +177,7 @@ async def resend(call: Call) -> Answer:
 
 async def show_preview(call: Call) -> Answer:
     """``POST /v1/broadcasts/{id}/preview``."""
-    body = decode(call.body, SampleBody) if call.body.strip() not in {b"", b"[]"} else SampleBody()
+    body = decode(call.body, BroadcastSample) if call.body.strip() not in {b"", b"[]"} else BroadcastSample()
     row = await found(call)
     mail = await _mail_of(call, row)
     who = await _sample(call, body.contact)
@@ -188,7 +188,7 @@ async def show_preview(call: Call) -> Answer:
 
 async def send_test(call: Call) -> Answer:
     """``POST /v1/broadcasts/{id}/test``: the mail to a contact, sent to somebody else, now."""
-    body = decode(call.body, TestBody)
+    body = decode(call.body, BroadcastTest)
     addresses = check_tests(body.to)
     row = await found(call)
     mail = await _mail_of(call, row)

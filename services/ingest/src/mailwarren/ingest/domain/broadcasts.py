@@ -70,26 +70,26 @@ class BroadcastChange(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     priority: Annotated[Lane | UnsetType | None, Meta(description="Ours.")] = UNSET
 
 
-class SendBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+class BroadcastSend(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """``POST /v1/broadcasts/{id}/send``."""
 
     broadcast_id: Annotated[UUID | None, Meta(description="As in the path; SDKs repeat it here.")] = None
     scheduled_at: ScheduledAt | None = None
 
 
-class SampleBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+class BroadcastSample(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """``POST /v1/broadcasts/{id}/preview`` (ours)."""
 
     contact: Annotated[str | None, Meta(description="An id or an address; without it the fallbacks show.")] = None
 
 
-class TestBody(SampleBody, forbid_unknown_fields=True, kw_only=True):
+class BroadcastTest(BroadcastSample, forbid_unknown_fields=True, kw_only=True):
     """``POST /v1/broadcasts/{id}/test`` (ours)."""
 
     to: Annotated[Addresses, Meta(description=f"1 to {MAX_TESTS} addresses.")]
 
 
-class ResendBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+class BroadcastResend(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """``POST /v1/broadcasts/{id}/resend`` (ours)."""
 
     states: Annotated[

@@ -35,8 +35,8 @@ class BroadcastShown(msgspec.Struct, frozen=True, kw_only=True, rename={"from_":
     segment_id: UUID
     audience_id: Annotated[UUID, Meta(description="The older name of `segment_id`.")]
     topic_id: UUID | None
-    from_: str | None
-    subject: str | None
+    from_: Annotated[str, Meta(description="Empty: the template's.")]
+    subject: Annotated[str, Meta(description="Empty: the template's.")]
     reply_to: list[str]
     preview_text: str
     html: str | None = None

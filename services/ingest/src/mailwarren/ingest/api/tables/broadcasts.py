@@ -17,10 +17,10 @@ from mailwarren.ingest.api.endpoint import CHANGING, DELETING, MAKING, PAGE, REA
 from mailwarren.ingest.domain.broadcasts import (
     BroadcastBody,
     BroadcastChange,
-    ResendBody,
-    SampleBody,
-    SendBody,
-    TestBody,
+    BroadcastResend,
+    BroadcastSample,
+    BroadcastSend,
+    BroadcastTest,
 )
 
 _DOING: dict[str, Any] = {"method": "POST", "errors": (401, 403, 404, 422, 503)}
@@ -77,7 +77,7 @@ ENDPOINTS = (
         path="/v1/broadcasts/{id}/send",
         summary="Send a broadcast, now or at a time",
         handler=broadcasts.send,
-        request=SendBody,
+        request=BroadcastSend,
         answer=BroadcastNamed,
         description="What it says is fixed now, also of its template; whom it goes to is decided while it is sent.",
         **_SAYING,
@@ -123,7 +123,7 @@ ENDPOINTS = (
         path="/v1/broadcasts/{id}/resend",
         summary="Send a broadcast again to those whose mail failed",
         handler=broadcasts.resend,
-        request=ResendBody,
+        request=BroadcastResend,
         answer=BroadcastNamed,
         status=201,
         description="Ours. A broadcast of its own, once all deliveries have an end, to members of the segment whose "
@@ -135,7 +135,7 @@ ENDPOINTS = (
         path="/v1/broadcasts/{id}/preview",
         summary="Render a broadcast for a contact without sending it",
         handler=broadcasts.show_preview,
-        request=SampleBody,
+        request=BroadcastSample,
         answer=BroadcastPreview,
         description="Ours.",
         **_SAYING,
@@ -145,7 +145,7 @@ ENDPOINTS = (
         path="/v1/broadcasts/{id}/test",
         summary="Send the mail to a contact to somebody else, now",
         handler=broadcasts.send_test,
-        request=TestBody,
+        request=BroadcastTest,
         answer=BroadcastTested,
         description="Ours. Test mail is no part of the broadcast's statistics.",
         **_SAYING,
