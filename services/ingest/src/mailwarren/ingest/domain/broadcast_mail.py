@@ -85,13 +85,16 @@ def prepare(draft: Draft, version: Version | None, declared: Sequence[Property])
     Raises:
         Refusal: 422 naming what is missing, unknown or not possible, and its line.
     """
-    written = None if version is None else version.written
-    sender, subject = draft.sender or (written and written.sender), draft.subject or (written and written.subject)
+    sender, subject, reply_to = draft.sender, draft.subject, draft.reply_to
+    html, text = draft.html, draft.text
+    if version is not None:
+        written = version.written
+        sender, subject, reply_to = sender or written.sender, subject or written.subject, reply_to or written.reply_to
+        html, text = version.html, written.text
     if not sender:
         raise missing("Missing `from` field.")
     if not subject:
         raise missing("Missing `subject` field.")
-    html, text = (draft.html, draft.text) if version is None else (version.html, version.written.text)
     if not html and not text:
         raise missing("Missing `html` or `text` field: a broadcast needs at least one of them to be sent.")
     if html and draft.preview_text:
@@ -109,7 +112,7 @@ def prepare(draft: Draft, version: Version | None, declared: Sequence[Property])
         subject=subject,
         html=html or None,
         text=text or None,
-        reply_to=draft.reply_to or (written.reply_to if written else ()),
+        reply_to=reply_to,
         syntax=Syntax.TEMPLATE,
     )
     mail = BroadcastMail(
@@ -131,7 +134,8 @@ def variables_of(mail: BroadcastMail, who: Contact) -> dict[str, Any]:
     }  # fmt: skip
     found = dict(mail.given)
     if mail.keys:
-        found["contact"] = contact = {}
+        contact: dict[str, Any] = {}
+        found["contact"] = contact
         for key in mail.keys:
             value = known[key] if key in known else who.properties.get(key)
             contact[key] = "" if value is None else _flat(value) if mail.flat else value

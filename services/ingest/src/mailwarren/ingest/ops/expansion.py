@@ -121,9 +121,8 @@ class Expansion:
                 await self._rows.leave(broadcast, PAUSE, trouble)
                 log.info("worker.broadcast.put_back", why=trouble, recipients=done)
                 return f"{done} recipients, then it has to wait: {trouble}"
-            state = await self._rows.published(
-                broadcast, cursor, batch.upto, following and following.upto, len(batch.recipients)
-            )
+            upto = None if following is None else following.upto
+            state = await self._rows.published(broadcast, cursor, batch.upto, upto, len(batch.recipients))
             if cursor is None:
                 metrics.record_broadcast_started(time.time() - broadcast.due_at.timestamp())
             done += len(batch.recipients)
