@@ -14,6 +14,7 @@ from mailwarren.contracts.events import CancelBroadcast
 from mailwarren.contracts.ids import new_id
 from mailwarren.contracts.order import Work
 from mailwarren.contracts.template import render
+from mailwarren.ingest.cli import main
 
 pytestmark = pytest.mark.usefixtures("sdk")
 
@@ -325,6 +326,29 @@ def test_a_key_for_one_domain_sends_broadcasts_from_it_only(written, new_caller,
     with server.client(limited.token) as client:
         answer = client.post("/broadcasts", json=written | {"send": True})
         assert (answer.status_code, client.get("/broadcasts").json()["data"]) == (403, [])
+
+
+def test_the_command_line_sends_pauses_resumes_counts_and_cancels(written, server, caller, monkeypatch, capsys):
+    monkeypatch.setenv("MAILWARREN_API_URL", server.url)
+    monkeypatch.setenv("MAILWARREN_API_KEY", caller.token)
+
+    def run(*arguments):
+        status = main(["broadcasts", *arguments])
+        printed = capsys.readouterr()
+        return status, printed.out + printed.err
+
+    made = resend.Broadcasts.create(written)["id"]
+    assert [run(verb, made)[0] for verb in ("send", "pause", "resume")] == [0, 0, 0]
+    assert '"status": "queued"' in run("list")[1]
+    assert '"published": 0' in run("stats", made)[1]
+    assert run("test", made, "--to", "me@d1.test", "--contact", "nobody@d1.test") == (
+        1, "mailwarren: 422 validation_error: Invalid `contact` field: there is no contact nobody@d1.test.\n",
+    )  # fmt: skip
+    assert run("cancel", made)[0] == 0
+    assert "cannot be resumed: it is canceled" in run("resume", made)[1]
+    later = resend.Broadcasts.create(written)["id"]
+    assert run("send", later, "--at", "in 2 hours")[0] == 0
+    assert '"status": "scheduled"' in run("show", later)[1]
 
 
 def test_another_tenants_broadcast_does_not_exist(written, new_caller, server):

@@ -201,6 +201,26 @@ def test_scheduled_mail_keeps_its_files_until_it_is_sent_however_long_that_is(le
     assert not path.exists()
 
 
+def test_broadcasts_go_when_the_ledger_has_no_mail_of_them_any_more(ledger) -> None:
+    def broadcast(state: str, ended: float | None) -> UUID:
+        ident = uuid4()
+        ledger.sql(
+            "INSERT INTO broadcasts (id, tenant, state, name, segment, lane, reply_to, preview_text, created_at, "
+            "updated_at, ended_at) VALUES ($1, $2, $3, 'n', $2, 'bulk', '{}', '', now(), now(), "
+            "now() - $4::float8 * interval '1 day')", ident, TENANT, state, ended,
+        )  # fmt: skip
+        return ident
+
+    broadcast("sent", DAYS + 1)
+    broadcast("canceled", DAYS + 1)
+    with_mail = broadcast("sent", DAYS + 1)
+    kept = {with_mail, broadcast("sent", DAYS - 1), broadcast("draft", None), broadcast("paused", None)}
+    ledger.email(DAYS + 1, ledger.content(1), 1)
+    ledger.sql("UPDATE deliveries SET broadcast = $1", with_mail)
+    assert ledger.run() == "deleted 2 broadcasts"
+    assert ledger.ids("broadcasts") == kept
+
+
 def test_keys_go_after_a_day_and_counts_after_their_time(ledger) -> None:
     for hours in (23, 25, 26, 27):
         ledger.sql(
