@@ -139,6 +139,7 @@ def ledger(place: Ledger) -> Ledger:
     for table in (
         "contents", "emails", "deliveries", "stats_minute", "idempotency_keys", "contacts", "contact_properties",
         "segments", "topics", "scheduled", "email_attachments", "blobs",
+        "broadcasts",
     ):  # fmt: skip
         place.sql(f"DELETE FROM {table}")
     return place

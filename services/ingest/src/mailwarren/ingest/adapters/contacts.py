@@ -85,7 +85,7 @@ FROM (
 """  # noqa: S608 - constants
 _FIRST = UUID(int=0)
 COUNTED_WITHIN = 30.0
-"""Seconds for the count of a segment, which nobody waits for."""
+"""Seconds for counts that go with the size of a list."""
 
 OnConflict = Literal["upsert", "skip"]
 
