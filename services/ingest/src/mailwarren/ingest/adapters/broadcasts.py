@@ -74,7 +74,8 @@ DELETE FROM broadcasts WHERE tenant = $1 AND id = $2 AND started_at IS NULL
 """
 _STATS = "SELECT state, count(*) AS count FROM deliveries WHERE tenant = $1 AND broadcast = $2 GROUP BY state"
 _OPEN = """
-SELECT EXISTS (SELECT FROM deliveries WHERE tenant = $1 AND broadcast = $2 AND state <> ALL($3::text[])) AS open
+SELECT EXISTS (SELECT FROM deliveries WHERE tenant = $1 AND broadcast = $2 AND state <> ALL($3::text[]))
+  OR (SELECT count(*) FROM deliveries WHERE tenant = $1 AND broadcast = $2) < $4 AS open
 """
 _RECIPIENTS = """
 SELECT d.id, d.address, d.bounce_class, c.id AS contact
@@ -171,10 +172,11 @@ class Broadcasts:
         rows = await self._database.fetch(_STATS, tenant, ident, within=COUNTED_WITHIN)
         return {row["state"]: row["count"] for row in rows}
 
-    async def is_open(self, tenant: UUID, ident: UUID) -> bool:
-        """Whether a delivery of it in the ledger has no end."""
-        row = await self._database.fetchrow(_OPEN, tenant, ident, sorted(ENDS))
-        return bool(row["open"])
+    async def is_open(self, tenant: UUID, row: Any) -> bool:
+        """Whether a delivery of it has no end, or is not in the ledger yet."""
+        values = (tenant, row["id"], sorted(ENDS), row["published"])
+        [found] = await self._database.fetch(_OPEN, *values, within=COUNTED_WITHIN)
+        return bool(found["open"])
 
     async def recipients(
         self,

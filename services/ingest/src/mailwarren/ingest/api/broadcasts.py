@@ -20,7 +20,7 @@ from mailwarren.ingest.api.answers.broadcasts import (
 )
 from mailwarren.ingest.api.endpoint import Answer, Call, answer
 from mailwarren.ingest.api.sending import encoded, published
-from mailwarren.ingest.api.templates import COPY
+from mailwarren.ingest.api.templates import COPY, optional
 from mailwarren.ingest.domain.broadcast_mail import BroadcastMail, email_to, nobody, prepare, preview, read_mail
 from mailwarren.ingest.domain.broadcasts import (
     MAX_NAME,
@@ -85,7 +85,7 @@ async def update(call: Call) -> Answer:
 async def send(call: Call) -> Answer:
     """``POST /v1/broadcasts/{id}/send``: now, or at a time."""
     ident = parse_id(call.path["id"])
-    body = decode(call.body, BroadcastSend) if call.body.strip() not in {b"", b"[]"} else BroadcastSend()
+    body = optional(call.body, BroadcastSend)
     check_named(body.broadcast_id, ident)
     row = await found(call)
     _check_state(row, "sent", (BroadcastState.DRAFT,))
@@ -122,7 +122,7 @@ async def cancel(call: Call) -> Answer:
     tenant, ident = call.key.tenant, row["id"]
     wanted: tuple[BroadcastState, ...] = (*ON_THE_WAY, *WAITING)
     if row["state"] == BroadcastState.SENT:
-        if not await call.services.broadcasts.is_open(tenant, ident):
+        if not await call.services.broadcasts.is_open(tenant, row):
             raise invalid("This broadcast cannot be canceled any more: every delivery of it has ended.")
         wanted = (*wanted, BroadcastState.SENT)
     begun = await call.services.broadcasts.cancel(tenant, ident, wanted)
@@ -154,11 +154,11 @@ async def duplicate(call: Call) -> Answer:
 
 async def resend(call: Call) -> Answer:
     """``POST /v1/broadcasts/{id}/resend``: the same content to those whose mail failed, as a broadcast of its own."""
-    body = decode(call.body, BroadcastResend) if call.body.strip() not in {b"", b"[]"} else BroadcastResend()
+    body = optional(call.body, BroadcastResend)
     row = await found(call)
     _check_state(row, "resent", (BroadcastState.SENT,))
     broadcasts, tenant = call.services.broadcasts, call.key.tenant
-    if await broadcasts.is_open(tenant, row["id"]):
+    if await broadcasts.is_open(tenant, row):
         raise invalid(
             "This broadcast cannot be resent yet: deliveries of it have no end. Wait for them, or cancel it; "
             f"GET /v1/broadcasts/{row['id']}/stats counts them."
@@ -177,7 +177,7 @@ async def resend(call: Call) -> Answer:
 
 async def show_preview(call: Call) -> Answer:
     """``POST /v1/broadcasts/{id}/preview``."""
-    body = decode(call.body, BroadcastSample) if call.body.strip() not in {b"", b"[]"} else BroadcastSample()
+    body = optional(call.body, BroadcastSample)
     row = await found(call)
     mail = await _mail_of(call, row)
     who = await _sample(call, body.contact)

@@ -126,7 +126,7 @@ async def delete(call: Call) -> Answer:
 
 async def publish(call: Call) -> Answer:
     """``POST /v1/templates/{id}/publish``: the newest version, or the one that the body names."""
-    number = _optional(call.body, PublishBody).version
+    number = optional(call.body, PublishBody).version
     row = await _row(call)
     older = None if number == row["latest"] else number
     if not await call.services.templates.publish(call.key.tenant, row["id"], older):
@@ -186,7 +186,7 @@ async def read_version(call: Call) -> Answer:
 
 async def preview(call: Call) -> Answer:
     """``POST /v1/templates/{id}/preview``."""
-    body = _optional(call.body, PreviewBody)
+    body = optional(call.body, PreviewBody)
     version = await _version(call, await _row(call), body.version)
     # Compiling takes up to a tenth of a second for each text, rendering ten milliseconds.
     async with call.services.aside:
@@ -198,7 +198,8 @@ async def preview(call: Call) -> Answer:
     )
 
 
-def _optional(body: bytes, kind: type[T]) -> T:
+def optional(body: bytes, kind: type[T]) -> T:
+    """A body that may be left out."""
     # SDKs send nothing at all where there is nothing to say, or {}; PHP's empty map is [].
     return kind() if body.strip() in {b"", b"[]"} else decode(body, kind)
 
