@@ -52,7 +52,8 @@ def add(place: Any, tenant: UUID, segment: UUID, contacts: Sequence[UUID], *, do
 async def worker(place: Any, *, database_url: str | None = None, marks: Marks = PLENTY, stopping: Any = None) -> Any:
     """An expansion with connections of its own."""
     link = Link(place.amqp_url, "worker-test")
-    depths = Depths(link, place.topology, 0.2)
+    # Before the link is up: they open their channels when it comes up.
+    depths, broker = Depths(link, place.topology, 0.2), Broker(Publisher(link), place.topology)
     async with Database(database_url or place.database_url, 2) as database, link:
         async with asyncio.timeout(10):
             await link.wait_up()
@@ -64,7 +65,7 @@ async def worker(place: Any, *, database_url: str | None = None, marks: Marks = 
             expansions=Expansions(database),
             database=database,
             contacts=Contacts(database),
-            broker=Broker(Publisher(link), place.topology),
+            broker=broker,
             depths=depths,
             marks=marks,
             stopping=stopping or (lambda: False),
@@ -89,10 +90,11 @@ def schedule(place: Any, *, overdue: timedelta = timedelta(hours=1)) -> None:
 
     async def run() -> None:
         link = Link(place.amqp_url, "scheduler-test")
+        broker = Broker(Publisher(link), place.topology)
         async with Database(place.database_url, 2) as database, link:
             async with asyncio.timeout(10):
                 await link.wait_up()
-            await BroadcastOrders(Expansions(database), Broker(Publisher(link), place.topology), overdue).release()
+            await BroadcastOrders(Expansions(database), broker, overdue).release()
 
     asyncio.run(run())
 
