@@ -1,15 +1,12 @@
 """Broadcasts to the sink: everybody once and nobody missed, whatever dies, by the sink's own record."""
 
-import itertools
 import sys
 from pathlib import Path
-from typing import Any
 from uuid import UUID
 
 import pytest
 
-from mailwarren.contracts.ids import broadcast_email_id, new_id
-from mailwarren.devstack.harness.counts import Promise
+from mailwarren.devstack.harness.lists import broadcast_row, make_segment, promised
 from mailwarren.devstack.harness.service import Service
 from mailwarren.devstack.harness.system import System, wait_for
 
@@ -18,7 +15,6 @@ pytestmark = pytest.mark.e2e
 CRASHING = Path(__file__).parent / "crashing"
 OFTEN = {"MAILWARREN_SCHEDULER_INTERVAL": "0.1", "MAILWARREN_DEPTH_INTERVAL": "0.5"}
 PEOPLE = 600
-numbers = itertools.count()
 
 
 @pytest.fixture(scope="module")
@@ -27,28 +23,6 @@ def standing(module_system: System) -> System:
     module_system.start_all(senders=1)
     module_system.start_scheduler(env=OFTEN)
     return module_system
-
-
-def segment_of(system: System, count: int) -> tuple[str, dict[UUID, str]]:
-    """A segment and its contacts with their addresses, straight into the tables."""
-    (row,) = system.query("SELECT tenant FROM api_keys LIMIT 1")
-    segment, number = new_id(), next(numbers)
-    contacts = sorted(new_id() for _ in range(count))
-    people = {contact: f"p{number}x{n}@d{n % 20}.test" for n, contact in enumerate(contacts)}
-    system.query(
-        "INSERT INTO segments (tenant, id, name, created_at, updated_at) VALUES ($1, $2, 's', now(), now())",
-        row["tenant"], segment,
-    )  # fmt: skip
-    system.query(
-        "INSERT INTO contacts (tenant, id, email, email_key, unsubscribed, properties, created_at, updated_at) "
-        "SELECT $1, id, address, address, false, '{}', now(), now() FROM unnest($2::uuid[], $3::text[]) "
-        "AS t (id, address)", row["tenant"], list(people), list(people.values()),
-    )  # fmt: skip
-    system.query(
-        "INSERT INTO contact_segments (tenant, segment, contact) SELECT $1, $2, unnest($3::uuid[])",
-        row["tenant"], segment, list(people),
-    )  # fmt: skip
-    return str(segment), people
 
 
 def send(system: System, segment: str) -> str:
@@ -60,15 +34,6 @@ def send(system: System, segment: str) -> str:
     answer = system.api.post("/broadcasts", json=body)
     assert answer.status_code == 201, answer.text
     return str(answer.json()["id"])
-
-
-def promised(system: System, broadcast: str, people: dict[UUID, str]) -> list[Promise]:
-    return [system.promise(str(broadcast_email_id(broadcast, one)), address) for one, address in people.items()]
-
-
-def row(system: System, broadcast: str) -> Any:
-    (found,) = system.query("SELECT * FROM broadcasts WHERE id = $1", UUID(broadcast))
-    return found
 
 
 def crashing(system: System, name: str, **env: str) -> Service:
@@ -89,7 +54,7 @@ def check(system: System, broadcast: str, people: dict[UUID, str], timeout: floa
     found.strangers_at_sink.clear()  # the other cases' mail
     assert found.balanced, str(found)
     assert not found.doubled
-    wait_for(lambda: row(system, broadcast)["state"] == "sent", 20, "the last batch to be noted")
+    wait_for(lambda: broadcast_row(system, broadcast)["state"] == "sent", 20, "the last batch to be noted")
     stats = system.api.get(f"/broadcasts/{broadcast}/stats").json()
     assert (stats["published"], stats["recipients"], stats["delivered"]) == (len(people),) * 3
 
@@ -97,12 +62,12 @@ def check(system: System, broadcast: str, people: dict[UUID, str], timeout: floa
 @pytest.mark.parametrize("place", ["before_publish", "after_publish"])
 def test_a_worker_that_dies_there_misses_nobody_and_writes_to_nobody_twice(standing: System, place: str) -> None:
     system = standing
-    segment, people = segment_of(system, PEOPLE)
+    segment, people = make_segment(system, PEOPLE)
     victim = crashing(system, f"victim-{place}", CRASH_AT=place, BATCH="100")
     broadcast = send(system, segment)
     wait_for(lambda: not victim.alive, 45, f"the crash at {place}")
     assert victim.process.returncode == -9
-    assert row(system, broadcast)["published"] == 200
+    assert broadcast_row(system, broadcast)["published"] == 200
     # The broker gives its order to the next worker, which goes on at once.
     heir = system.start_worker(f"heir-{place}")
     try:
@@ -114,11 +79,11 @@ def test_a_worker_that_dies_there_misses_nobody_and_writes_to_nobody_twice(stand
 
 def test_workers_and_the_scheduler_killed_again_and_again(standing: System) -> None:
     system = standing
-    segment, people = segment_of(system, 2 * PEOPLE)
+    segment, people = make_segment(system, 2 * PEOPLE)
     worker = crashing(system, "mortal0", BATCH="20")
     broadcast = send(system, segment)
     for number, mark in enumerate((1, 400, 800), start=1):
-        wait_for(lambda mark=mark: row(system, broadcast)["published"] >= mark, 45, f"{mark} recipients")  # type: ignore[misc]
+        wait_for(lambda mark=mark: broadcast_row(system, broadcast)["published"] >= mark, 45, f"{mark} recipients")  # type: ignore[misc]
         end(system, worker)
         system.services["scheduler"].kill()
         system.forget_service("scheduler")
@@ -134,13 +99,13 @@ def test_a_cancel_withdraws_what_waits_in_the_broker(standing: System) -> None:
     system = standing
     assert system.api
     assert system.sink
-    segment, people = segment_of(system, 300)
+    segment, people = make_segment(system, 300)
     worker = system.start_worker("worker")
     sender = system.services["sender0"]
     sender.stop()
     system.forget_service("sender0")
     broadcast = send(system, segment)
-    wait_for(lambda: row(system, broadcast)["state"] == "sent", 20, "everything to be published")
+    wait_for(lambda: broadcast_row(system, broadcast)["state"] == "sent", 20, "everything to be published")
     assert system.api.post(f"/broadcasts/{broadcast}/cancel").status_code == 200
     system.start_sender("sender0")
     wait_for(
@@ -150,19 +115,3 @@ def test_a_cancel_withdraws_what_waits_in_the_broker(standing: System) -> None:
     addresses = set(people.values())
     assert not [record for record in system.sink.records() if record.rcpt in addresses]
     end(system, worker)
-
-
-@pytest.mark.slow
-def test_the_database_stopped_in_the_middle(system_with_own_postgres: System, own_postgres: Any) -> None:
-    system = system_with_own_postgres
-    system.start_all(senders=1)
-    system.start_scheduler(env=OFTEN)
-    segment, people = segment_of(system, 2 * PEOPLE)
-    worker = crashing(system, "worker", BATCH="20")
-    broadcast = send(system, segment)
-    wait_for(lambda: row(system, broadcast)["published"] >= 200, 45, "200 recipients")
-    own_postgres.stop()
-    own_postgres.start()
-    check(system, broadcast, people, timeout=90)
-    assert worker.alive
-    assert system.left_in_broker() == {}

@@ -11,7 +11,6 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
-from uuid import UUID
 
 import msgspec
 
@@ -20,25 +19,17 @@ from mailwarren.bench.ours import post, single_bodies
 from mailwarren.bench.sizing import say
 from mailwarren.bench.stand import Stand, tidy_on_sigterm
 from mailwarren.bench.work import make_work
-from mailwarren.contracts.ids import broadcast_email_id, new_id
 from mailwarren.devstack.harness.counts import Promise, compare
+from mailwarren.devstack.harness.lists import broadcast_row, make_segment, promised
 from mailwarren.devstack.harness.system import wait_for
 
 DOMAINS = 50
 API_RATE = 50.0
 """Single mails a second beside it."""
-SLICE = 20_000
 LATEST_START = 2.0
 LEAST_RATE = 5000
 LONGEST_WAIT = 0.15
 """What has to hold: seconds, recipients a second, and the p99 of the API's answers in seconds."""
-
-_CONTACTS = """
-INSERT INTO contacts (tenant, id, email, email_key, first_name, unsubscribed, properties, created_at, updated_at)
-SELECT $1, id, address, address, 'Name ' || n, false, '{}', now(), now()
-FROM unnest($2::uuid[], $3::text[]) WITH ORDINALITY AS t (id, address, n)
-"""
-_MEMBERS = "INSERT INTO contact_segments (tenant, segment, contact) SELECT $1, $2, unnest($3::uuid[])"
 
 
 class Found(msgspec.Struct):
@@ -99,9 +90,11 @@ def measure(stand: Stand, count: int) -> Found:
     system.start_scheduler(wait=False)
     system.wait_ready()
     say(f"{count} contacts")
-    segment, people = _fill(stand, count)
+    segment, people = make_segment(system, count, domains=DOMAINS)
+    for table in ("contacts", "contact_segments"):
+        system.query(f"ANALYZE {table}")
     body = {
-        "segment_id": str(segment), "from": "Ada <ada@sender.test>", "send": True,
+        "segment_id": segment, "from": "Ada <ada@sender.test>", "send": True,
         "subject": "News for {{{contact.first_name|you}}}",
         "html": "<p>Hello {{{contact.first_name|you}}}, " + "this is what is new. " * 50 + "</p>",
     }  # fmt: skip
@@ -118,13 +111,11 @@ def measure(stand: Stand, count: int) -> Found:
     began = time.time()
     answer = api.post("/broadcasts", json=body)
     answer.raise_for_status()
-    broadcast = UUID(answer.json()["id"])
+    broadcast = str(answer.json()["id"])
     first, last = _follow(stand, broadcast)
     waits = sorted(one.seconds for one in posted_between(posted, beside, began, last))
     say(f"published after {last - began:.1f} s; until everything is delivered and recorded")
-    promises = [
-        system.promise(str(broadcast_email_id(broadcast, contact)), address) for contact, address in people.items()
-    ]
+    promises = promised(system, broadcast, people)
     extra = len(calls) + 200
     stand.sink.wait_for(count + extra, 1800)
     delivered = time.time() - began
@@ -167,28 +158,11 @@ def _ledger(stand: Stand, promises: list[Promise]) -> tuple[str, int]:
     return ("balanced" if found.balanced else str(found)), len(found.doubled)
 
 
-def _fill(stand: Stand, count: int) -> tuple[UUID, dict[UUID, str]]:
-    query = stand.system.query
-    tenant, segment = query("SELECT tenant FROM api_keys LIMIT 1")[0]["tenant"], new_id()
-    query(
-        "INSERT INTO segments (tenant, id, name, created_at, updated_at) VALUES ($1, $2, 'all', now(), now())",
-        tenant, segment,
-    )  # fmt: skip
-    people = {new_id(): f"c{n}@d{n % DOMAINS}.test" for n in range(count)}
-    ids, addresses = list(people), list(people.values())
-    for at in range(0, count, SLICE):
-        query(_CONTACTS, tenant, ids[at : at + SLICE], addresses[at : at + SLICE])
-        query(_MEMBERS, tenant, segment, ids[at : at + SLICE])
-    query("ANALYZE contacts")
-    query("ANALYZE contact_segments")
-    return segment, people
-
-
-def _follow(stand: Stand, broadcast: UUID) -> tuple[float, float]:
+def _follow(stand: Stand, broadcast: str) -> tuple[float, float]:
     """When the first batch was noted as published, and the last."""
     first, end = 0.0, time.time() + 600
     while True:
-        [row] = stand.system.query("SELECT state, published FROM broadcasts WHERE id = $1", broadcast)
+        row = broadcast_row(stand.system, broadcast)
         now = time.time()
         first = first or (now if row["published"] else 0.0)
         if row["state"] == "sent":
