@@ -132,7 +132,7 @@ class Broadcasts:
         row = await self._database.fetchrow(
             "SELECT id FROM broadcasts WHERE tenant = $1 AND resend_of = $2", tenant, ident
         )
-        return row and row["id"]
+        return None if row is None else UUID(str(row["id"]))
 
     async def page(self, tenant: UUID, page: Page) -> list[Any]:
         """Rows of a page in reading order, without html and text."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -163,7 +164,7 @@ async def resend(call: Call) -> Answer:
             "This broadcast cannot be resent yet: deliveries of it have no end. Wait for them, or cancel it; "
             f"GET /v1/broadcasts/{row['id']}/stats counts them."
         )
-    states = body.states or list(RESENDABLE)
+    states: Sequence[str] = body.states or RESENDABLE
     draft, mail = draft_of(row), read_mail(row["mail"])
     call.key.check_sender(mail.sender_domain)
     try:

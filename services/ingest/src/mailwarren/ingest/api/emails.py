@@ -89,6 +89,7 @@ async def read_list(call: Call) -> Answer:
     query = call.query
     broadcast = query.pop(BROADCAST, None)
     page = parse_page(query, others=(BROADCAST,))
+    rows: list[Any] | None
     if broadcast is not None:
         rows = await call.services.reads.of_broadcast(call.key.tenant, parse_id(broadcast, BROADCAST), page)
     else:
