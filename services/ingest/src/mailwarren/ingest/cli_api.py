@@ -1,4 +1,4 @@
-"""The commands of ``mailwarren`` that call the API: send, scheduled, broadcasts, contacts, queues, senders, shaping, dead.
+"""The commands of ``mailwarren`` that call the API.
 
 ``queues`` and ``dead`` ask the broker themselves where no API is named, or with ``--broker``: for an administrator
 whose API is away.
