@@ -5,7 +5,7 @@ from alembic import op
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 revision = "0015_broadcasts"
-down_revision = "0014_blobs"
+down_revision = "0011_imports"
 branch_labels = None
 depends_on = None
 step = "expand"
