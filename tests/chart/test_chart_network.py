@@ -234,9 +234,7 @@ def test_attachments_open_the_way_to_them(render: Any) -> None:
 
 def test_senders_get_the_address_and_the_token_of_attachments(render: Any) -> None:
     manifests = render("trial", attachments__url="s3://bucket/mail", attachments__existingSecret="bucket")
-    secrets = {
-        one["metadata"]["name"]: one["stringData"] for one in of_kind(manifests, "Secret") if "stringData" in one
-    }
+    secrets = {one["metadata"]["name"]: one.get("data", {}) for one in of_kind(manifests, "Secret")}
     tokens = {secrets[f"mw-{service}"]["MAILWARREN_INTERNAL_TOKEN"] for service in ("ingest", "sender")}
     assert len(tokens) == 1
     (service,) = [one for one in of_kind(manifests, "Service") if one["metadata"]["name"].endswith("ingest-internal")]
