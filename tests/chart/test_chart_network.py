@@ -240,7 +240,7 @@ def test_senders_get_the_address_and_the_token_of_attachments(render: Any) -> No
     (service,) = [one for one in of_kind(manifests, "Service") if one["metadata"]["name"].endswith("ingest-internal")]
     for deployment in of_kind(manifests, "Deployment"):
         (container,) = deployment["spec"]["template"]["spec"]["containers"]
-        env = {one["name"]: one.get("value") for one in container["env"]}
+        env = {one["name"]: one.get("value") for one in container.get("env", ())}
         name = deployment["metadata"]["labels"]["app.kubernetes.io/component"]
         if name == "sender":
             assert env["MAILWARREN_INTERNAL_URL"] == f"http://{service['metadata']['name']}.mail.svc:8081"
