@@ -66,6 +66,8 @@ GREYLISTED = Attempt(
 )
 NO_ROUTE = Attempt(number=2, at=1_764_000_310.0, trouble="connection refused", site="example.test")
 
+SIGNATURE = "DKIM-Signature: v=1; a=ed25519-sha256; d=sender.test; s=mw1;\r\n bh=YQ==; b=Yg==\r\n"
+
 
 def a_single() -> Parcel:
     """The least that a parcel says: a post of one mail."""
@@ -197,6 +199,28 @@ def a_broadcast() -> Parcel:
     return msgspec.structs.replace(a_single(), settle=True, request_id=REQUEST, broadcast=REQUEST)
 
 
+def a_signed() -> Parcel:
+    """To be signed, with an envelope sender of its own. Only parcels with such needs are of version 2."""
+    single = a_single()
+    content = msgspec.structs.replace(single.content, signing="sender.test", envelope_sender="bounces@send.sender.test")
+    return msgspec.structs.replace(single, content=content)
+
+
+def a_signed_again() -> Parcel:
+    """On the ladder because its keys could not be had, with the signature of an attempt before."""
+    signed = a_signed()
+    delivery = msgspec.structs.replace(signed.deliveries[0], last=GREYLISTED, signature=SIGNATURE)
+    return msgspec.structs.replace(
+        signed,
+        deliveries=(delivery,),
+        attempt=2,
+        settle=True,
+        turn=1,
+        not_before=1_764_000_350.5,
+        wait=Wait.KEYS,
+    )
+
+
 def a_traced_outcome() -> Outcomes:
     """The same for what became of it."""
     event = every_outcome().events[list(Kind).index(Kind.DELIVERED)]
@@ -283,6 +307,8 @@ CASES = (
     parcel_case("scheduled", a_scheduled()),
     replace(parcel_case("attached", an_attached()), file="parcel.attached.v2"),
     parcel_case("broadcast", a_broadcast()),
+    replace(parcel_case("signed", a_signed()), file="parcel.signed.v2"),
+    replace(parcel_case("signed_again", a_signed_again()), file="parcel.signed_again.v2"),
     Case("outcomes.traced.v1", a_traced_outcome(), codec.decode_tracker),
     Case(
         "question.traced.v1",
@@ -429,9 +455,23 @@ def test_no_release_writes_a_wait_that_the_one_before_cannot_read() -> None:
     """It would be no parcel to it, and be parked (ADR 0019)."""
     known_before = {"deferred", "hop", "unsettled", "claimed", "newer"}
     assert SHAPED_WAIT in known_before
-    assert set(Wait) - known_before == {Wait.SHAPED, Wait.ATTACHMENTS}
-    # Only parcels with attachments wait for them, and those the release before leaves alone: they are of version 2.
-    assert codec.parcel_headers(an_attached())[codec.VERSION_HEADER] == codec.WITH_ATTACHMENTS > 1
+    with_needs = {Wait.ATTACHMENTS, Wait.KEYS}
+    assert set(Wait) - known_before - with_needs == {Wait.SHAPED}
+
+
+@pytest.mark.parametrize(
+    "need",
+    [
+        {},
+        {"attachments": (Attachment("a.txt", "text/plain", "ab" * 32, 1),)},
+        {"signing": "sender.test"},
+        {"envelope_sender": "b@sender.test"},
+    ],
+)
+def test_a_parcel_with_needs_is_not_read_by_code_that_would_pass_over_them(need: dict[str, Any]) -> None:
+    parcel = a_single()
+    parcel = msgspec.structs.replace(parcel, content=msgspec.structs.replace(parcel.content, **need))
+    assert codec.parcel_headers(parcel)[codec.VERSION_HEADER] == (codec.WITH_NEEDS if need else codec.WRITTEN)
 
 
 @pytest.mark.parametrize("header", [{"task": "ops.heartbeat"}, {"id": str(PARCEL)}, {"id": None}])

@@ -12,7 +12,7 @@ import msgspec
 from mailwarren.contracts.events import ControlEntry, Outcomes, TrackerMessage
 from mailwarren.contracts.ids import PARTITIONS
 from mailwarren.contracts.order import Order
-from mailwarren.contracts.parcel import Parcel
+from mailwarren.contracts.parcel import Content, Parcel
 from mailwarren.contracts.settle import Answer, Question
 from mailwarren.contracts.shaping import Keeper, Notice, Token
 
@@ -21,8 +21,9 @@ VERSION = 2
 WRITTEN = 1
 """The version that it writes. A new one is read by a release before one writes it, so that the release before, beside
 this one or after a rollback, reads all that this one wrote (ADR 0019)."""
-WITH_ATTACHMENTS = 2
-"""The version of a parcel with attachments: code that knows none would read it and send the mail without them."""
+WITH_NEEDS = 2
+"""The version of a parcel that asks for more than code of version 1 would do: it would read it, and send the mail
+without its attachments, unsigned, or from another envelope sender."""
 VERSION_HEADER = "mw-version"
 TYPE_HEADER = "mw-type"
 TRACE_HEADER = "traceparent"
@@ -77,12 +78,16 @@ def parcel_headers(parcel: Parcel) -> dict[str, Any]:
         "argsrepr": "",
         "kwargsrepr": "",
         "ignore_result": True,
-        VERSION_HEADER: max(WRITTEN, WITH_ATTACHMENTS) if parcel.content.attachments else WRITTEN,
+        VERSION_HEADER: max(WRITTEN, WITH_NEEDS) if _has_needs(parcel.content) else WRITTEN,
         TYPE_HEADER: "parcel",
     }
     if parcel.trace is not None:
         headers[TRACE_HEADER] = parcel.trace
     return headers
+
+
+def _has_needs(content: Content) -> bool:
+    return bool(content.attachments) or content.signing is not None or content.envelope_sender is not None
 
 
 def decode_parcel(body: bytes, headers: Mapping[str, Any]) -> Parcel:

@@ -58,6 +58,9 @@ class Wait(StrEnum):
     (:data:`SHAPED_WAIT`)."""
     ATTACHMENTS = "attachments"
     """Its attachments cannot be fetched now."""
+    KEYS = "keys"
+    """The keys that its mail is signed with cannot be had now. Stands only in parcels of a version that the release
+    before does not read (:data:`mailwarren.contracts.codec.WITH_NEEDS`)."""
 
 
 SHAPED_WAIT = Wait.HOP
@@ -91,6 +94,9 @@ class Content(msgspec.Struct, frozen=True, omit_defaults=True):
 
     ``to`` is empty for bulk: there each delivery's own mailbox stands in the To field. ``bcc`` is kept for the
     record only and reaches no header.
+    ``signing`` is the domain that the mail is signed for (``d=``, RFC 6376 §3.5), in lower case and A-labels; such mail
+    is never sent unsigned. None: it goes unsigned. ``envelope_sender`` is the address of MAIL FROM (RFC 5321 §3.3);
+    None: that of ``sender``.
     """
 
     sender: str
@@ -105,6 +111,8 @@ class Content(msgspec.Struct, frozen=True, omit_defaults=True):
     tags: tuple[Mark, ...] = ()
     syntax: Syntax = Syntax.LITERAL
     attachments: tuple[Attachment, ...] = ()
+    signing: str | None = None
+    envelope_sender: str | None = None
 
 
 class Attempt(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -136,7 +144,7 @@ class Delivery(msgspec.Struct, frozen=True, omit_defaults=True):
 
     ``to`` is the envelope address (RFC 5321 mailbox, domain in lower case), ``mailbox`` how it is shown,
     ``message_id`` the Message-ID without angle brackets, equal in every attempt. ``last`` is the attempt that put
-    the parcel on the ladder.
+    the parcel on the ladder. ``signature`` holds the DKIM-Signature fields that it made, with their line ends.
     """
 
     id: UUID
@@ -149,6 +157,7 @@ class Delivery(msgspec.Struct, frozen=True, omit_defaults=True):
     metadata: dict[str, str] = {}
     suppressed: bool = False
     last: Attempt | None = None
+    signature: str | None = None
 
 
 class Parcel(msgspec.Struct, frozen=True, omit_defaults=True):
