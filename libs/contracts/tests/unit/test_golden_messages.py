@@ -32,6 +32,7 @@ from mailwarren.contracts.settle import Answer, Question, Verdict
 from mailwarren.contracts.shaping import (
     Heartbeat,
     Keeper,
+    MissingKeys,
     Override,
     OverrideEnd,
     Scope,
@@ -66,7 +67,7 @@ GREYLISTED = Attempt(
 )
 NO_ROUTE = Attempt(number=2, at=1_764_000_310.0, trouble="connection refused", site="example.test")
 
-SIGNATURE = "DKIM-Signature: v=1; a=ed25519-sha256; d=sender.test; s=mw1;\r\n bh=YQ==; b=Yg==\r\n"
+SIGNATURE = "mw1:1764000010:c2lnbmF0dXJl mw1e:1764000010:YW5vdGhlcg=="
 
 
 def a_single() -> Parcel:
@@ -182,6 +183,12 @@ def a_heartbeat() -> Heartbeat:
         leaving=True,
         sites=(SiteState("google", open=3, busy=2, waiting=30, slots=3, rate_10s=42.5), SiteState("d.test", waiting=7)),
     )
+
+
+def a_heartbeat_without_keys() -> Heartbeat:
+    """Mail of a domain waits for its keys."""
+    missing = MissingKeys(TENANT, "sender.test", 1_764_000_000.5, "ingest answered 503")
+    return msgspec.structs.replace(a_heartbeat(), leaving=False, missing_keys=(missing,))
 
 
 def a_traced() -> Parcel:
@@ -391,6 +398,7 @@ CASES = (
     Case("token.slot.v1", Token("google", 3, 0), codec.decode_token),
     Case("keeper.slots.v1", Keeper(at=1_764_000_000.0), codec.decode_keeper),
     Case("heartbeat.leaving.v1", a_heartbeat(), codec.decode_notice),
+    Case("heartbeat.missing_keys.v1", a_heartbeat_without_keys(), codec.decode_notice),
     Case(
         "sighting.tenant.v1",
         Sighting("google", TENANT, "unusual_rate", 1_764_000_011.0, 2, "421 4.7.28 unusual rate"),

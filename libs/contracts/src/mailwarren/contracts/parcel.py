@@ -144,7 +144,8 @@ class Delivery(msgspec.Struct, frozen=True, omit_defaults=True):
 
     ``to`` is the envelope address (RFC 5321 mailbox, domain in lower case), ``mailbox`` how it is shown,
     ``message_id`` the Message-ID without angle brackets, equal in every attempt. ``last`` is the attempt that put
-    the parcel on the ladder. ``signature`` holds the DKIM-Signature fields that it made, with their line ends.
+    the parcel on the ladder. ``signature`` is what it was signed with, ``selector:seconds:base64`` for each key with a
+    space between: the rest of a DKIM-Signature field follows from the mail.
     """
 
     id: UUID

@@ -22,6 +22,8 @@ LIVE_FOR = 3 * HEARTBEAT_EVERY
 """Seconds after its last heartbeat for which a sender counts as alive."""
 SITES_TOLD = 50
 """Sites in a heartbeat at most: those with the most mail waiting or connections open."""
+KEYS_TOLD = 20
+"""Domains in a heartbeat at most whose keys are missing: those missing for longest."""
 
 
 class Scope(StrEnum):
@@ -105,11 +107,21 @@ class SiteState(msgspec.Struct, frozen=True):
     rate_10s: float = 0.0
 
 
-class Heartbeat(msgspec.Struct, frozen=True, kw_only=True, tag="heartbeat"):
+class MissingKeys(msgspec.Struct, frozen=True):
+    """A domain whose mail waits at a sender because its DKIM keys cannot be had, since when (Unix seconds), and why."""
+
+    tenant: UUID
+    domain: str
+    since: float
+    why: str
+
+
+class Heartbeat(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="heartbeat"):
     """A sender process says that it lives, every :data:`HEARTBEAT_EVERY` seconds. Times are Unix seconds.
 
     ``in_flight`` deliveries are worked on, of at most ``limit``; ``waiting`` are held for a site. ``mails_10s`` is how
-    many ended in the last ten seconds. ``leaving`` is the last word of a sender that stops.
+    many ended in the last ten seconds. ``leaving`` is the last word of a sender that stops. ``missing_keys`` are at most
+    :data:`KEYS_TOLD` domains.
     """
 
     sender: UUID
@@ -125,6 +137,7 @@ class Heartbeat(msgspec.Struct, frozen=True, kw_only=True, tag="heartbeat"):
     mails_10s: int
     leaving: bool = False
     sites: tuple[SiteState, ...] = ()
+    missing_keys: tuple[MissingKeys, ...] = ()
 
 
 class Sighting(msgspec.Struct, frozen=True, tag="sighting"):
