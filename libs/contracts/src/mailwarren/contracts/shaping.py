@@ -120,8 +120,8 @@ class Heartbeat(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, t
     """A sender process says that it lives, every :data:`HEARTBEAT_EVERY` seconds. Times are Unix seconds.
 
     ``in_flight`` deliveries are worked on, of at most ``limit``; ``waiting`` are held for a site. ``mails_10s`` is how
-    many ended in the last ten seconds. ``leaving`` is the last word of a sender that stops. ``missing_keys`` are at most
-    :data:`KEYS_TOLD` domains.
+    many ended in the last ten seconds. ``leaving`` is the last word of a sender that stops. ``missing_keys`` are
+    at most :data:`KEYS_TOLD` domains.
     """
 
     sender: UUID
