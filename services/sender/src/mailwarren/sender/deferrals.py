@@ -25,8 +25,8 @@ from mailwarren.sender.transmit import Tried
 
 log = structlog.get_logger()
 
-FILES_AGAIN = 20.0
-"""Seconds on the ladder before attachments are asked for once more, at scale 1."""
+LACKING_AGAIN = 20.0
+"""Seconds on the ladder before attachments or keys are asked for once more, at scale 1."""
 TOLD_REPLIES = 3
 """Different replies that a setback quotes."""
 
@@ -134,28 +134,46 @@ class Deferrals:
         Raises:
             Stale: the parcel is not ours any more.
         """
+        lacking = [(one.delivery, f"its attachments could not be fetched in time: {one.reason}") for one in without]
+        if await self._wait_for(Wait.ATTACHMENTS, parcel, lacking, owned):
+            log.warning("sender.attachments.away", reason=without[0].reason, count=len(without))
+
+    async def wait_for_keys(
+        self, parcel: Parcel, deliveries: Sequence[Delivery], why: str, owned: Callable[[], bool]
+    ) -> None:
+        """The same for mail whose DKIM keys cannot be had now.
+
+        Raises:
+            Stale: the parcel is not ours any more.
+        """
+        late = f"the DKIM keys of {parcel.content.signing} could not be had in time: {why}"
+        if await self._wait_for(Wait.KEYS, parcel, [(one, late) for one in deliveries], owned):
+            log.warning("sender.dkim.mail_waits", domain=parcel.content.signing, reason=why, count=len(deliveries))
+
+    async def _wait_for(
+        self, lack: Wait, parcel: Parcel, lacking: Sequence[tuple[Delivery, str]], owned: Callable[[], bool]
+    ) -> bool:
+        """Put deliveries on the ladder, or with no time left report each with its reason; returns whether they wait."""
         now = time.time()
-        wait = self._ladder.round_wait(FILES_AGAIN * self._ladder.scale)
+        wait = self._ladder.round_wait(LACKING_AGAIN * self._ladder.scale)
         if now + wait >= self.deadline(parcel):
-            await asyncio.gather(*(self._give_up_files(parcel, one) for one in without))
-            return
+            await asyncio.gather(*(self._give_up(parcel, delivery, late) for delivery, late in lacking))
+            return False
         again = replace(
             parcel,
             id=new_id(),
-            deliveries=tuple(one.delivery for one in without),
+            deliveries=tuple(delivery for delivery, _ in lacking),
             # This sender may hold the tracker's claim; the next holder gets it by its higher turn.
             settle=True,
             turn=parcel.turn + 1,
             asked_at=None,
-            wait=Wait.ATTACHMENTS,
+            wait=lack,
             not_before=now + wait,
         )
-        log.warning("sender.attachments.away", reason=without[0].reason, count=len(without))
         await self._ladder_writer.put(again, wait, owned)
+        return True
 
-    async def _give_up_files(self, parcel: Parcel, without: WithoutFiles) -> None:
-        delivery = without.delivery
-        reason = f"its attachments could not be fetched in time: {without.reason}"
+    async def _give_up(self, parcel: Parcel, delivery: Delivery, reason: str) -> None:
         event = make_event(parcel, delivery, Kind.EXPIRED, tried=delivery.last, reason=reason)
         await self._outcomes.report(parcel.partition, event)
         self._copies.finish((delivery.id, parcel.attempt))

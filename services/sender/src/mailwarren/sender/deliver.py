@@ -25,6 +25,7 @@ from mailwarren.runtime.traceparent import trace_id_of
 from mailwarren.sender import metrics
 from mailwarren.sender.adapters.blobs import BlobMissing, Blobs, BlobsAway
 from mailwarren.sender.adapters.control_log import ControlLog
+from mailwarren.sender.adapters.dkim_keys import KeysAway
 from mailwarren.sender.adapters.ladder import LadderWriter, Stale
 from mailwarren.sender.adapters.outcomes import OutcomeWriter
 from mailwarren.sender.attached import Attached, Stopping
@@ -35,6 +36,7 @@ from mailwarren.sender.incoming import Finish, Incoming
 from mailwarren.sender.reports import Reports
 from mailwarren.sender.settle import Settler
 from mailwarren.sender.shaping.shaper import Shaper, SlowSite
+from mailwarren.sender.signing import Signer, Signing
 from mailwarren.sender.slots import Slots
 from mailwarren.sender.suspects import Insurance, Suspects, count_of, is_suspect, setback_headers
 from mailwarren.sender.told import describe, tell_attempt
@@ -81,6 +83,7 @@ class Deliverer:
         shaper: Shaper,
         suspects: Suspects,
         blobs: Blobs,
+        signer: Signer,
     ) -> None:
         self.ended = 0
         self._shaper = shaper
@@ -96,6 +99,7 @@ class Deliverer:
         self._copies = Copies()
         self._deferrals = Deferrals(outcomes, ladder_writer, ladder, self._copies, suspects.sender)
         self._attached = Attached(blobs, slots)
+        self._signer = signer
 
     async def finish(self, incoming: Incoming) -> Finish:
         """Do all that the parcel needs now; whatever comes back is safe to do at once."""
@@ -176,9 +180,13 @@ class Deliverer:
         with self._copies.reserve([(one.id, parcel.attempt) for one in deliveries]):
             if deliveries and (met or self._may_have_been_tried(parcel, incoming)):
                 deliveries = await self._settle(parcel, deliveries, incoming)
-            if deliveries and is_suspect(parcel, incoming):
-                return await self._suspects.finish(parcel, deliveries, incoming, self._deliver)
-            return await self._deliver(parcel, deliveries, incoming)
+            try:
+                if deliveries and is_suspect(parcel, incoming):
+                    return await self._suspects.finish(parcel, deliveries, incoming, self._deliver)
+                return await self._deliver(parcel, deliveries, incoming)
+            except KeysAway as error:
+                await self._deferrals.wait_for_keys(_counted(parcel, incoming), deliveries, str(error), incoming.owned)
+                return Finish.ACK
 
     async def _settle(self, parcel: Parcel, deliveries: list[Delivery], incoming: Incoming) -> list[Delivery]:
         """Do what the tracker's answers ask for; returns what is to be sent."""
@@ -197,8 +205,10 @@ class Deliverer:
     async def _deliver(
         self, parcel: Parcel, deliveries: list[Delivery], incoming: Incoming, insurance: Insurance | None = None
     ) -> Finish:
+        domain = parcel.content.signing
+        signing = await self._signer.sign_for(parcel.tenant, domain) if domain is not None and deliveries else None
         reports = Reports()
-        permit = self._permit(parcel, incoming, insurance)
+        permit = self._permit(parcel, incoming, insurance, signing)
         ended, handed_back = await self._deliver_all(parcel, deliveries, incoming, permit, reports)
         for delivery in await reports.confirmed():
             self._copies.finish((delivery.id, parcel.attempt))
@@ -218,9 +228,7 @@ class Deliverer:
             await self._deferrals.shape(parcel, shaped, incoming.owned)
         without = [one for one in ended if isinstance(one, WithoutFiles)]
         if without:
-            # The broker counts anew for what is put back.
-            counted = replace(parcel, returned=parcel.returned + incoming.count)
-            await self._deferrals.wait_for_files(counted, without, incoming.owned)
+            await self._deferrals.wait_for_files(_counted(parcel, incoming), without, incoming.owned)
         return Finish.ACK
 
     async def _deliver_all(
@@ -314,7 +322,9 @@ class Deliverer:
             return HandedBack.HANDED_BACK
         raise Stale
 
-    def _permit(self, parcel: Parcel, incoming: Incoming, insurance: Insurance | None) -> Permit:
+    def _permit(
+        self, parcel: Parcel, incoming: Incoming, insurance: Insurance | None, signing: Signing | None
+    ) -> Permit:
         until = self._deferrals.deadline(parcel)
 
         async def begin(delivery: Delivery) -> None:
@@ -329,6 +339,7 @@ class Deliverer:
             None if parcel.on_unknown is OnUnknown.RESEND else begin,
             None if insurance is None else insurance.take,
             self._attached.opener(parcel, incoming),
+            signing,
         )
 
     async def _transmit(
@@ -374,6 +385,11 @@ class Deliverer:
         if time.time() >= self._deferrals.deadline(parcel):
             return make_event(parcel, delivery, Kind.EXPIRED, tried=delivery.last, reason="its time ran out")
         return None
+
+
+def _counted(parcel: Parcel, incoming: Incoming) -> Parcel:
+    """The parcel as it is put back: the broker counts anew then."""
+    return replace(parcel, returned=parcel.returned + incoming.count)
 
 
 async def _ended(task: asyncio.Task[Ended]) -> Ended | BaseException:

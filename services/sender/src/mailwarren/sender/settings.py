@@ -51,13 +51,21 @@ class SenderSettings(Settings):
     """Seconds to wait for the reply to the final dot: too short sends twice, too long holds a connection."""
     heartbeat_file: Path | None = None
     internal_url: str | None = None
-    """Ingest's internal HTTP, ``http://host:port``: where attachments come from. Without it such mail waits."""
+    """Ingest's internal HTTP, ``http://host:port``: where attachments and DKIM keys come from. Without it such mail
+    waits."""
     internal_token: SecretStr | None = None
     """Its bearer token."""
     blob_folder: Path | None = None
     """Where attachments are cached, for this process alone; None is a new folder among the temporary files."""
     blob_cache: int = Field(default=512 * 2**20, ge=2**20)
     """Bytes of that folder at most; attachments of the parcels in hand together, too (a larger one is alone)."""
+    dkim_threads: int = Field(default=2, ge=1, le=64)
+    """Threads that sign, beside the event loop; more than the pod has cores are of no use."""
+    dkim_domains: int = Field(default=2000, ge=1)
+    """Domains whose keys are kept in memory, at some kilobytes each; of more, the one unused for longest is asked for
+    again when it has mail."""
+    dkim_keep: float = Field(default=86400.0, ge=0)
+    """Seconds for which known keys go on while ingest cannot be asked, beyond the minutes for which they are fresh."""
 
     @field_validator("shaping_file", "replies_file", "internal_url", "internal_token", "blob_folder", mode="before")
     @classmethod

@@ -10,9 +10,10 @@ from functools import lru_cache, partial
 from typing import assert_never
 
 import structlog
+from msgspec.structs import replace
 
 from mailwarren.contracts.events import Kind
-from mailwarren.contracts.parcel import Attempt, Delivery, OnUnknown, Parcel
+from mailwarren.contracts.parcel import Attempt, Content, Delivery, OnUnknown, Parcel
 from mailwarren.contracts.reply import Reply
 from mailwarren.contracts.routing import domain_of
 from mailwarren.contracts.template import TemplateProblem
@@ -23,6 +24,7 @@ from mailwarren.sender.domain.mime import File, build_mail_with_files
 from mailwarren.sender.domain.render import Unbuildable, build_mail
 from mailwarren.sender.shaping.automation import Automation
 from mailwarren.sender.shaping.shaper import Shaper
+from mailwarren.sender.signing import Signing
 from mailwarren.sender.smtp import (
     Abandoned,
     DnsFailure,
@@ -72,6 +74,8 @@ class Permit:
     """If there is one, to be awaited when a connection is in hand, before the mail is built."""
     files: OpenFiles | None = None
     """If there is one, to be opened when the site takes mail, until the try has ended."""
+    signing: Signing | None = None
+    """If there is one, it builds and signs the mail."""
 
     def check(self, delivery: Delivery) -> None:
         """Raise :class:`Stale` or :class:`Withdrawn` when the mail may not be sent."""
@@ -129,7 +133,7 @@ class Transmitter:
             Withdrawn: the mail stopped being wanted before that.
             Exception: what ``permit.files`` raises; nothing was sent then.
         """
-        make_data = partial(_make_data, parcel, delivery, permit)
+        mail = _Mail(parcel, delivery, permit)
 
         def may_send() -> bool:
             return permit.owned() and permit.wanted(delivery) and self._outcomes.may_send()
@@ -143,17 +147,17 @@ class Transmitter:
                 return _without_site(parcel, delivery, site)
             self._shaper.check(site, parcel.tenant, turn=turn)
             try:
-                envelope = Envelope(_envelope_sender(parcel.content.sender), delivery.to)
+                envelope = Envelope(_envelope_sender(parcel.content), delivery.to)
                 if permit.files is None:
-                    result = await self._pool.send(site, envelope, make_data, may_send)
+                    result = await self._pool.send(site, envelope, mail.make_data, may_send)
                 else:
                     async with permit.files() as files:
                         self._shaper.check(site, parcel.tenant, turn=turn)  # it may have waited long for them
-                        result = await self._pool.send(site, envelope, partial(make_data, files), may_send)
+                        result = await self._pool.send(site, envelope, partial(mail.make_data, files), may_send)
             except (TemplateProblem, Unbuildable, ValueError) as error:
                 return Tried(delivery, Kind.FAILED, reason=f"the mail could not be built: {error}")
             if not isinstance(result.outcome, Abandoned):
-                return self._finish(parcel, delivery, site.name, result)
+                return self._finish(parcel, mail.delivery, site.name, result)
             permit.check(delivery)
             # The gate closed for a moment (too many unconfirmed outcomes), the rules changed, or the pool closes.
             await asyncio.sleep(GATE_PAUSE)
@@ -166,24 +170,45 @@ class Transmitter:
         return tried
 
 
-async def _make_data(parcel: Parcel, delivery: Delivery, permit: Permit, files: Sequence[File] = ()) -> WireData:
-    permit.check(delivery)  # it may have waited long for its connection
-    if permit.insure is not None:
-        await permit.insure()
-    data = _wire_data(parcel, delivery, files)
-    if permit.begin is not None:
-        await permit.begin(delivery)
-    return data
+@dataclass(slots=True)
+class _Mail:
+    """A delivery that is made into a mail when a connection is in hand."""
+
+    parcel: Parcel
+    delivery: Delivery
+    permit: Permit
+
+    async def make_data(self, files: Sequence[File] = ()) -> WireData:
+        """The mail; its delivery then has the signature that the next attempt can use again."""
+        permit = self.permit
+        permit.check(self.delivery)  # it may have waited long for its connection
+        if permit.insure is not None:
+            await permit.insure()
+        if permit.signing is None:
+            data = _wire_data(self.parcel, self.delivery, files)
+        else:
+            data, signature = await permit.signing.make_data(self.parcel, self.delivery, files)
+            self.delivery = replace(self.delivery, signature=signature)
+        if permit.begin is not None:
+            await permit.begin(self.delivery)
+        return data
 
 
 def _wire_data(parcel: Parcel, delivery: Delivery, files: Sequence[File]) -> WireData:
+    if parcel.content.signing is not None:
+        # Nobody gave us what signs it: a mistake of ours, for a person to look at.
+        raise RuntimeError("mail that is to be signed may not be sent unsigned")
     if files:
         return prepare_pieces(build_mail_with_files(parcel.content, delivery, parcel.accepted_at, files))
     return prepare_data(build_mail(parcel.content, delivery, parcel.accepted_at))
 
 
+def _envelope_sender(content: Content) -> str:
+    return _address(content.sender) if content.envelope_sender is None else content.envelope_sender
+
+
 @lru_cache(maxsize=256)
-def _envelope_sender(mailbox: str) -> str:
+def _address(mailbox: str) -> str:
     return parseaddr(mailbox)[1]
 
 

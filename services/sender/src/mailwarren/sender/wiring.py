@@ -15,6 +15,8 @@ from mailwarren.contracts.topology import Topology
 from mailwarren.runtime.amqp import Link, Publisher
 from mailwarren.sender.adapters.blobs import Blobs
 from mailwarren.sender.adapters.control_log import ControlLog, ShapingWriter
+from mailwarren.sender.adapters.dkim_keys import DkimKeys
+from mailwarren.sender.adapters.internal import Internal
 from mailwarren.sender.adapters.keeper_queue import KeeperQueue
 from mailwarren.sender.adapters.notices import Notices
 from mailwarren.sender.deliver import OPEN_BYTES
@@ -28,6 +30,7 @@ from mailwarren.sender.shaping.roll import Roll, shards_of
 from mailwarren.sender.shaping.shaper import Shaper
 from mailwarren.sender.shaping.shares import Shares
 from mailwarren.sender.shaping.waiting import SHARE_OF_PREFETCH, WaitingRoom
+from mailwarren.sender.signing import Signer
 from mailwarren.sender.smtp import (
     ClientSettings,
     Pool,
@@ -54,17 +57,23 @@ def build_pool(settings: SenderSettings, watch: Watch) -> Pool:
     )
 
 
-def build_blobs(settings: SenderSettings) -> Blobs:
-    """The attachments, by way of ingest's internal HTTP."""
+def build_internal(settings: SenderSettings) -> Internal:
+    """Ingest's internal HTTP."""
     # It logs every request at info level.
     logging.getLogger("httpx").setLevel(logging.WARNING)
     token = settings.internal_token
-    return Blobs(
-        settings.internal_url,
-        None if token is None else token.get_secret_value(),
-        folder=settings.blob_folder,
-        limit=settings.blob_cache,
-    )
+    return Internal(settings.internal_url, None if token is None else token.get_secret_value())
+
+
+def build_blobs(settings: SenderSettings, internal: Internal) -> Blobs:
+    """The attachments."""
+    return Blobs(internal, folder=settings.blob_folder, limit=settings.blob_cache)
+
+
+def build_signer(settings: SenderSettings, internal: Internal) -> Signer:
+    """What signs mail, with the keys that ingest has."""
+    keys = DkimKeys(internal, limit=settings.dkim_domains, keep=settings.dkim_keep)
+    return Signer(keys, settings.dkim_threads)
 
 
 def open_rules(settings: SenderSettings) -> RuleBook:

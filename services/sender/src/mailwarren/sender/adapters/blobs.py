@@ -24,6 +24,7 @@ import structlog
 from mailwarren.contracts.parcel import Attachment
 from mailwarren.runtime.room import Room
 from mailwarren.sender import metrics
+from mailwarren.sender.adapters.internal import DOWNLOADS, Internal
 from mailwarren.sender.domain.mime import File
 from mailwarren.sender.domain.render import base64_lines
 
@@ -34,8 +35,6 @@ RETRIES = (0.2, 0.8)
 LINE = 57
 """Octets of a line of base64."""
 BLOCK = 256 * 1024
-TIMEOUT = httpx.Timeout(15.0, connect=3.0)
-CONNECTIONS = 8
 _SUFFIX = ".b64"
 
 
@@ -56,15 +55,13 @@ class Blobs:
     """The cache of one process, and the way to what is not in it.
 
     Args:
-        url: ingest's internal HTTP; None where there is none.
-        token: its bearer token.
+        internal: ingest's internal HTTP.
         folder: of this process alone; None makes one, and removes it at the end.
         limit: bytes of the folder.
     """
 
-    def __init__(self, url: str | None, token: str | None, *, folder: Path | None, limit: int) -> None:
-        self._url = url
-        self._headers = {"Authorization": f"Bearer {token}"} if token else {}
+    def __init__(self, internal: Internal, *, folder: Path | None, limit: int) -> None:
+        self._internal = internal
         self._kept = folder
         self._limit = limit
         self._room = Room(limit)
@@ -72,24 +69,17 @@ class Blobs:
         """By digest, the one unused for longest first."""
         self._pinned: Counter[str] = Counter()
         self._flights: dict[str, asyncio.Task[None]] = {}
+        self._downloads = asyncio.Semaphore(DOWNLOADS)
 
     async def __aenter__(self) -> Self:
         self._folder = self._kept or Path(tempfile.mkdtemp(prefix="mailwarren-blobs-"))
         self._folder.mkdir(parents=True, exist_ok=True)
         self._find()
-        self._client = httpx.AsyncClient(
-            base_url=self._url or "",
-            headers=self._headers,
-            timeout=TIMEOUT,
-            limits=httpx.Limits(max_connections=CONNECTIONS),
-            trust_env=False,
-        )
         return self
 
     async def __aexit__(self, *_: object) -> None:
         for flight in list(self._flights.values()):
             flight.cancel()
-        await self._client.aclose()
         if self._kept is None:
             shutil.rmtree(self._folder, ignore_errors=True)
 
@@ -137,7 +127,8 @@ class Blobs:
     async def _fetch(self, attachment: Attachment) -> None:
         for pause in (*RETRIES, None):
             try:
-                await self._download(attachment)
+                async with self._downloads:
+                    await self._download(attachment)
             except BlobMissing:
                 metrics.record_blob("missing")
                 raise
@@ -151,12 +142,12 @@ class Blobs:
                 return
 
     async def _download(self, attachment: Attachment) -> None:
-        if self._url is None:
-            raise BlobsAway("MAILWARREN_INTERNAL_URL is not set")
+        if self._internal.trouble is not None:
+            raise BlobsAway(self._internal.trouble)
         self._make_room(encoded_size(attachment.size))
         part = self._folder / f"{attachment.digest}.part"
         try:
-            async with self._client.stream("GET", f"/internal/blobs/{attachment.digest}") as response:
+            async with self._internal.client.stream("GET", f"/internal/blobs/{attachment.digest}") as response:
                 if response.status_code == httpx.codes.NOT_FOUND:
                     raise BlobMissing(f"the attachment {attachment.filename!r} was deleted")
                 if response.status_code != httpx.codes.OK:

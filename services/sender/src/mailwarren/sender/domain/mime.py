@@ -29,17 +29,26 @@ class File:
 def build_mail_with_files(content: Content, delivery: Delivery, accepted_at: float, files: Sequence[File]) -> Part:
     """The whole mail, in parts that each end with a line; the files' octets are not copied.
 
-    ``multipart/mixed`` of the texts and the files; inline files stand beside the html that shows them. Without html
-    there is nothing to show them, and they are files as the others.
-
     Raises:
         TemplateProblem: the template fails with this delivery's variables.
         Unbuildable: a header would hold a line break.
     """
     subject, html, text = fill(content, delivery)
+    head = write_head(content, delivery, accepted_at, subject)
+    return _joined([head, *write_body_with_files(html, text, files, delivery.id.hex)])
+
+
+def write_body_with_files(html: str | None, text: str | None, files: Sequence[File], ident: str) -> Part:
+    """As :func:`~mailwarren.sender.domain.render.write_body`, in parts that each end with a line.
+
+    ``multipart/mixed`` of the texts and the files; inline files stand beside the html that shows them. Without html
+    there is nothing to show them, and they are files as the others.
+
+    Raises:
+        Unbuildable: a header would hold a line break.
+    """
     inline = [file for file in files if html is not None and file.attachment.content_id is not None]
     others = [file for file in files if file not in inline]
-    ident = delivery.id.hex
     parts: list[Part] = []
     if text is not None or html is None:
         parts.append([text_part(b"plain", text or "")])
@@ -51,7 +60,7 @@ def build_mail_with_files(content: Content, delivery: Delivery, accepted_at: flo
     body = parts[0] if len(parts) == 1 else _multipart("alternative", f"=_{ident}", parts)
     if others:
         body = _multipart("mixed", f"=_m{ident}", [body, *map(_file_part, others)])
-    return _joined([write_head(content, delivery, accepted_at, subject), *body])
+    return _joined(body)
 
 
 def _multipart(subtype: str, boundary: str, parts: Sequence[Part], parameter: str = "") -> Part:

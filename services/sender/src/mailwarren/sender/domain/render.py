@@ -44,15 +44,19 @@ def build_mail(content: Content, delivery: Delivery, accepted_at: float) -> byte
         Unbuildable: a rendered header holds a line break, or an address a control character.
     """
     subject, html, text = fill(content, delivery)
-    head = write_head(content, delivery, accepted_at, subject)
+    return write_head(content, delivery, accepted_at, subject) + write_body(html, text, delivery.id.hex)
+
+
+def write_body(html: str | None, text: str | None, ident: str) -> bytes:
+    """A body with its header fields; ``ident`` makes its boundary one that it does not hold."""
     if html is not None and text is not None:
-        boundary = b"=_" + delivery.id.hex.encode()
+        boundary = b"=_" + ident.encode()
         kind = b'Content-Type: multipart/alternative; boundary="%b"' % boundary
         plain, rich = text_part(b"plain", text), text_part(b"html", html)
-        return b"%b%b\r\n\r\n--%b\r\n%b\r\n--%b\r\n%b\r\n--%b--\r\n" % (
-            head, kind, boundary, plain, boundary, rich, boundary,
+        return b"%b\r\n\r\n--%b\r\n%b\r\n--%b\r\n%b\r\n--%b--\r\n" % (
+            kind, boundary, plain, boundary, rich, boundary,
         )  # fmt: skip
-    return head + (text_part(b"html", html) if html is not None else text_part(b"plain", text or ""))
+    return text_part(b"html", html) if html is not None else text_part(b"plain", text or "")
 
 
 def write_head(content: Content, delivery: Delivery, accepted_at: float, subject: str) -> bytes:

@@ -31,11 +31,19 @@ from mailwarren.sender.engine.handover import Handover
 from mailwarren.sender.settings import SenderSettings
 from mailwarren.sender.settle import Settler
 from mailwarren.sender.shaping.heart import Vitals
+from mailwarren.sender.signing import Signer
 from mailwarren.sender.slots import Slots
 from mailwarren.sender.smtp import Pool
 from mailwarren.sender.suspects import Suspects
 from mailwarren.sender.transmit import Transmitter
-from mailwarren.sender.wiring import build_blobs, build_routes, build_shaping, open_rules
+from mailwarren.sender.wiring import (
+    build_blobs,
+    build_internal,
+    build_routes,
+    build_shaping,
+    build_signer,
+    open_rules,
+)
 
 log = structlog.get_logger()
 
@@ -98,7 +106,10 @@ class EngineThread:
             control, shaper, pool = shaping.control, shaping.shaper, shaping.pool
             slots = Slots(settings.in_flight)
             ladder_writer = LadderWriter(link, publisher, topology)
-            blobs = await stack.enter_async_context(build_blobs(settings))
+            internal = await stack.enter_async_context(build_internal(settings))
+            blobs = await stack.enter_async_context(build_blobs(settings, internal))
+            signer = build_signer(settings, internal)
+            stack.push_async_callback(signer.close)
             deliverer = Deliverer(
                 outcomes=outcomes,
                 ladder_writer=ladder_writer,
@@ -117,6 +128,7 @@ class EngineThread:
                 shaper=shaper,
                 suspects=Suspects(ladder_writer, topology.ladder, f"{socket.gethostname()}:{os.getpid()}"),
                 blobs=blobs,
+                signer=signer,
             )
             health = Health("sender")
             health.add("consumer", lambda: self._handover.trouble)
@@ -125,14 +137,14 @@ class EngineThread:
             server = HealthServer(health, settings.metrics_host, settings.metrics_port)
             stack.callback(server.close)
             await stack.enter_async_context(link)
-            vitals = partial(_vitals, slots, settings.in_flight, deliverer)
+            vitals = partial(_vitals, slots, settings.in_flight, deliverer, signer)
             await stack.enter_async_context(shaping.running(vitals))
             stack.push_async_callback(pool.close, 5.0)
             self._handover.start(self._loop, deliverer.finish)
             metrics.record_limits(settings.prefetch, settings.in_flight)
             self._started.set_result(None)
             log.info("sender.engine.started", retry_scale=settings.retry_scale, metrics_port=server.port)
-            watch = asyncio.create_task(self._watch(slots, pool, shaping.shares.in_force))
+            watch = asyncio.create_task(self._watch(slots, pool, shaping.shares.in_force, signer))
             follow = asyncio.create_task(rules.follow(lambda: pool.adapt(routes.limits_of)))
             turning = asyncio.create_task(watch_loop("engine"))
             await self._stop.wait()
@@ -140,7 +152,7 @@ class EngineThread:
             follow.cancel()
             turning.cancel()
 
-    async def _watch(self, slots: Slots, pool: Pool, in_force: InForce) -> None:
+    async def _watch(self, slots: Slots, pool: Pool, in_force: InForce, signer: Signer) -> None:
         since_beat = BEAT_EVERY
         while True:
             metrics.record_in_flight(slots.used, self._handover.open)
@@ -148,6 +160,8 @@ class EngineThread:
             dials = pool.take_dials()
             metrics.record_dials(dials.opened, dials.failed)
             metrics.record_overrides(in_force.overrides(time.time()))
+            keys = signer.stats()
+            metrics.record_keys(keys.known, keys.missing, keys.age)
             since_beat += GAUGES_EVERY
             if since_beat >= BEAT_EVERY:
                 self._heartbeat.beat("engine")
@@ -161,5 +175,5 @@ class EngineThread:
         return self._settings.settle_patience_high if lane is Lane.HIGH else self._settings.settle_patience
 
 
-def _vitals(slots: Slots, limit: int, deliverer: Deliverer) -> Vitals:
-    return Vitals(slots.used, limit, deliverer.ended)
+def _vitals(slots: Slots, limit: int, deliverer: Deliverer, signer: Signer) -> Vitals:
+    return Vitals(slots.used, limit, deliverer.ended, signer.missing())

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from uuid import UUID
 
-from mailwarren.contracts.shaping import HEARTBEAT_EVERY, SITES_TOLD, Heartbeat, SiteState
+from mailwarren.contracts.shaping import HEARTBEAT_EVERY, SITES_TOLD, Heartbeat, MissingKeys, SiteState
 from mailwarren.sender.adapters.notices import Notices
 from mailwarren.sender.shaping.shaper import Shaper
 from mailwarren.sender.smtp import Pool
@@ -21,11 +21,12 @@ BEATS_MEASURED = 5
 
 @dataclass(frozen=True, slots=True)
 class Vitals:
-    """What the engine knows: deliveries worked on, how many at most, how many have ended so far."""
+    """What the engine knows: deliveries worked on, how many at most, how many have ended; whose keys it misses."""
 
     in_flight: int
     limit: int
     ended: int
+    missing_keys: tuple[MissingKeys, ...] = ()
 
 
 class Heart:
@@ -87,6 +88,7 @@ class Heart:
             mails_10s=self._ended[-1] - self._ended[0],
             leaving=leaving,
             sites=self._sites(),
+            missing_keys=vitals.missing_keys,
         )
 
     def _sites(self) -> tuple[SiteState, ...]:

@@ -24,12 +24,21 @@ replaced by a fresh one, once; and where no session comes about the site's other
 failed are skipped for seconds.
 All else, above all a connection lost after the final dot, is the caller's to retry.
 
-**Message data** is written only after the gate said yes, in wire form made once by ``prepare_data``.
+**Message data** is written only after the gate said yes, in wire form made once by ``prepare_data``; for a mail
+that is signed, by ``end_lines`` before it is and ``stuff_dots`` and ``assemble_data`` after.
 """
 
 from mailwarren.contracts.reply import Command, Reply
 from mailwarren.sender.smtp.client import ClientSettings
-from mailwarren.sender.smtp.envelope import Envelope, WireData, prepare_data, prepare_pieces
+from mailwarren.sender.smtp.envelope import (
+    Envelope,
+    WireData,
+    assemble_data,
+    end_lines,
+    prepare_data,
+    prepare_pieces,
+    stuff_dots,
+)
 from mailwarren.sender.smtp.mx import DnsFailure, Resolver
 from mailwarren.sender.smtp.pool import Pool, PoolStats
 from mailwarren.sender.smtp.result import Abandoned, MaySend, Outcome, Refused, Result, Unreachable, UnreachableKind
@@ -75,7 +84,10 @@ __all__ = [
     "UnreachableKind",
     "Watch",
     "WireData",
+    "assemble_data",
+    "end_lines",
     "parse_smtp_url",
     "prepare_data",
     "prepare_pieces",
+    "stuff_dots",
 ]

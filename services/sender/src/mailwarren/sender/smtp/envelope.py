@@ -77,13 +77,20 @@ def prepare_data(message: bytes) -> bytes:
     A bare CR or LF becomes CRLF, so that no server can read a line end, and with it an end of data, where another
     reads none (RFC 5321 §2.3.8, §4.5.2). Done once per message by the caller, not once per attempt.
     """
+    return stuff_dots(end_lines(message)) + END_OF_DATA
+
+
+def end_lines(message: bytes) -> bytes:
+    """``message`` with CRLF at the end of each line, the last one too: what a signature covers."""
     # bytes.splitlines() splits at exactly \n, \r and \r\n.
-    wire = b"\r\n".join(message.splitlines())
-    if wire.startswith(b"."):
-        wire = b"." + wire
-    if b"\n." in wire:
-        wire = wire.replace(b"\n.", b"\n..")
-    return wire + b"\r\n" + END_OF_DATA if message else END_OF_DATA
+    return b"\r\n".join(message.splitlines()) + b"\r\n" if message else b""
+
+
+def stuff_dots(lines: bytes) -> bytes:
+    """``lines``, of :func:`end_lines`, with the dots at their beginnings doubled."""
+    if lines.startswith(b"."):
+        lines = b"." + lines
+    return lines.replace(b"\n.", b"\n..") if b"\n." in lines else lines
 
 
 class Pieces:
@@ -111,10 +118,20 @@ WireData = bytes | Pieces
 """Message data in wire form."""
 
 
+def assemble_data(parts: Sequence[bytes | memoryview]) -> WireData:
+    """Message data of ``parts`` in wire form (``stuff_dots``), of which each ends with a line: one piece if it can be.
+
+    Those in memoryviews hold base64.
+    """
+    if any(isinstance(part, memoryview) for part in parts):
+        return Pieces([*parts, END_OF_DATA])
+    return b"".join((*parts, END_OF_DATA))
+
+
 def prepare_pieces(parts: Iterable[bytes | memoryview]) -> Pieces:
     """As ``prepare_data`` for a message in parts, of which each ends with a line and those in memoryviews are base64.
 
     Base64 has neither dots nor bare line ends, so those parts go out as they are.
     """
-    wire = [part if isinstance(part, memoryview) else prepare_data(part)[: -len(END_OF_DATA)] for part in parts]
+    wire = [part if isinstance(part, memoryview) else stuff_dots(end_lines(part)) for part in parts]
     return Pieces([*wire, END_OF_DATA])
