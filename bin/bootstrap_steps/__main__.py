@@ -60,6 +60,7 @@ def _is_ready() -> bool:
         rabbitmq_needed=_needs_rabbitmq() and not IN_DOCKER.exists(),
         ca_bundle_needed=False,
         prometheus_needed=_needs_prometheus(),
+        opendkim_needed=_needs_opendkim(),
     )
     return not missing
 
@@ -67,6 +68,11 @@ def _is_ready() -> bool:
 def _needs_prometheus() -> bool:
     """Only tests and `make monitor` do (`--with-prometheus`)."""
     return "--with-prometheus" in sys.argv[1:]
+
+
+def _needs_opendkim() -> bool:
+    """Only tests do (`--with-opendkim`)."""
+    return "--with-opendkim" in sys.argv[1:]
 
 
 def _needs_rabbitmq() -> bool:
@@ -78,7 +84,10 @@ def _prepare() -> None:
     uv = find_uv(TOOLS)
     needs_bundle = uv is None and not has_pip() and not has_ca_bundle()
     packages = missing_packages(
-        rabbitmq_needed=_needs_rabbitmq(), ca_bundle_needed=needs_bundle, prometheus_needed=_needs_prometheus()
+        rabbitmq_needed=_needs_rabbitmq(),
+        ca_bundle_needed=needs_bundle,
+        prometheus_needed=_needs_prometheus(),
+        opendkim_needed=_needs_opendkim(),
     )
     IN_DOCKER.unlink(missing_ok=True)
     if packages and install_packages(packages, LOG):

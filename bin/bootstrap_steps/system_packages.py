@@ -15,21 +15,31 @@ from progress import StepError, run_logged, say, step, tail
 
 RABBITMQ_GLOB = "usr/lib/rabbitmq/lib/rabbitmq_server-*/sbin/rabbitmq-server"
 PROMTOOL = "promtool"
+OPENDKIM = Path("/usr/sbin/opendkim")
 _POLICY = Path("/usr/sbin/policy-rc.d")
 _POLICY_TEXT = (
     "#!/bin/sh\n# Put here by Mailwarren's bootstrap while it installs a package; safe to delete.\nexit 101\n"
 )
-_UNITS = ("rabbitmq-server.service", "epmd.service", "epmd.socket", "prometheus.service")
+_UNITS = ("rabbitmq-server.service", "epmd.service", "epmd.socket", "prometheus.service", "opendkim.service")
 _UNIT_FOLDERS = (Path("/lib/systemd/system"), Path("/usr/lib/systemd/system"))
 
 
-def missing_packages(*, rabbitmq_needed: bool, ca_bundle_needed: bool, prometheus_needed: bool = False) -> list[str]:
+def missing_packages(
+    *,
+    rabbitmq_needed: bool,
+    ca_bundle_needed: bool,
+    prometheus_needed: bool = False,
+    opendkim_needed: bool = False,
+) -> list[str]:
     """Names of the Debian packages that have to be installed, in the order to say them."""
     needed = []
     if rabbitmq_needed and not any(Path("/").glob(RABBITMQ_GLOB)):
         needed.append("rabbitmq-server")
     if prometheus_needed and shutil.which(PROMTOOL) is None:
         needed.append("prometheus")
+    # Not by the PATH, on which users other than root do not have that folder.
+    if opendkim_needed and not OPENDKIM.exists() and shutil.which("opendkim") is None:
+        needed.append("opendkim")
     if ca_bundle_needed:
         needed.append("ca-certificates")
     return needed
@@ -91,6 +101,11 @@ def _what_to_do(packages: Sequence[str]) -> str:
             "Only tests and 'make monitor' need Prometheus: they start private ones. Debian starts one as well:",
             "'sudo systemctl disable --now prometheus' stops it for good.",
         ]
+    if "opendkim" in packages:
+        lines += [
+            "Only tests need OpenDKIM, as a verifier of signatures that is not ours; they start no service of it.",
+            "'sudo systemctl disable --now opendkim' stops the one that Debian starts.",
+        ]
     return "\n".join(lines)
 
 
@@ -101,6 +116,8 @@ def _instead_without_apt(packages: Sequence[str]) -> str:
         ways.append("Start Docker, or set MAILWARREN_AMQP_URL to a RabbitMQ of yours, and run this again.")
     if "prometheus" in packages:
         ways.append("Put prometheus and promtool (2.42 or later) on the PATH.")
+    if "opendkim" in packages:
+        ways.append("Put opendkim (2.11 or later) on the PATH.")
     return "\n".join(ways)
 
 

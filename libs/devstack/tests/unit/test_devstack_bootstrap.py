@@ -214,6 +214,19 @@ def test_prometheus_is_for_tests_and_needed_only_where_it_is_not(
     assert (wanted, demo) == (missing, [])
 
 
+@pytest.mark.parametrize(("installed", "missing"), [(False, ["opendkim"]), (True, [])])
+def test_opendkim_is_for_tests_and_found_off_the_path(
+    packages: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, installed: bool, missing: list[str]
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(packages, "OPENDKIM", Path("/bin/sh") if installed else tmp_path / "opendkim")
+
+    wanted = packages.missing_packages(rabbitmq_needed=False, ca_bundle_needed=False, opendkim_needed=True)
+    demo = packages.missing_packages(rabbitmq_needed=False, ca_bundle_needed=False)
+
+    assert (wanted, demo) == (missing, [])
+
+
 def test_no_other_host_than_the_two_public_ones_is_written_in_it() -> None:
     text = "".join(path.read_text() for path in STEPS.glob("*.py"))
     hosts = {part.split("/")[0].split('"')[0] for part in text.split("https://")[1:]}
