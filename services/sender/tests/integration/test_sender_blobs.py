@@ -11,6 +11,7 @@ import pytest
 from mailwarren.contracts.parcel import Attachment
 from mailwarren.sender.adapters import blobs as module
 from mailwarren.sender.adapters.blobs import BlobMissing, Blobs, BlobsAway, encoded_size
+from mailwarren.sender.adapters.internal import Internal
 
 TOKEN = "a token of senders"
 
@@ -66,7 +67,8 @@ async def make(upstream: Server, monkeypatch: pytest.MonkeyPatch) -> AsyncIterat
     monkeypatch.setattr(module, "RETRIES", (0.01, 0.01))
     server = await asyncio.start_server(upstream, "127.0.0.1", 0)
     url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    yield lambda folder, limit=2**20: Blobs(url, TOKEN, folder=folder, limit=limit)
+    async with Internal(url, TOKEN) as internal:
+        yield lambda folder, limit=2**20: Blobs(internal, folder=folder, limit=limit)
     server.close()
 
 
@@ -188,7 +190,7 @@ async def test_no_server(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "RETRIES", ())
     one = Attachment("a", "a/b", "0" * 64, 5)
     for url in (None, "http://127.0.0.1:9"):
-        async with Blobs(url, None, folder=tmp_path, limit=2**20) as blobs:
+        async with Internal(url, None) as internal, Blobs(internal, folder=tmp_path, limit=2**20) as blobs:
             with pytest.raises(BlobsAway):
                 await octets_of(blobs, one)
 
