@@ -16,8 +16,9 @@ from mailwarren.contracts.ids import new_id
 from mailwarren.contracts.ladder import Ladder
 from mailwarren.contracts.parcel import SHAPED_WAIT, Attachment, Delivery, OnUnknown, Parcel, Wait
 from mailwarren.contracts.reply import Reply
-from mailwarren.contracts.testing import a_content, a_delivery, a_parcel, an_attempt
+from mailwarren.contracts.testing import TENANT, a_content, a_delivery, a_parcel, an_attempt
 from mailwarren.sender.adapters.blobs import BlobMissing, BlobsAway
+from mailwarren.sender.adapters.dkim_keys import KeysAway
 from mailwarren.sender.adapters.ladder import Stale
 from mailwarren.sender.deliver import Deliverer
 from mailwarren.sender.incoming import Finish, Incoming
@@ -37,6 +38,8 @@ class Ports:
         self.happened: list[tuple[str, Any]] = []
         self.canceled: set[UUID] = set()
         self.blobs_error: Exception | None = None
+        self.keys_error: Exception | None = None
+        self.signed_by: list[Any] = []
         self.files_at_hand = True
         self.before_files: Callable[[], None] = lambda: None
         self.settled: Callable[[Parcel, list[Delivery]], Settled] = lambda _, deliveries: Settled(list(deliveries))
@@ -58,6 +61,7 @@ class Ports:
             shaper=self,  # type: ignore[arg-type]
             suspects=Suspects(self, LADDER, "here:1"),  # type: ignore[arg-type]
             blobs=self,  # type: ignore[arg-type]
+            signer=self,  # type: ignore[arg-type]
         )
 
     async def report(self, partition: int, event: Event) -> None:
@@ -89,6 +93,12 @@ class Ports:
             raise self.blobs_error
         yield []
         self.happened.append(("close", None))
+
+    async def sign_for(self, tenant: UUID, domain: str) -> object:
+        self.happened.append(("keys", (tenant, domain)))
+        if self.keys_error is not None:
+            raise self.keys_error
+        return "signing"
 
     async def wait_read(self) -> None:
         self.happened.append(("log read", None))
@@ -130,6 +140,7 @@ class Ports:
         if not permit.wanted(delivery):
             raise Withdrawn
         self.happened.append(("transmit", delivery.to))
+        self.signed_by.append(permit.signing)
         return self.tried(parcel, delivery)
 
     def names(self) -> list[str]:
@@ -643,3 +654,57 @@ async def test_a_lost_connection_while_attachments_were_asked_for_puts_nothing_b
     ports.before_files = lambda: mine.__setitem__(0, False)
     finish = await ports.deliverer.finish(incoming(attached(TWO[:1]), owned=lambda: mine[0]))
     assert (finish, ports.names()) == (Finish.STALE, ["open"])
+
+
+def to_sign(**changes: Any) -> Parcel:
+    return replace(a_parcel(to=TWO, content=a_content(signing="sender.test")), **changes)
+
+
+async def test_mail_goes_out_with_what_signs_it_and_other_mail_asks_nobody(ports: Ports) -> None:
+    assert await ports.deliverer.finish(incoming(to_sign())) is Finish.ACK
+    assert ports.of("keys") == [(TENANT, "sender.test")]
+    assert await ports.deliverer.finish(incoming(a_parcel())) is Finish.ACK
+    assert ports.of("keys") == [(TENANT, "sender.test")]
+    assert ports.signed_by == ["signing", "signing", None]
+
+
+async def test_mail_waits_for_keys_without_losing_an_attempt(ports: Ports) -> None:
+    ports.keys_error = KeysAway("ingest answered 503")
+    parcel = to_sign(attempt=2, settle=True)
+    assert await ports.deliverer.finish(incoming(parcel)) is Finish.ACK
+    assert ports.names() == ["settle", "keys", "ladder"]
+    ((again, wait),) = ports.of("ladder")
+    assert (again.attempt, again.wait, again.turn, again.settle) == (2, Wait.KEYS, 1, True)
+    assert again.deliveries == parcel.deliveries
+    assert again.not_before == pytest.approx(time.time() + wait, abs=2)
+    assert ports.slots.used == 0
+    assert parcel_headers(again)["mw-version"] == VERSION
+
+
+async def test_mail_whose_time_runs_out_while_it_waits_for_keys_says_so(ports: Ports) -> None:
+    ports.keys_error = KeysAway("ingest answered 503")
+    assert await ports.deliverer.finish(incoming(to_sign(expires_at=time.time() + 0.1))) is Finish.ACK
+    assert ports.names() == ["keys", "expired", "expired"]
+    reason = "the DKIM keys of sender.test could not be had in time: ingest answered 503"
+    assert ports.of("expired")[0].reason == reason
+
+
+async def test_waiting_for_keys_ends_no_suspicion_and_begins_no_mail(ports: Ports) -> None:
+    ports.keys_error = KeysAway("away")
+    parcel = replace(to_sign(), deliveries=to_sign().deliveries[:1], returned=SUSPECT_AFTER, settle=True)
+    assert await ports.deliverer.finish(incoming(parcel)) is Finish.ACK
+    ((again, _),) = ports.of("ladder")
+    assert (again.begun, again.returned, again.wait) == (0, SUSPECT_AFTER, Wait.KEYS)
+
+
+async def test_a_lost_connection_while_keys_were_asked_for_puts_nothing_back(ports: Ports) -> None:
+    ports.keys_error = KeysAway("away")
+    finish = await ports.deliverer.finish(incoming(to_sign(), owned=lambda: not ports.of("keys")))
+    assert (finish, ports.names()) == (Finish.STALE, ["keys"])
+
+
+async def test_a_deferral_keeps_the_signature_that_was_made(ports: Ports) -> None:
+    ports.tried = lambda parcel, one: Tried(replace(one, signature="mw1:1:AA=="), Kind.DEFERRED, an_attempt(1))
+    assert await ports.deliverer.finish(incoming(to_sign())) is Finish.ACK
+    ((again, _),) = ports.of("ladder")
+    assert [one.signature for one in again.deliveries] == ["mw1:1:AA=="] * 2
