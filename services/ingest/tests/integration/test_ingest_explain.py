@@ -9,7 +9,7 @@ import pytest
 from mailwarren.contracts.codec import encode, headers_of
 from mailwarren.contracts.ids import delivery_id, new_id
 from mailwarren.contracts.lanes import Lane
-from mailwarren.contracts.shaping import Heartbeat, SiteState
+from mailwarren.contracts.shaping import Heartbeat, MissingKeys, SiteState
 from mailwarren.store.states import ENDS, State
 
 
@@ -81,10 +81,10 @@ def sender(client, queues, wait_until):
         message = queues.channel.prepare_message(encode(beat), headers=headers_of(beat))
         queues.channel.basic_publish(message, queues.topology.control.name, "")
 
-    def make(*names, sites=()):
+    def make(*names, sites=(), missing_keys=()):
         beat = Heartbeat(
             sender=uuid4(), host="sender-0", fleet="all", version="1.0", started_at=1.0, at=time.time(), queues=names,
-            in_flight=0, limit=500, waiting=0, mails_10s=0, sites=sites,
+            in_flight=0, limit=500, waiting=0, mails_10s=0, sites=sites, missing_keys=missing_keys,
         )  # fmt: skip
         beats.append(beat)
         tell(beat)
@@ -222,6 +222,17 @@ def test_a_mail_with_attachments_may_wait_for_them(ledger, explain, place, sende
     found = explain(email)
     assert found["waits_for"] == "turn"
     assert "It has attachments: while a sender cannot fetch them, it waits on the ladder" in found["summary"]
+
+
+def test_a_mail_whose_domain_has_no_keys_waits_for_them(ledger, explain, sender, queues):
+    name = queues.topology.send_queue(Lane.NORMAL, "google").name
+    email = ledger.email("accepted")
+    sender(name, missing_keys=(MissingKeys(uuid4(), "sender.test", time.time() - 60, "of somebody else"),))
+    assert explain(email)["waits_for"] != "keys"
+    sender(name, missing_keys=(MissingKeys(ledger.tenant, "sender.test", time.time() - 60, "ingest answered 503"),))
+    found = explain(email)
+    assert (found["waits_for"], found["ladder"]) == ("keys", "keys")
+    assert "DKIM keys of sender.test (ingest answered 503)" in found["summary"]
 
 
 def test_a_mail_of_another_tenant_is_not_there(ledger, server, new_caller):

@@ -1,4 +1,4 @@
-"""What is said of mail that is scheduled, and of mail with attachments, without a database."""
+"""What is said of mail that is scheduled, of mail with attachments, and of mail without its keys; no database."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -8,8 +8,9 @@ import pytest
 
 from mailwarren.contracts.lanes import Lane
 from mailwarren.contracts.parcel import Content
+from mailwarren.contracts.shaping import MissingKeys
 from mailwarren.ingest.domain.email import Recipient, SendEmail
-from mailwarren.ingest.domain.explain import Known, WaitsFor, explain, explain_schedule
+from mailwarren.ingest.domain.explain import Known, WaitsFor, explain, explain_schedule, find_missing
 from mailwarren.ingest.domain.queues import Look
 from mailwarren.ingest.domain.scheduled import as_row, keep
 from mailwarren.store.states import ScheduleState
@@ -82,3 +83,47 @@ def test_mail_that_no_queue_has_may_wait_for_its_attachments(state: str, row: di
 def test_mail_whose_wait_is_known_does_not_wait_for_its_attachments() -> None:
     assert "attachments" not in on_its_way("accepted", files=True, messages=3)
     assert "attachments" not in on_its_way("deferred", files=True, next_attempt_at=NOW + timedelta(seconds=5))
+
+
+TENANT, OTHER = UUID(int=7), UUID(int=8)
+MISSING = MissingKeys(TENANT, "sender.test", NOW.timestamp() - 150, "ingest answered 503")
+
+
+def without_keys(state: str, *, senders: int = 1, messages: int = 0, **row: Any) -> Any:
+    look = Look(messages, consumers=1)
+    known = Known(NOW, "send.normal.h0", look, None, guessed=True, overrides=(), senders=senders, missing=MISSING)
+    values = {"next_attempt_at": None, "reply_code": None, "trouble": None, "attempt": 1} | row
+    return explain({"state": state, "ended_at": None} | values, known, canceled=False, until=None)
+
+
+@pytest.mark.parametrize(
+    ("state", "row"),
+    [("accepted", {}), ("accepted", {"messages": 9}), ("deferred", {"next_attempt_at": NOW - timedelta(seconds=5)})],
+    ids=["accepted", "with others", "deferred and due"],
+)
+def test_mail_whose_domain_has_no_keys_waits_for_them(state: str, row: dict[str, Any]) -> None:
+    found = without_keys(state, **row)
+    assert (found.waits_for, found.ladder) == (WaitsFor.KEYS, "keys")
+    assert "For 2 min 30 s a sender has not had the DKIM keys of sender.test (ingest answered 503)" in found.summary
+    assert "never sent unsigned" in found.summary
+
+
+def test_what_waits_for_something_else_first_says_so() -> None:
+    assert without_keys("deferred", next_attempt_at=NOW + timedelta(seconds=5)).waits_for is WaitsFor.RETRY
+    assert without_keys("accepted", senders=0).waits_for is WaitsFor.SENDER
+    assert without_keys("delivered").waits_for is WaitsFor.NOTHING
+
+
+@pytest.mark.parametrize(
+    ("tenant", "sender", "waits"),
+    [
+        (TENANT, "Ada <ada@sender.test>", True),
+        (TENANT, "ada@SENDER.test", True),
+        (TENANT, "ada@news.sender.test", True),
+        (TENANT, "ada@other-sender.test", False),
+        (TENANT, "ada@test", False),
+        (OTHER, "ada@sender.test", False),
+    ],
+)
+def test_keys_are_missed_by_mail_of_their_tenant_and_domain(tenant: UUID, sender: str, waits: bool) -> None:
+    assert find_missing([MISSING], tenant, sender) is (MISSING if waits else None)

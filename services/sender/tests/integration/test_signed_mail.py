@@ -76,7 +76,7 @@ class Sending:
 
     def received(self) -> list[bytes]:
         """Raw mails at the sink, the oldest first, those that it refused too."""
-        return [mail.content for mail in self.sink.store.mailbox.newest()][::-1]
+        return [mail.raw for mail in self.sink.store.mailbox.newest()][::-1]
 
     def envelopes(self) -> list[bytes]:
         return [mail.sender for mail in self.sink.store.mailbox.newest()][::-1]

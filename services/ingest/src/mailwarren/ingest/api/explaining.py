@@ -5,7 +5,7 @@ from typing import Any
 from uuid import UUID
 
 from mailwarren.contracts.lanes import Lane
-from mailwarren.contracts.shaping import Scope
+from mailwarren.contracts.shaping import MissingKeys, Scope
 from mailwarren.contracts.shards import SHARDS
 from mailwarren.ingest.api.answers.operating import DeliveryExplained, Explained, LastTry
 from mailwarren.ingest.api.emails import found_email
@@ -13,7 +13,15 @@ from mailwarren.ingest.api.endpoint import Answer, Call, answer
 from mailwarren.ingest.api.queues import senders_of, state_of
 from mailwarren.ingest.api.shaping import shown_override, shown_site
 from mailwarren.ingest.api.shown import shown_reply
-from mailwarren.ingest.domain.explain import Known, WaitsFor, budget_end, explain, explain_schedule, guess_site
+from mailwarren.ingest.domain.explain import (
+    Known,
+    WaitsFor,
+    budget_end,
+    explain,
+    explain_schedule,
+    find_missing,
+    guess_site,
+)
 from mailwarren.ingest.domain.roster import SiteTotal, total_sites
 from mailwarren.ingest.domain.shaping import Held
 from mailwarren.store.states import ENDS, State
@@ -27,10 +35,12 @@ async def read(call: Call) -> Answer:
         data = [_not_released(email, row) for row in rows]
         return answer(Explained(id=UUID(str(email["id"])), at=datetime.now(UTC), data=data))
     in_force = await call.services.overrides.in_force(call.key.tenant)
-    sites = total_sites(beat for _, beat in call.services.heartbeats.live)
+    beats = [beat for _, beat in call.services.heartbeats.live]
+    sites = total_sites(beats)
+    missing = find_missing((one for beat in beats for one in beat.missing_keys), call.key.tenant, email["sender"])
     open_ = any(row["state"] not in ENDS for row in rows)
     files = open_ and bool(await call.services.attached.of_email(call.key.tenant, email["id"]))
-    data = [await _explained(call, email, row, in_force, sites, files=files) for row in rows]
+    data = [await _explained(call, email, row, in_force, sites, files=files, missing=missing) for row in rows]
     return answer(Explained(id=UUID(str(email["id"])), at=datetime.now(UTC), data=data))
 
 
@@ -48,7 +58,14 @@ def _not_released(email: Any, row: Any) -> DeliveryExplained:
 
 
 async def _explained(
-    call: Call, email: Any, row: Any, in_force: list[Held], sites: dict[str, SiteTotal], *, files: bool
+    call: Call,
+    email: Any,
+    row: Any,
+    in_force: list[Held],
+    sites: dict[str, SiteTotal],
+    *,
+    files: bool,
+    missing: MissingKeys | None,
 ) -> DeliveryExplained:
     services, now, state, lane = call.services, datetime.now(UTC), State(row["state"]), Lane(row["lane"])
     open_ = state not in ENDS
@@ -69,6 +86,7 @@ async def _explained(
         overrides=ours,
         senders=senders_of(services, place.name) if place else None,
         files=files,
+        missing=missing,
     )
     until = budget_end(lane, row["accepted_at"], email["expires_at"], services.retry_scale)
     found = explain(row, known, canceled=email["cancel_requested_at"] is not None, until=until)

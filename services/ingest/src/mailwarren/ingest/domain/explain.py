@@ -5,14 +5,18 @@ overrides who is slowed down. None of them sees a single parcel in a queue or on
 conclusion, and is worded as one.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from email.utils import parseaddr
 from enum import StrEnum
 from typing import Any
+from uuid import UUID
 
 from mailwarren.contracts.lanes import BUDGETS, Lane
 from mailwarren.contracts.parcel import PARCEL_SIZE
+from mailwarren.contracts.routing import domain_of
+from mailwarren.contracts.shaping import MissingKeys
 from mailwarren.contracts.shards import PROVIDERS
 from mailwarren.contracts.sites import SMARTHOST
 from mailwarren.ingest.domain.queues import Look
@@ -40,6 +44,8 @@ class WaitsFor(StrEnum):
     """Its site or its tenant is suspended."""
     SENDER = "sender"
     """No live sender takes from its queue."""
+    KEYS = "keys"
+    """A sender cannot have the keys that its domain signs with."""
     QUEUE = "queue"
     """Others stand before it."""
     TURN = "turn"
@@ -52,7 +58,8 @@ class Known:
 
     ``queue`` and ``look`` are of its send queue; ``site`` where it goes, ``guessed`` when nothing was tried yet.
     ``overrides`` are those in force for its site and tenant. ``senders`` is how many live ones take from its queue,
-    None while that is not known. ``files``: its email has attachments.
+    None while that is not known. ``files``: its email has attachments. ``missing`` are the DKIM keys of its domain,
+    when a sender tells that it cannot have them.
     """
 
     now: datetime
@@ -63,6 +70,7 @@ class Known:
     overrides: Sequence[Held]
     senders: int | None
     files: bool = False
+    missing: MissingKeys | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,8 +163,15 @@ def _on_its_way(row: Mapping[str, Any], known: Known, state: State) -> Conclusio
     if known.senders == 0:
         text = f"No live sender takes from {known.queue}.{_tried(row)}{limits}"
         return Conclusion(WaitsFor.SENDER, text, due)
+    if known.missing is not None:
+        return Conclusion(WaitsFor.KEYS, f"{_unsigned(known.missing, known)}{_tried(row)}{limits}", due, "keys")
+    return _in_line(row, known, due, limits, first=state is State.ACCEPTED)
+
+
+def _in_line(row: Mapping[str, Any], known: Known, due: datetime | None, limits: str, *, first: bool) -> Conclusion:
+    """Of mail that nothing holds up."""
     waiting = known.look.messages if known.look is not None else None
-    if state is State.ACCEPTED and waiting:
+    if first and waiting:
         # Each message is a parcel: how many of them stand behind it, nobody can see.
         text = (
             f"At most {waiting} message{'s' * (waiting != 1)} of up to {PARCEL_SIZE} mails stand before it in "
@@ -199,6 +214,23 @@ def _fetched(known: Known) -> str:
     if not known.files:
         return ""
     return " It has attachments: while a sender cannot fetch them, it waits on the ladder, at no cost of an attempt."
+
+
+def find_missing(missing: Iterable[MissingKeys], tenant: UUID, sender: str) -> MissingKeys | None:
+    """Those keys of which a mail waits that is from ``sender``: of the domain, or of one that it is below."""
+    domain = domain_of(parseaddr(sender)[1])
+    for one in missing:
+        if one.tenant == tenant and (domain == one.domain or domain.endswith(f".{one.domain}")):
+            return one
+    return None
+
+
+def _unsigned(missing: MissingKeys, known: Known) -> str:
+    since = show_span(max(0.0, known.now.timestamp() - missing.since))
+    return (
+        f"For {since} a sender has not had the DKIM keys of {missing.domain} ({missing.why}): mail that is to be "
+        "signed with them waits on the ladder, at no cost of an attempt, and is never sent unsigned."
+    )
 
 
 def _whom(held: Held, known: Known) -> str:

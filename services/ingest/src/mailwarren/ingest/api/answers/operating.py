@@ -186,7 +186,9 @@ class DeliveryExplained(msgspec.Struct, frozen=True, kw_only=True):
     overrides: list[OverrideShown] = []
     last_attempt: LastTry | None = None
     next_attempt_at: Annotated[datetime | None, Meta(description="Not before; null: as soon as it is its turn.")] = None
-    ladder: Annotated[str | None, Meta(description="Why it waits on the ladder: `deferred` or `shaped`.")] = None
+    ladder: Annotated[str | None, Meta(description="Why it waits on the ladder: `deferred`, `shaped` or `keys`.")] = (
+        None
+    )
     budget_ends_at: Annotated[datetime | None, Meta(description="It is given up then.")] = None
 
 
