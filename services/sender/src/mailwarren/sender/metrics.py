@@ -8,6 +8,7 @@ from typing import Protocol
 
 from prometheus_client import Counter, Gauge, Histogram
 
+from mailwarren.contracts.dkim import ED25519, RSA
 from mailwarren.contracts.events import Event, Kind
 from mailwarren.contracts.lanes import Lane
 from mailwarren.contracts.routing import domain_of
@@ -89,6 +90,9 @@ for _answered in ("yes", "no"):
     _settle_seconds.labels(_answered)
 for _reason in ("undecodable", "error", "poison"):
     _parked.labels(_reason)
+for _algorithm in (RSA, ED25519):
+    for _origin in ("made", "kept"):
+        _signatures.labels(_algorithm, _origin)
 _info = Gauge("mailwarren_sender_info", "1, with what this sender consumes", ["fleet", "lanes", "shards"])
 _prefetch = Gauge("mailwarren_sender_prefetch", "Parcels that this sender holds of each queue, at most")
 _queues = Gauge("mailwarren_sender_queues", "Queues that this sender consumes")
