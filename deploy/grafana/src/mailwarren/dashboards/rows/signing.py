@@ -17,7 +17,8 @@ ROW = Row(
                     rate("mailwarren_sender_dkim_signatures_total", by="algorithm, origin"), "{{algorithm}} {{origin}}"
                 ),
             ),
-            shows="Signatures a second: made, or kept from an attempt before. A mail has one for each of its domain's keys.",
+            shows="Signatures a second: made, or kept from an attempt before. A mail has one for each key of its "
+            "domain.",
             bad="None while mail of a domain with keys goes out: look at the two panels of keys beside this one.",
             unit="ops",
             stacked=True,
@@ -25,7 +26,8 @@ ROW = Row(
         Graph(
             "Time to sign a mail",
             (Query(quantile(0.5, _SECONDS), "p50"), Query(quantile(0.95, _SECONDS), "p95")),
-            shows="From a built mail to its signatures, the wait for a thread with it. RSA-2048 alone takes 0.3 to 1 ms.",
+            shows="From a built mail to its signatures, the wait for a thread with it. RSA-2048 alone takes 0.3 to "
+            "1 ms.",
             bad="Over 50 ms: more mail than the cores can sign. Add senders; `MAILWARREN_DKIM_THREADS` helps only "
             "where a pod has more than two cores.",
             unit="s",
