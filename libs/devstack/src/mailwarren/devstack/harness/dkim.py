@@ -1,18 +1,25 @@
-"""DKIM keys of test domains, and two verifiers that know nothing of ours: dkimpy and OpenDKIM."""
+"""DKIM keys of test domains, who hands them out, and two verifiers that know nothing of ours: dkimpy and OpenDKIM."""
 
 import base64
 import shutil
 import subprocess
 import tempfile
+import threading
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import TracebackType
+from typing import Self
+from urllib.parse import unquote, urlsplit
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
-from mailwarren.contracts.dkim import RSA, SigningKey
+from mailwarren.contracts.dkim import RSA, SigningKey, SigningKeys, encode_keys
 
 BITS = 2048
 
@@ -44,6 +51,78 @@ def make_pair(selector: str, algorithm: str = RSA, bits: int = BITS) -> KeyPair:
 def zone(domain: str, *pairs: KeyPair) -> dict[str, str]:
     """The TXT records of a domain's keys, by name."""
     return {f"{pair.key.selector}._domainkey.{domain}": pair.record for pair in pairs}
+
+
+class KeyServer:
+    """Hands out keys as ingest's internal HTTP does. It can go away and come back under the same address.
+
+    Args:
+        port: of loopback.
+        token: that callers have.
+        keys: by domain.
+
+    Attributes:
+        asked: domains that were asked for.
+    """
+
+    def __init__(self, port: int, token: str, keys: Mapping[str, tuple[SigningKey, ...]]) -> None:
+        self.asked: list[str] = []
+        self._port = port
+        self._token = token
+        self._keys = keys
+        self._server: ThreadingHTTPServer | None = None
+
+    @property
+    def url(self) -> str:
+        """What ``MAILWARREN_INTERNAL_URL`` says."""
+        return f"http://127.0.0.1:{self._port}"
+
+    def start(self) -> Self:
+        """Answer from now on."""
+        answer = self._answer
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self) -> None:
+                status, body = answer(self.path, self.headers.get("Authorization", ""))
+                self.send_response(status)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", self._port), Handler)
+        self._server.daemon_threads = True
+        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+        return self
+
+    def stop(self) -> None:
+        """Be away."""
+        if self._server is not None:
+            self._server.shutdown()
+            self._server.server_close()
+            self._server = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _answer(self, path: str, authorization: str) -> tuple[HTTPStatus, bytes]:
+        if authorization != f"Bearer {self._token}":
+            return HTTPStatus.UNAUTHORIZED, b""
+        domain = unquote(urlsplit(path).path.rpartition("/")[2])
+        self.asked.append(domain)
+        keys = self._keys.get(domain)
+        if keys is None:
+            return HTTPStatus.NOT_FOUND, b""
+        return HTTPStatus.OK, encode_keys(SigningKeys(domain, keys, time.time() + 300))
 
 
 def dkimpy_says(mail: bytes, records: Mapping[str, str]) -> list[bool]:
