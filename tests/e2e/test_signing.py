@@ -53,6 +53,10 @@ def parcel(tenant: UUID, count: int, name: str, **content: Any) -> Parcel:
     return a_parcel(tenant=tenant, deliveries=deliveries, content=a_content(signing="sender.test", **content))
 
 
+def send_unsigned(system: System, to: str) -> Promise:
+    return system.promise(system.send(to).raise_for_status().json()["id"], to)
+
+
 def at_the_sink(system: System) -> list[tuple[str, bytes]]:
     """Envelope sender and raw mail of all that arrived."""
     assert system.sink
@@ -93,13 +97,13 @@ def test_mail_waits_for_keys_that_are_away_and_never_goes_unsigned(system: Syste
     api = system.start_ingest()
     system.start_tracker()
     start_sender(system, keys)
-    others = [system.promise(system.send(to).json()["id"], to) for to in ["first@example.test"]]
+    others = [send_unsigned(system, "first@example.test")]
     assert system.settle(others).balanced
     (row,) = system.query("SELECT tenant FROM emails WHERE id = $1", others[0].email_id)
     promises = accept(system, parcel(row["tenant"], 20, "u"))
     wait_for(lambda: ladder_for_keys(system) >= 3, 20, "the parcel to go round")
     # Other mail goes meanwhile, and what waits says why.
-    others.append(system.promise(system.send("second@example.test").json()["id"], "second@example.test"))
+    others.append(send_unsigned(system, "second@example.test"))
     assert system.settle(others).balanced
     assert [raw.startswith(b"DKIM-Signature:") for _, raw in at_the_sink(system)] == [False, False]
     explained = f"/emails/{promises[0].email_id}/explain"

@@ -17,6 +17,7 @@ from mailwarren.devstack.harness.dkim import make_pair
 from mailwarren.sender.adapters import dkim_keys as module
 from mailwarren.sender.adapters.dkim_keys import DkimKeys, KeysAway
 from mailwarren.sender.adapters.internal import Internal
+from mailwarren.sender.settings import SenderSettings
 
 TOKEN = "a token of senders"
 FIRST, SECOND, EDWARDS = make_pair("mw1").key, make_pair("mw2").key, make_pair("mw1e", ED25519).key
@@ -270,6 +271,18 @@ async def test_the_domain_unused_for_longest_is_forgotten_first(keys, upstream):
     assert keys.stats().known == 3
     await selectors(keys, "d1.test")
     assert len(upstream.asked) == 5
+
+
+async def test_a_thousand_domains_are_asked_for_once_each(upstream, clock):
+    names = [f"d{n}.test" for n in range(1000)]
+    upstream.keys |= {(TENANT, name): (EDWARDS,) for name in names}
+    async with serving(upstream) as url, Internal(url, TOKEN) as internal:
+        keys = DkimKeys(internal, limit=SenderSettings().dkim_domains, keep=0.0, clock=clock)
+        for _ in range(3):
+            for name in names:
+                assert (await keys.get(TENANT, name)).domain == name
+        await keys.close()
+    assert len(upstream.asked) == 1000
 
 
 async def test_a_domain_is_not_told_of_for_ever(keys, upstream, clock):

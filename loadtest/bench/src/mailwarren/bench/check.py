@@ -48,6 +48,13 @@ def check(runs: Mapping[str, Result]) -> list[Check]:
     if slow := runs.get("connections"):
         found.append(at_least("1,000 connections to a sink of 500 ms", slow.rate, 1200, " mails/s"))
         found.append(at_most("that sender's memory", slow.notes["sender_megabytes"], 250, " MB"))
+    if (signed := runs.get("signed")) and (unsigned := runs.get("unsigned")):
+        found.append(at_least("signed bulk", signed.rate, 900, " mails/s"))
+        beside = signed.cpu["sender"] - unsigned.cpu["sender"] - signed.notes["openssl_us"]
+        found.append(at_most("the sender's part of a signature, without OpenSSL", beside, 200, " µs a mail"))
+    if (many := runs.get("many domains")) and (one := runs.get("one domain")):
+        share = many.cpu["sender"] / one.cpu["sender"] * 100
+        found.append(at_most(f"the sender with {many.notes['domains']:.0f} domains beside one", share, 110, " %"))
     backlogs = [one for name, one in runs.items() if name.startswith("backlog")]
     if backlogs:
         rates = [one.rate for one in backlogs]

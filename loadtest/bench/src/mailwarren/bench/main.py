@@ -9,7 +9,10 @@ import msgspec
 from mailwarren.bench.result import Result
 from mailwarren.bench.rivals import Missing
 
-RUNS = ("bulk", "single", "steady", "smtplib", "textbook", "postfix", "high", "connections", "backlog")
+RUNS = (
+    "bulk", "single", "steady", "smtplib", "textbook", "postfix",
+    "high", "connections", "backlog", "signed", "domains",
+)  # fmt: skip
 STANDARD = RUNS[:6]
 
 

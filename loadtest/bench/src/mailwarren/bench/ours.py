@@ -24,12 +24,14 @@ HIGH_PATIENCE = 120.0
 """Seconds after the last post; a mail that is not there by then counts as infinitely late."""
 
 
-def bulk_bodies(work: Sequence[Recipient], lane: Lane = Lane.BULK, rows: int = ROWS) -> list[bytes]:
+def bulk_bodies(
+    work: Sequence[Recipient], lane: Lane = Lane.BULK, rows: int = ROWS, sender: str = SENDER
+) -> list[bytes]:
     """The bulk calls for ``work``."""
     return [
         msgspec.json.encode(
             {
-                "from": SENDER,
+                "from": sender,
                 "subject": SUBJECT,
                 "text": TEXT,
                 "html": HTML,
@@ -87,23 +89,24 @@ def warm_up(stand: Stand) -> None:
 
 def run_bulk(stand: Stand, count: int) -> Result:
     """``count`` mails in calls of 10,000."""
-    return _whole_way(stand, "bulk", "/emails/bulk", bulk_bodies(make_work(count)), count, connections=1)
+    return whole_way(stand, "bulk", "/emails/bulk", bulk_bodies(make_work(count)), count, connections=1)
 
 
 def run_single(stand: Stand, count: int, *, connections: int = 32) -> Result:
     """``count`` posts of one mail, as fast as they are answered."""
     bodies = single_bodies(make_work(count, tag="s"))
-    return _whole_way(stand, "single posts", "/emails", bodies, count, connections=connections)
+    return whole_way(stand, "single posts", "/emails", bodies, count, connections=connections)
 
 
 def run_single_at(stand: Stand, rate: float, seconds: float) -> Result:
     """Posts at a steady rate, whatever the answers take: what a caller waits."""
     count = int(rate * seconds)
     bodies = single_bodies(make_work(count, tag="r"))
-    return _whole_way(stand, f"single posts at {rate:.0f}/s", "/emails", bodies, count, connections=64, rate=rate)
+    return whole_way(stand, f"single posts at {rate:.0f}/s", "/emails", bodies, count, connections=64, rate=rate)
 
 
-def _whole_way(stand: Stand, name: str, path: str, bodies: list[bytes], mails: int, **posting: Any) -> Result:
+def whole_way(stand: Stand, name: str, path: str, bodies: list[bytes], mails: int, **posting: Any) -> Result:
+    """Post ``bodies`` and wait for all their ``mails``, to the last result committed."""
     stand.sink.forget()
     before = stand.ended()
     meter = stand.meter()
@@ -156,7 +159,7 @@ def run_connections(stand: Stand, count: int) -> Result:
     """``count`` bulk mails to a sink that takes 500 ms for each; the stand gives the sender 1,000 connections."""
     if stand.system.sink:
         stand.system.sink.play({"domains": ["*"], "dot_latency_ms": 500})
-    result = _whole_way(stand, "sink of 500 ms", "/emails/bulk", bulk_bodies(make_work(count)), count, connections=1)
+    result = whole_way(stand, "sink of 500 ms", "/emails/bulk", bulk_bodies(make_work(count)), count, connections=1)
     result.notes["sender_megabytes"] = stand.memory("sender-bulk")
     return result
 

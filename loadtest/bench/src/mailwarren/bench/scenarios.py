@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable
 
-from mailwarren.bench import ours, rivals
+from mailwarren.bench import ours, rivals, signed
 from mailwarren.bench.result import Result
 from mailwarren.bench.rivals import Missing
 from mailwarren.bench.stand import Stand
@@ -33,6 +33,10 @@ def by_names(names: Iterable[str]) -> dict[str, Callable[[float], Found]]:
         chosen["1,000 connections to a slow sink"] = run_connections
     if "backlog" in wanted:
         chosen["Backlogs of a thousand to a million"] = run_backlogs
+    if "signed" in wanted:
+        chosen["Bulk, unsigned and signed"] = run_signed
+    if "domains" in wanted:
+        chosen["Bulk of one domain and of a thousand"] = run_domains
     return chosen
 
 
@@ -84,3 +88,17 @@ def run_backlogs(scale: float) -> Found:
         with Stand(senders=NOT_BULK) as stand:
             found[f"backlog {waiting}"] = ours.run_backlog(stand, waiting, BACKLOG_MEASURED)
     return found
+
+
+def run_signed(scale: float) -> Found:
+    """The same bulk before and after its domain has keys."""
+    with Stand() as stand:
+        ours.warm_up(stand)
+        return dict(signed.run_signed(stand, int(20_000 * scale)))
+
+
+def run_domains(scale: float) -> Found:
+    """Making the domains takes longer than the mail."""
+    with Stand() as stand:
+        ours.warm_up(stand)
+        return dict(signed.run_domains(stand, int(1_000 * scale), each=20))

@@ -207,7 +207,7 @@ def _envelope_sender(content: Content) -> str:
     return _address(content.sender) if content.envelope_sender is None else content.envelope_sender
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=2048)
 def _address(mailbox: str) -> str:
     return parseaddr(mailbox)[1]
 

@@ -68,8 +68,8 @@ def write_head(content: Content, delivery: Delivery, accepted_at: float, subject
     ).encode()
 
 
-# The mails of a bulk call differ in none of these.
-@lru_cache(maxsize=64)
+# The mails of a bulk call differ in none of these, and there may be a thousand domains that send.
+@lru_cache(maxsize=1024)
 def _fixed_fields(
     sender: str, reply_to: tuple[str, ...], headers: tuple[tuple[str, str], ...], second: int
 ) -> tuple[str, str]:

@@ -35,8 +35,8 @@ def _path(address: str) -> tuple[bytes, bool]:
     return encoded, utf8
 
 
-_sender_path = lru_cache(maxsize=256)(_path)
-"""Many mails have the same sender."""
+_sender_path = lru_cache(maxsize=2048)(_path)
+"""Many mails have the same sender, and there may be a thousand of them."""
 
 
 @dataclass(frozen=True, slots=True)
