@@ -681,6 +681,13 @@ async def test_mail_waits_for_keys_without_losing_an_attempt(ports: Ports) -> No
     assert parcel_headers(again)["mw-version"] == VERSION
 
 
+async def test_a_parcel_of_which_nothing_is_left_asks_for_no_keys(ports: Ports) -> None:
+    ports.keys_error = KeysAway("away")
+    ports.settled = lambda *_: Settled([])
+    assert await ports.deliverer.finish(incoming(to_sign(attempt=2))) is Finish.ACK
+    assert ports.names() == ["settle"]
+
+
 async def test_mail_whose_time_runs_out_while_it_waits_for_keys_says_so(ports: Ports) -> None:
     ports.keys_error = KeysAway("ingest answered 503")
     assert await ports.deliverer.finish(incoming(to_sign(expires_at=time.time() + 0.1))) is Finish.ACK
