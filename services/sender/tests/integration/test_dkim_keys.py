@@ -35,8 +35,13 @@ class Server:
         self.hold = asyncio.Event()
         self.hold.set()
         self.fresh_for = 300.0
+        self.open: set[asyncio.Task[None]] = set()
 
     async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self.open.add(task)
+        task.add_done_callback(self.open.discard)
         try:
             while True:
                 head = (await reader.readuntil(b"\r\n\r\n")).decode()
@@ -96,6 +101,9 @@ async def serving(upstream: Server) -> AsyncIterator[str]:
     server = await asyncio.start_server(upstream, "127.0.0.1", 0)
     yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     server.close()
+    upstream.hold.set()
+    if upstream.open:
+        await asyncio.wait(upstream.open)  # whoever asked has gone
 
 
 async def selectors(keys: DkimKeys, domain: str = "sender.test", tenant: UUID = TENANT) -> list[str]:
