@@ -89,9 +89,9 @@ TENANT, OTHER = UUID(int=7), UUID(int=8)
 MISSING = MissingKeys(TENANT, "sender.test", NOW.timestamp() - 150, "ingest answered 503")
 
 
-def without_keys(state: str, *, senders: int = 1, messages: int = 0, **row: Any) -> Any:
+def without_keys(state: str, *, messages: int = 0, **row: Any) -> Any:
     look = Look(messages, consumers=1)
-    known = Known(NOW, "send.normal.h0", look, None, guessed=True, overrides=(), senders=senders, missing=MISSING)
+    known = Known(NOW, "send.normal.h0", look, None, guessed=True, overrides=(), senders=1, missing=MISSING)
     values = {"next_attempt_at": None, "reply_code": None, "trouble": None, "attempt": 1} | row
     return explain({"state": state, "ended_at": None} | values, known, canceled=False, until=None)
 
@@ -110,7 +110,6 @@ def test_mail_whose_domain_has_no_keys_waits_for_them(state: str, row: dict[str,
 
 def test_what_waits_for_something_else_first_says_so() -> None:
     assert without_keys("deferred", next_attempt_at=NOW + timedelta(seconds=5)).waits_for is WaitsFor.RETRY
-    assert without_keys("accepted", senders=0).waits_for is WaitsFor.SENDER
     assert without_keys("delivered").waits_for is WaitsFor.NOTHING
 
 

@@ -51,7 +51,7 @@ def check(runs: Mapping[str, Result]) -> list[Check]:
     if (signed := runs.get("signed")) and (unsigned := runs.get("unsigned")):
         found.append(at_least("signed bulk", signed.rate, 900, " mails/s"))
         beside = signed.cpu["sender"] - unsigned.cpu["sender"] - signed.notes["openssl_us"]
-        found.append(at_most("the sender's part of a signature, without OpenSSL", beside, 200, " µs a mail"))
+        found.append(at_most("the sender's part of a signature, without OpenSSL", beside, 300, " µs a mail"))
     if (many := runs.get("many domains")) and (one := runs.get("one domain")):
         share = many.cpu["sender"] / one.cpu["sender"] * 100
         found.append(at_most(f"the sender with {many.notes['domains']:.0f} domains beside one", share, 110, " %"))

@@ -160,11 +160,11 @@ def _on_its_way(row: Mapping[str, Any], known: Known, state: State) -> Conclusio
     if due is not None and due > known.now:
         text = f"Attempt {row['attempt']} was deferred; the next is in {_left(due, known)}.{_tried(row)}{limits}"
         return Conclusion(WaitsFor.RETRY, text, due, "deferred")
+    if known.missing is not None:
+        return Conclusion(WaitsFor.KEYS, f"{_unsigned(known.missing, known)}{_tried(row)}{limits}", due, "keys")
     if known.senders == 0:
         text = f"No live sender takes from {known.queue}.{_tried(row)}{limits}"
         return Conclusion(WaitsFor.SENDER, text, due)
-    if known.missing is not None:
-        return Conclusion(WaitsFor.KEYS, f"{_unsigned(known.missing, known)}{_tried(row)}{limits}", due, "keys")
     return _in_line(row, known, due, limits, first=state is State.ACCEPTED)
 
 
