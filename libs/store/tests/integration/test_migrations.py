@@ -11,6 +11,7 @@ from sqlalchemy import inspect
 import mailwarren.store.tables.blobs
 import mailwarren.store.tables.broadcasts
 import mailwarren.store.tables.contacts
+import mailwarren.store.tables.domains
 import mailwarren.store.tables.history
 import mailwarren.store.tables.imports
 import mailwarren.store.tables.ingest

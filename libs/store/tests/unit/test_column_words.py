@@ -5,6 +5,7 @@ import re
 import pytest
 from sqlalchemy import CheckConstraint
 
+from mailwarren.contracts.dkim import ED25519, RSA
 from mailwarren.contracts.events import Kind
 from mailwarren.contracts.lanes import Lane
 from mailwarren.contracts.parcel import OnUnknown, Role, Syntax
@@ -13,7 +14,9 @@ from mailwarren.store.metadata import metadata
 from mailwarren.store.states import (
     ENDS,
     BroadcastState,
+    DomainState,
     ImportState,
+    KeyState,
     Origin,
     PropertyType,
     ScheduleState,
@@ -21,7 +24,7 @@ from mailwarren.store.states import (
     Subscription,
     Visibility,
 )
-from mailwarren.store.tables import broadcasts, contacts, imports, scheduled, tracker
+from mailwarren.store.tables import broadcasts, contacts, domains, imports, scheduled, tracker
 
 WORDS = {
     ("contents", "syntax"): Syntax,
@@ -44,6 +47,10 @@ WORDS = {
     ("scheduled", "state"): ScheduleState,
     ("broadcasts", "lane"): Lane,
     ("broadcasts", "state"): BroadcastState,
+    ("domains", "state"): DomainState,
+    ("domains", "tls"): domains.TLS,
+    ("domain_keys", "state"): KeyState,
+    ("domain_keys", "algorithm"): [RSA, ED25519],
 }
 OF_CONTACTS = [
     contacts.contacts, contacts.contact_properties, contacts.segments, contacts.contact_segments, contacts.topics,
@@ -52,6 +59,8 @@ OF_CONTACTS = [
 OF_IMPORTS = [imports.contact_imports, imports.contact_import_chunks, imports.contact_import_errors]
 OF_SCHEDULES = [scheduled.scheduled, scheduled.scheduled_contents]
 OF_BROADCASTS = [broadcasts.broadcasts]
+OF_DOMAINS = [domains.domains, domains.domain_keys]
+OF_INGEST = [*OF_CONTACTS, *OF_IMPORTS, *OF_SCHEDULES, *OF_BROADCASTS, *OF_DOMAINS]
 TABLES = [
     tracker.contents, tracker.emails, tracker.cancels, tracker.deliveries, tracker.events, tracker.claims,
     tracker.suppressions, tracker.stats_minute, tracker.shaping_overrides,
@@ -59,11 +68,11 @@ TABLES = [
 
 
 def checks():
-    for table in TABLES + OF_CONTACTS + OF_IMPORTS + OF_SCHEDULES + OF_BROADCASTS:
+    for table in TABLES + OF_INGEST:
         for constraint in table.constraints:
             if isinstance(constraint, CheckConstraint):
                 column, listed = str(constraint.sqltext).split(" IN ")
-                yield (table.name, column), set(re.findall(r"'(\w+)'", listed))
+                yield (table.name, column), set(re.findall(r"'([\w-]+)'", listed))
 
 
 def test_the_checks_are_those_of_the_enumerations():
@@ -75,11 +84,7 @@ def test_every_end_and_every_event_but_started_is_a_state():
     assert set(State) - ENDS == {State.ACCEPTED, State.DEFERRED, State.PARKED, State.UNCONFIRMED}
 
 
-@pytest.mark.parametrize(
-    "table",
-    TABLES + OF_CONTACTS + OF_IMPORTS + OF_SCHEDULES + OF_BROADCASTS,
-    ids=lambda table: table.name,
-)
+@pytest.mark.parametrize("table", TABLES + OF_INGEST, ids=lambda table: table.name)
 def test_every_table_names_its_one_writer(table):
     assert table.comment.startswith("Writer: tracker. " if table in TABLES else "Writer: ingest. ")
     assert table.metadata is metadata

@@ -37,6 +37,8 @@ TABLES: Mapping[str, Mapping[Service, frozenset[str]]] = {
     "blobs": {INGEST: _RIUD},
     "email_attachments": {INGEST: _RIUD},
     "broadcasts": {INGEST: _RIUD},
+    "domains": {INGEST: _RIUD},
+    "domain_keys": {INGEST: _RIUD},
     "contents": {TRACKER: _RIU, INGEST: _R},
     "emails": {TRACKER: _RIU, INGEST: _R},
     "deliveries": {TRACKER: _RIU, INGEST: _R},

@@ -1,4 +1,4 @@
-"""The words that stand in columns and cross no queue: of deliveries, of suppressions, of contacts and broadcasts."""
+"""The words that stand in columns and cross no queue: of deliveries, suppressions, contacts, broadcasts and domains."""
 
 from enum import StrEnum
 
@@ -124,3 +124,29 @@ class BroadcastState(StrEnum):
     """Withdrawn: nothing more is published, and what waits in the broker is not sent."""
     FAILED = "failed"
     """A worker gave it up; a person may resume it."""
+
+
+class DomainState(StrEnum):
+    """How it stands with a sending domain (``domains.state``); the words are those of the API."""
+
+    NOT_STARTED = "not_started"
+    """Nobody has looked at its DNS yet."""
+    PENDING = "pending"
+    """Its records were not all there when they were last looked at, and never were."""
+    VERIFIED = "verified"
+    """All records that it needs are there."""
+    TEMPORARY_FAILURE = "temporary_failure"
+    """It was verified, and now a record is missing or wrong; mail goes on for three days."""
+    FAILED = "failed"
+    """A record has been missing or wrong for three days."""
+
+
+class KeyState(StrEnum):
+    """What a DKIM key is for (``domain_keys.state``)."""
+
+    NEXT = "next"
+    """Waits for its record in the DNS."""
+    ACTIVE = "active"
+    """Mail is signed with it."""
+    RETIRED = "retired"
+    """Mail was signed with it and may still be on its way; its private half is gone, its record has to stay."""
