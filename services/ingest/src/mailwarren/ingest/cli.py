@@ -18,7 +18,8 @@ from pydantic import ValidationError
 
 from mailwarren.contracts.topology import Topology
 from mailwarren.ingest.cli_api import WAIT, add_commands
-from mailwarren.ingest.commands import Failed, access, broker, database
+from mailwarren.ingest.adapters.vault import new_key, read_vault
+from mailwarren.ingest.commands import Failed, access, broker, data_keys, database
 from mailwarren.ingest.commands.setup import Wishes, setup
 from mailwarren.ingest.settings import Settings
 
@@ -61,6 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     _topology(commands)
     _database(commands)
     _access(commands)
+    _data_keys(commands)
     add_commands(commands)
     return parser
 
@@ -122,6 +124,22 @@ def _access(commands: Any) -> None:
             _names(settings), os.environ.get("MAILWARREN_ACCOUNTS") or access.DEFAULT_NAME
         )
     )
+
+
+def _data_keys(commands: Any) -> None:
+    parts = commands.add_parser("data-keys", help="what secrets in the database are encrypted with").add_subparsers(
+        required=True
+    )
+    new = parts.add_parser("new", help="print a key for the file of MAILWARREN_DATA_KEYS")
+    new.set_defaults(run=lambda _args, _settings: new_key())
+    renew = parts.add_parser("renew", help="encrypt all secrets with the first key of the file")
+    renew.set_defaults(run=_run_renew)
+
+
+def _run_renew(_args: argparse.Namespace, settings: Settings) -> Any:
+    if settings.data_keys is None:
+        raise Failed("set MAILWARREN_DATA_KEYS, the file with the keys")
+    return asyncio.run(data_keys.renew(_database_url(settings), read_vault(settings.data_keys)))
 
 
 def _run_access(args: argparse.Namespace, settings: Settings) -> Any:

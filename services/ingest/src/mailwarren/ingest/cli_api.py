@@ -13,7 +13,7 @@ from typing import Any
 
 from mailwarren.contracts.topology import Topology
 from mailwarren.ingest.adapters.dead import shelf
-from mailwarren.ingest.commands import Failed, broadcasts, broker, contacts, dead, operating, scheduled
+from mailwarren.ingest.commands import Failed, broadcasts, broker, contacts, dead, domains, operating, scheduled
 from mailwarren.ingest.commands.api import Api
 from mailwarren.ingest.commands.send import send
 from mailwarren.ingest.settings import Settings
@@ -37,6 +37,7 @@ def add_commands(commands: Any) -> None:
     _scheduled(commands)
     _contacts(commands)
     broadcasts.add(commands, _api)
+    _domains(commands)
 
 
 def _dead(commands: Any) -> None:
@@ -166,6 +167,30 @@ def _pair(text: str) -> tuple[str, str]:
     if not equals or not name or not value:
         raise ValueError("NAME=VALUE")
     return name, value
+
+
+def _domains(commands: Any) -> None:
+    parts = commands.add_parser("domains", help="sending domains and their DNS records").add_subparsers(required=True)
+    listing = parts.add_parser("list", help="print them, the newest first")
+    listing.add_argument("--json", action="store_true", help="one JSON object a line")
+    listing.set_defaults(run=lambda args, _settings: domains.list_domains(_api(), plain=not args.json))
+    add = parts.add_parser("add", help="add one, and print the records to publish")
+    add.add_argument("name")
+    add.add_argument("--return-path", metavar="NAME", help="the name below the domain that bounces come to")
+    add.add_argument("--json", action="store_true", help="the whole answer")
+    add.set_defaults(
+        run=lambda args, _settings: domains.add_domain(_api(), args.name, args.return_path, plain=not args.json)
+    )
+    for verb, text in (
+        ("verify", "look at its records in the DNS now, and print what is wrong"),
+        ("rotate", "make new DKIM keys, which sign once their records are seen"),
+    ):
+        part = parts.add_parser(verb, help=text)
+        part.add_argument("domain", help="its name or its id")
+        part.add_argument("--json", action="store_true", help="the whole answer")
+        part.set_defaults(
+            run=lambda args, _settings, verb=verb: domains.do(_api(), verb, args.domain, plain=not args.json)
+        )
 
 
 def _run_send(args: argparse.Namespace, _settings: Settings) -> Any:

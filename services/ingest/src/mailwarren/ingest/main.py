@@ -23,6 +23,8 @@ from mailwarren.ingest.adapters.broadcasts import Broadcasts
 from mailwarren.ingest.adapters.broker import Broker
 from mailwarren.ingest.adapters.database import Database
 from mailwarren.ingest.adapters.depths import Depths
+from mailwarren.ingest.adapters.dns import Dns
+from mailwarren.ingest.adapters.domains import Domains
 from mailwarren.ingest.adapters.heartbeats import Heartbeats
 from mailwarren.ingest.adapters.idempotency import Claims
 from mailwarren.ingest.adapters.imports import Imports
@@ -35,19 +37,23 @@ from mailwarren.ingest.adapters.reads import Reads
 from mailwarren.ingest.adapters.remote import Fetcher
 from mailwarren.ingest.adapters.scheduled import Schedule
 from mailwarren.ingest.adapters.schema import Schema
+from mailwarren.ingest.adapters.sending_domains import SendingDomains
 from mailwarren.ingest.adapters.suppressions import Suppressions
 from mailwarren.ingest.adapters.templates import Templates
 from mailwarren.ingest.adapters.unconfirmed import Unconfirmed
+from mailwarren.ingest.adapters.vault import read_vault
 from mailwarren.ingest.api.app import RequestIds, make_app
-from mailwarren.ingest.api.services import Services
+from mailwarren.ingest.api.services import DomainParts, Services
 from mailwarren.ingest.attach import Attacher
 from mailwarren.ingest.domain.admission import Marks
 from mailwarren.ingest.domain.attachments import Limits
 from mailwarren.ingest.domain.downloads import signing_key
 from mailwarren.ingest.internal.app import make_internal_app
+from mailwarren.ingest.internal.keys import key_routes
 from mailwarren.ingest.markup.compiler import Compiler
 from mailwarren.ingest.settings import OpsSettings, Settings
 from mailwarren.ingest.submit import Submit
+from mailwarren.ingest.verifying import Verifier
 from mailwarren.runtime.amqp import Link, Publisher
 from mailwarren.runtime.collector import calm_collector
 from mailwarren.runtime.health import Health, HealthServer
@@ -71,9 +77,10 @@ class Api:
 
     app: RequestIds
     internal: FastAPI | None
-    """For our own services; None without a blob store or a token."""
+    """For our own services; None without a token, or without anything to ask for."""
     health: Health
     keys: Keys
+    domains: SendingDomains
     depths: Depths
     unconfirmed: Unconfirmed
     tasks: tuple[asyncio.Task[None], ...]
@@ -96,6 +103,7 @@ async def running_api(settings: Settings) -> AsyncIterator[Api]:
     keys, claims, schedule = Keys(database), Claims(database), Schedule(database)
     attached = EmailAttachments(database)
     store, attacher = _blobs(settings, attached)
+    domains = _domains(settings, database)
     submit = Submit(
         broker=broker,
         depths=depths,
@@ -105,6 +113,7 @@ async def running_api(settings: Settings) -> AsyncIterator[Api]:
         unconfirmed=unconfirmed,
         schedule=schedule,
         attached=attached,
+        domains=domains.sending,
     )
     schema = Schema(database)
     health = Health("ingest")
@@ -112,6 +121,7 @@ async def running_api(settings: Settings) -> AsyncIterator[Api]:
     # be taken out of service at once, and a connection refused says less than our 503.
     health.add("schema", lambda: schema.trouble)
     health.add("keys", lambda: None if keys.loaded else keys.trouble)
+    health.add("domains", lambda: None if domains.sending.loaded else domains.sending.trouble)
     health.add("broker", lambda: None if link.epoch else link.trouble)
     health.add("topology", lambda: depths.topology_trouble)
     reads = Reads(database, settings.read_wait, schedule)
@@ -125,6 +135,7 @@ async def running_api(settings: Settings) -> AsyncIterator[Api]:
         imports=Imports(database),
         schedule=schedule,
         broadcasts=Broadcasts(database),
+        domains=domains,
         templates=Templates(database),
         compiler=Compiler(),
         overrides=Overrides(database, settings.read_wait),
@@ -143,11 +154,14 @@ async def running_api(settings: Settings) -> AsyncIterator[Api]:
         large_bodies=Room(settings.large_bodies),
         public_url=settings.public_url,
     )
-    internal = make_internal_app(store, token) if store is not None and token else None
+    routes = key_routes(domains.rows, domains.vault, settings.bounce_host) if domains.vault else None
+    internal = make_internal_app(token, store, routes) if token and (store is not None or routes) else None
     async with database, link:
-        tasks = _follow(schema.follow(), keys.follow(), depths.follow(), unconfirmed.follow(), watch_loop("api"))
+        following = (schema.follow(), keys.follow(), domains.sending.follow(), depths.follow(), unconfirmed.follow())
+        tasks = _follow(*following, watch_loop("api"))
         try:
-            yield Api(make_app(services), internal, health, keys, depths, unconfirmed, tuple(tasks))
+            app = make_app(services)
+            yield Api(app, internal, health, keys, domains.sending, depths, unconfirmed, tuple(tasks))
         finally:
             await _end(tasks)
             with contextlib.suppress(TimeoutError):
@@ -170,6 +184,24 @@ def _blobs(settings: Settings, attached: EmailAttachments) -> tuple[BlobStore | 
     )
     fetcher = Fetcher(private=settings.remote_private)
     return store, Attacher(store=store, rows=attached, fetcher=fetcher, limits=limits, within=settings.remote_within)
+
+
+def _domains(settings: Settings, database: Database) -> DomainParts:
+    """Sending domains: made only where their keys can be kept, and senders can get at them."""
+    rows = Domains(database)
+    vault = None
+    if settings.data_keys is not None:
+        if settings.internal_token is None:
+            log.warning("ingest.domains.off", why="MAILWARREN_INTERNAL_TOKEN is not set")
+        else:
+            vault = read_vault(settings.data_keys)
+    return DomainParts(
+        rows=rows,
+        sending=SendingDomains(database, bounce_host=settings.bounce_host, required=settings.require_verified_domains),
+        verifier=Verifier(rows, Dns(settings.resolver), settings.site, settings.dkim_overlap_days),
+        site=settings.site,
+        vault=vault,
+    )
 
 
 def _follow(*coroutines: Coroutine[Any, Any, None]) -> list[asyncio.Task[None]]:

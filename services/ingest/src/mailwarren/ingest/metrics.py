@@ -39,6 +39,10 @@ _keys_age = Gauge("mailwarren_ingest_keys_refreshed_timestamp_seconds", "When th
 _attachments = Counter("mailwarren_ingest_attachments_total", "Attachments of calls, by what was done.", ("result",))
 _attachment_octets = Counter("mailwarren_ingest_attachment_bytes_total", "Their bytes.", ("result",))
 _blob_reads = Counter("mailwarren_ingest_blob_reads_total", "Blobs that senders asked for.", ("result",))
+_domains_age = Gauge(
+    "mailwarren_ingest_domains_refreshed_timestamp_seconds", "When the sending domains were last read."
+)
+_key_reads = Counter("mailwarren_ingest_signing_key_reads_total", "Senders' requests for DKIM keys.", ("result",))
 
 # A counter that is born with its first count never grows in Prometheus' eyes: what alerts watch stands at 0 before.
 for _cause in ("broker_down", "broker_blocked", "broker_alarm", "tracker_backlog", "no_queue", "queue_full"):
@@ -47,6 +51,8 @@ for _result in ("stored", "known", "failed"):
     _attachments.labels(_result)
 for _result in ("read", "missing", "failed"):
     _blob_reads.labels(_result)
+for _result in ("read", "missing", "no_database", "failed"):
+    _key_reads.labels(_result)
 for _result in ("confirmed", "not_stored", "unroutable", "unconfirmed"):
     _published.labels(_result)
 
@@ -128,3 +134,13 @@ def record_depths(lanes: dict[str, float], tracker: float, missing: int, unknown
 def record_keys_refreshed(now: float) -> None:
     """The API keys were read at ``now`` (Unix seconds)."""
     _keys_age.set(now)
+
+
+def record_domains_refreshed(now: float) -> None:
+    """The sending domains were read at ``now`` (Unix seconds)."""
+    _domains_age.set(now)
+
+
+def record_key_read(result: str) -> None:
+    """A sender asked for the keys of a domain: read, missing, no_database, or failed (they cannot be decrypted)."""
+    _key_reads.labels(result).inc()

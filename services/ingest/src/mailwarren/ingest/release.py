@@ -20,6 +20,7 @@ from mailwarren.contracts.shards import shard_of
 from mailwarren.ingest.adapters.broker import Broker, Said
 from mailwarren.ingest.adapters.depths import Depths
 from mailwarren.ingest.adapters.releases import Releases, Taken
+from mailwarren.ingest.adapters.sending_domains import SendingDomains
 from mailwarren.ingest.adapters.suppressions import Suppressions
 from mailwarren.ingest.domain.admission import Marks, room_at_all, room_for
 from mailwarren.ingest.domain.email import Numbered, SendEmail
@@ -66,16 +67,24 @@ class ScheduledMail:
         depths: of its queues.
         marks: above which nothing more is published.
         suppressions: the list.
+        domains: what mail is signed for, as it stands when it is released.
     """
 
     def __init__(
-        self, releases: Releases, broker: Broker, depths: Depths, marks: Marks, suppressions: Suppressions
+        self,
+        releases: Releases,
+        broker: Broker,
+        depths: Depths,
+        marks: Marks,
+        suppressions: Suppressions,
+        domains: SendingDomains,
     ) -> None:
         self._releases = releases
         self._broker = broker
         self._depths = depths
         self._marks = marks
         self._suppressions = suppressions
+        self._domains = domains
         self._look_at = 0.0
 
     async def release(self) -> bool:
@@ -83,6 +92,9 @@ class ScheduledMail:
         if full := room_at_all(self._depths.state, self._marks):
             await self._show()
             raise NotTaken(full.message)
+        if not self._domains.loaded:
+            # Such mail might go unsigned.
+            raise NotTaken(self._domains.trouble)
         more = False
         for lane in Lane:
             if held := await self._releases.hold(lane):
@@ -151,7 +163,7 @@ class ScheduledMail:
 
     async def _publish(self, emails: Sequence[Item], suppressed: dict[UUID, frozenset[str]]) -> None:
         said: dict[int, set[Said]] = {item.numbered.index: set() for item in emails}
-        for planned, what in await self._broker.publish(_planned(emails, suppressed), PUBLISH_WITHIN):
+        for planned, what in await self._broker.publish(_planned(emails, suppressed, self._domains), PUBLISH_WITHIN):
             for index in planned.indexes:
                 said[index].add(what)
             if what is Said.CONFIRMED:
@@ -197,7 +209,9 @@ def _email(mail: Kept, content: Content, lane: Lane) -> SendEmail:
     return SendEmail(content, mail.sender_domain, mail.recipients, lane, mail.expires_at, mail.on_unknown)
 
 
-def _planned(emails: Sequence[Item], suppressed: dict[UUID, frozenset[str]]) -> Iterator[PlannedParcel]:
+def _planned(
+    emails: Sequence[Item], suppressed: dict[UUID, frozenset[str]], domains: SendingDomains
+) -> Iterator[PlannedParcel]:
     """Parcels, by the calls that the emails came from."""
     now = time.time()
     calls: dict[UUID, list[Item]] = {}
@@ -214,4 +228,5 @@ def _planned(emails: Sequence[Item], suppressed: dict[UUID, frozenset[str]]) -> 
             trace=mail.trace,
             created_at=row.created_at.timestamp(),
         )
-        yield from plan_parcels(plan, [item.numbered for item in found], suppressed[row.tenant], new_id)
+        numbered = [item.numbered for item in found]
+        yield from plan_parcels(plan, numbered, suppressed[row.tenant], new_id, domains.signing(row.tenant))

@@ -20,11 +20,13 @@ from mailwarren.contracts.topology import OPS_KEY, Topology
 from mailwarren.ingest.adapters.broker import Broker
 from mailwarren.ingest.adapters.database import Database, DatabaseDown
 from mailwarren.ingest.adapters.depths import Depths
+from mailwarren.ingest.adapters.domains import Domains
 from mailwarren.ingest.adapters.expansions import Expansions
 from mailwarren.ingest.adapters.import_work import ImportWork
 from mailwarren.ingest.adapters.periodic import AT_ONCE, PeriodicJobs
 from mailwarren.ingest.adapters.releases import Releases
 from mailwarren.ingest.adapters.schema import Schema
+from mailwarren.ingest.adapters.sending_domains import SendingDomains
 from mailwarren.ingest.adapters.suppressions import Suppressions
 from mailwarren.ingest.broadcast_orders import BroadcastOrders
 from mailwarren.ingest.domain.admission import Marks
@@ -39,6 +41,7 @@ from mailwarren.runtime.loop import watch_loop
 from mailwarren.runtime.metrics import record_service
 from mailwarren.runtime.shutdown import stop_on_signals
 from mailwarren.store.engine import database_trouble
+from mailwarren.store.states import DomainState
 
 log = structlog.get_logger()
 
@@ -46,6 +49,8 @@ SHOW_EVERY = 5.0
 """Seconds between two looks at how it stands with the jobs."""
 
 
+SHOW_DOMAINS_EVERY = 15.0
+"""The same for domains."""
 SUPPRESSIONS_WITHIN = 4.0
 """Seconds: nobody waits for the scheduler's answer, and mail is never released unchecked."""
 
@@ -110,6 +115,27 @@ class Periodic:
         await self._publisher.publish(self._exchange, OPS_KEY, encode_order(order), order_headers(order))
 
 
+class DomainStates:
+    """Shows how it stands with the sending domains, as :class:`Periodic` does with jobs. Nothing of them becomes due here.
+
+    Args:
+        domains: their table.
+    """
+
+    def __init__(self, domains: Domains) -> None:
+        self._domains = domains
+        self._look_at = 0.0
+
+    async def release(self) -> bool:
+        """See :class:`Source`."""
+        if time.monotonic() >= self._look_at:
+            self._look_at = time.monotonic() + SHOW_DOMAINS_EVERY
+            states = await self._domains.states()
+            broken = sum(once for state, (_, once) in states.items() if state is not DomainState.VERIFIED)
+            metrics.record_domains({state: number for state, (number, _) in states.items()}, broken)
+        return False
+
+
 class Scheduler:
     """Asks its sources, for ever.
 
@@ -169,17 +195,20 @@ async def run_scheduler(settings: OpsSettings) -> None:
     management = settings.management_url
     depths = Depths(link, topology, settings.depth_interval, management.get_secret_value() if management else None)
     broker, overdue = Broker(publisher, topology), timedelta(seconds=settings.schedule_overdue)
+    domains = SendingDomains(database, bounce_host=settings.bounce_host)
     mail = ScheduledMail(
         Releases(database, overdue),
         broker,
         depths,
         Marks(settings.max_depth, settings.max_tracker_depth),
         Suppressions(database, SUPPRESSIONS_WITHIN),
+        domains,
     )
     periodic = Periodic(PeriodicJobs(database), publisher, topology, periods(settings))
     imports = ImportOrders(ImportWork(database), publisher, topology, settings.imports_at_once)
     broadcasts = BroadcastOrders(Expansions(database), broker, overdue)
-    scheduler = Scheduler([periodic, broadcasts, mail, imports], settings.scheduler_interval)
+    states = DomainStates(Domains(database))
+    scheduler = Scheduler([periodic, broadcasts, mail, imports, states], settings.scheduler_interval)
     health = Health("scheduler")
     health.add("schema", lambda: schema.trouble)
     health.add("broker", lambda: link.trouble)
@@ -187,7 +216,8 @@ async def run_scheduler(settings: OpsSettings) -> None:
     with HealthServer(health, settings.metrics_host, settings.metrics_port) as server:
         log.info("scheduler.start", metrics_port=server.port)
         async with database, link:
-            beside = [asyncio.create_task(work) for work in (schema.follow(), depths.follow(), watch_loop("scheduler"))]
+            works = (schema.follow(), depths.follow(), domains.follow(), watch_loop("scheduler"))
+            beside = [asyncio.create_task(work) for work in works]
             await scheduler.run(stop, schema)
             for task in beside:
                 task.cancel()

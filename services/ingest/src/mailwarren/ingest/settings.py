@@ -1,9 +1,15 @@
 """Ingest's settings: what all services share, and the API's own."""
 
+from pathlib import Path
+
 from pydantic import Field, SecretStr, field_validator
 
 from mailwarren.ingest.adapters.blob_store import check_url
+from mailwarren.ingest.adapters.dns import nameserver
+from mailwarren.ingest.adapters.vault import read_vault
 from mailwarren.ingest.domain.attachments import BLOCKED
+from mailwarren.ingest.domain.dns_records import Site
+from mailwarren.ingest.domain.spf import wanted_terms
 from mailwarren.runtime.settings import Settings as Shared
 from mailwarren.store.engine import dsn
 
@@ -60,10 +66,26 @@ class Settings(Shared):
     """Seconds for the files of a call that are fetched from their addresses."""
     remote_private: bool = False
     """Fetch from private addresses too. Whoever has an API key can then read what this process can reach."""
+    data_keys: Path | None = None
+    """File with the keys that private DKIM keys are encrypted with, one a line: the first encrypts, all decrypt. Without
+    it domains cannot be made."""
+    require_verified_domains: bool = False
+    """Refuse mail from domains that are not verified."""
+    resolver: str | None = None
+    """``address:port`` of the DNS resolver that the records of domains are looked up with; None is the system's."""
+    spf: str = ""
+    """What passes this system's servers in SPF, which domains are to publish: ``include:_spf.mail.example.com``, or
+    ``ip4:192.0.2.10``. Without it SPF is not looked at."""
+    bounce_host: str = Field(default="", pattern=r"^([A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+)?$")
+    """Host name of what takes bounces, for the MX records of return paths. Without it domains have no return path, and
+    mail goes out with the From address as its envelope sender."""
+    dkim_overlap_days: float = Field(default=7.0, ge=1, le=365)
+    """Days for which the record of a DKIM key has to stay after another took its place: mail that it signed may still
+    be on its way."""
     drain: float = Field(default=20.0, gt=0)
     """Seconds for which requests may go on after SIGTERM."""
 
-    @field_validator("blob_url", "internal_token", mode="before")
+    @field_validator("blob_url", "internal_token", "data_keys", "resolver", mode="before")
     @classmethod
     def _empty_is_none(cls, value: object) -> object:
         return value or None
@@ -79,6 +101,31 @@ class Settings(Shared):
         if value is not None and len(value.get_secret_value()) < LEAST_TOKEN:
             raise ValueError(f"give it {LEAST_TOKEN} characters or more")
         return value
+
+    @field_validator("data_keys")
+    @classmethod
+    def _are_keys(cls, value: Path | None) -> Path | None:
+        if value is not None:
+            read_vault(value)
+        return value
+
+    @field_validator("resolver")
+    @classmethod
+    def _is_server(cls, value: str | None) -> str | None:
+        if value is not None:
+            nameserver(value)
+        return value
+
+    @field_validator("spf")
+    @classmethod
+    def _is_spf(cls, value: str) -> str:
+        wanted_terms(value)
+        return value
+
+    @property
+    def site(self) -> Site:
+        """This system, as the records of domains name it."""
+        return Site(tuple(wanted_terms(self.spf)), self.bounce_host.lower())
 
     @field_validator("public_url")
     @classmethod
@@ -111,6 +158,8 @@ class OpsSettings(Settings):
     """Rows that retention deletes in one transaction, about."""
     emails_days: int = Field(default=90, ge=0, le=36_500)
     """Days that emails, their deliveries and their contents are kept after their last delivery ended; 0: for ever."""
+    domains_every: float = Field(default=60.0, ge=1)
+    """Seconds between two looks for domains whose DNS records are to be looked at."""
     stats_days: int = Field(default=400, ge=0, le=36_500)
     """Days that counts per minute are kept; 0: for ever."""
 

@@ -36,6 +36,7 @@ from mailwarren.ingest.adapters.database import DatabaseDown
 from mailwarren.ingest.adapters.depths import Depths
 from mailwarren.ingest.adapters.idempotency import Claim, Claims
 from mailwarren.ingest.adapters.scheduled import Schedule
+from mailwarren.ingest.adapters.sending_domains import SendingDomains
 from mailwarren.ingest.adapters.suppressions import Suppressions
 from mailwarren.ingest.adapters.unconfirmed import Unconfirmed
 from mailwarren.ingest.domain.admission import Full, Marks, room_for
@@ -140,6 +141,7 @@ class Submit:
         unconfirmed: Unconfirmed,
         schedule: Schedule,
         attached: EmailAttachments,
+        domains: SendingDomains,
     ) -> None:
         self._broker = broker
         self._depths = depths
@@ -149,6 +151,7 @@ class Submit:
         self._unconfirmed = unconfirmed
         self._schedule = schedule
         self._attached = attached
+        self._domains = domains
 
     async def submit(self, submission: Submission, answer: Callable[[Acceptance], Answered]) -> Answered:
         """Send it; ``answer`` makes the bytes, which a keyed call keeps.
@@ -249,11 +252,18 @@ class Submit:
                 settle=work.settle,
                 trace=work.submission.trace,
             )
-            return await self._publish(work, plan_parcels(plan, emails, suppressed, new_id))
+            sign = self._domains.signing(plan.tenant)
+            return await self._publish(work, plan_parcels(plan, emails, suppressed, new_id, sign))
         return {}
 
     def _check_senders(self, work: _Work) -> None:
-        _check_each(work, lambda email: work.submission.caller.check_sender(email.sender_domain))
+        caller = work.submission.caller
+
+        def check(email: SendEmail) -> None:
+            caller.check_sender(email.sender_domain)
+            self._domains.check_sender(caller.tenant, email.sender_domain)
+
+        _check_each(work, check)
 
     def _check_expiry(self, work: _Work) -> None:
         now = time.time()

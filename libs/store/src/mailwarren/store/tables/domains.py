@@ -13,6 +13,7 @@ from mailwarren.store.states import DomainState, KeyState
 
 Time = DateTime(timezone=True)
 TLS = ("opportunistic", "enforced")
+
 domains = Table(
     "domains",
     metadata,
@@ -36,7 +37,7 @@ domains = Table(
     one_of("tls", TLS),
     one_of("state", DomainState),
     comment=(
-        "Writer: ingest. Sending domains (lower case, A-labels), kept until their tenant deletes them and a day longer. "
+        "Writer: ingest. Sending domains (lower case, A-labels), kept until their tenant deletes them and 30 days longer. "
         "findings is what the DNS was last seen to say; strict: DMARC wants d= to be the very domain of From; returns: "
         "the records of the return path (a name below the domain) are there, so mail may name it as its sender."
     ),

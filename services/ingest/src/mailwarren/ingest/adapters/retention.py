@@ -93,6 +93,15 @@ WITH gone AS (
   ) RETURNING 1
 ) SELECT count(*) FROM gone
 """
+_DOMAINS = """
+WITH gone AS (
+  DELETE FROM domains WHERE ctid = ANY(ARRAY(
+    SELECT ctid FROM domains WHERE deleted_at < now() - $1::interval LIMIT $2
+  )) RETURNING 1
+) SELECT count(*) FROM gone
+"""
+FORGOTTEN = timedelta(days=30)
+"""How long the row of a deleted domain is kept: API processes that the database was away for see that it is gone."""
 RELEASED = timedelta(days=3)
 """How long a released email can be read from its schedule: the tracker has recorded it long before."""
 _EMAILS = "SELECT gone_emails, gone_deliveries FROM forget_emails(now() - $1::interval, $2)"
@@ -207,6 +216,11 @@ class Retention:
         """Broadcasts that ended longer ago than ``days`` and of which the ledger has nothing any more."""
         (row,) = await self._fetch(_BROADCASTS, timedelta(days=days))
         return {"broadcasts": row[0]}
+
+    async def domains(self) -> dict[str, int]:
+        """Domains that their tenants deleted."""
+        (row,) = await self._fetch(_DOMAINS, FORGOTTEN)
+        return {"domains": row[0]}
 
     async def emails(self, days: int) -> dict[str, int]:
         """Emails of which every delivery has ended, all longer ago than ``days``."""

@@ -9,7 +9,7 @@ from mailwarren.ingest.api.endpoint import Answer, Call, answer
 from mailwarren.ingest.domain.cursor import parse_id, parse_page
 from mailwarren.ingest.domain.decoding import decode
 from mailwarren.ingest.domain.keys import check_domains, check_name
-from mailwarren.ingest.domain.refusal import Refusal, invalid_parameter, not_found
+from mailwarren.ingest.domain.refusal import Refusal, invalid, invalid_parameter, not_found
 from mailwarren.ingest.domain.requests import ApiKeyBody, ApiKeyChange, Permission
 
 log = structlog.get_logger()
@@ -19,6 +19,13 @@ async def create(call: Call) -> Answer:
     """``POST /v1/api-keys``."""
     body = decode(call.body, ApiKeyBody)
     name, domains = check_name(body.name), check_domains(body.domains)
+    if body.domain_id is not None:
+        if domains is not None:
+            raise invalid("Give `domain_id` or `domains`, not both: each says which domains the key may send from.")
+        row = await call.services.domains.rows.get(call.key.tenant, body.domain_id)
+        if row is None:
+            raise invalid(f"Invalid `domain_id` field: there is no domain with the id {body.domain_id}.")
+        domains = [row.name]
     call.key.check_grant(domains)
     made = await call.services.keys.create(call.key.tenant, name, body.permission or Permission.FULL, domains)
     log.info("ingest.key.created", key=str(made.id), tenant=str(call.key.tenant), by=str(call.key.id))

@@ -7,6 +7,7 @@ from mailwarren.ingest.adapters.attachments import EmailAttachments
 from mailwarren.ingest.adapters.blob_store import BlobStore
 from mailwarren.ingest.adapters.broadcasts import Broadcasts
 from mailwarren.ingest.adapters.broker import Broker
+from mailwarren.ingest.adapters.domains import Domains
 from mailwarren.ingest.adapters.heartbeats import Heartbeats
 from mailwarren.ingest.adapters.imports import Imports
 from mailwarren.ingest.adapters.keys import Keys
@@ -16,12 +17,29 @@ from mailwarren.ingest.adapters.parked import Parked
 from mailwarren.ingest.adapters.queue_looks import QueueLooks
 from mailwarren.ingest.adapters.reads import Reads
 from mailwarren.ingest.adapters.scheduled import Schedule
+from mailwarren.ingest.adapters.sending_domains import SendingDomains
 from mailwarren.ingest.adapters.templates import Templates
+from mailwarren.ingest.adapters.vault import Vault
 from mailwarren.ingest.attach import Attacher
+from mailwarren.ingest.domain.dns_records import Site
 from mailwarren.ingest.markup.compiler import Compiler
 from mailwarren.ingest.submit import Submit
+from mailwarren.ingest.verifying import Verifier
 from mailwarren.runtime.health import Health
 from mailwarren.runtime.room import Room
+
+
+@dataclass(frozen=True, slots=True)
+class DomainParts:
+    """What ``/v1/domains`` works with."""
+
+    rows: Domains
+    sending: SendingDomains
+    """All of them in memory, for mail."""
+    verifier: Verifier
+    site: Site
+    vault: Vault | None
+    """None where no private key can be kept, or no sender get at it: no domain can be made then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +60,7 @@ class Services:
     compiler: Compiler
     schedule: Schedule
     broadcasts: Broadcasts
+    domains: DomainParts
     health: Health
     attached: EmailAttachments
     attacher: Attacher | None

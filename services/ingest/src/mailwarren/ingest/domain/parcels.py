@@ -6,7 +6,7 @@ from uuid import UUID
 import msgspec
 
 from mailwarren.contracts.ids import delivery_id, partition_of
-from mailwarren.contracts.parcel import PARCEL_SIZE, Delivery, Parcel
+from mailwarren.contracts.parcel import PARCEL_SIZE, Content, Delivery, Parcel
 from mailwarren.contracts.routing import domain_of
 from mailwarren.contracts.shards import shard_of
 from mailwarren.ingest.domain.email import Numbered, Recipient, SendEmail
@@ -40,7 +40,11 @@ class PlannedParcel(msgspec.Struct, frozen=True):
 
 
 def plan_parcels(
-    plan: Plan, emails: Iterable[Numbered], suppressed: Container[str], new_id: Callable[[], UUID]
+    plan: Plan,
+    emails: Iterable[Numbered],
+    suppressed: Container[str],
+    new_id: Callable[[], UUID],
+    sign: Callable[[Content, str], Content] | None = None,
 ) -> Iterator[PlannedParcel]:
     """Every delivery exactly once, in parcels of one lane, shard and content with at most 50 deliveries.
 
@@ -51,6 +55,8 @@ def plan_parcels(
         emails: with their ids. Emails that share a content *object* (the rows of a bulk call) share parcels.
         suppressed: lower-case addresses that are recorded and not sent.
         new_id: makes the parcels' own ids.
+        sign: says in a content which domain signs it, given the domain of its sender; None: nobody does. Asked once for
+            each content.
     """
     groups: dict[tuple[str, int], dict[str, list[tuple[Numbered, Recipient]]]] = {}
     shards: dict[str, list[tuple[Numbered, Recipient]]] = {}
@@ -66,9 +72,13 @@ def plan_parcels(
                 members = shards[shard] = []
             members.append((numbered, recipient))
     for shards in groups.values():
+        content: Content | None = None
         for shard, members in shards.items():
+            if content is None:
+                email = members[0][0].email
+                content = email.content if sign is None else sign(email.content, email.sender_domain)
             for chunk in _chunks(members):
-                parcel = _parcel(plan, shard, chunk, suppressed, new_id())
+                parcel = _parcel(plan, shard, chunk, suppressed, (new_id(), content))
                 yield PlannedParcel(parcel, frozenset([numbered.index for numbered, _ in chunk]))
 
 
@@ -79,15 +89,18 @@ def _chunks(members: Members) -> Iterator[Members]:
         yield members[count * number // parcels : count * (number + 1) // parcels]
 
 
-def _parcel(plan: Plan, shard: str, members: Members, suppressed: Container[str], ident: UUID) -> Parcel:
+def _parcel(
+    plan: Plan, shard: str, members: Members, suppressed: Container[str], own: tuple[UUID, Content]
+) -> Parcel:
     first: SendEmail = members[0][0].email
+    ident, content = own
     return Parcel(
         id=ident,
         tenant=plan.tenant,
         lane=first.lane,
         shard=shard,
         partition=partition_of(plan.base),
-        content=first.content,
+        content=content,
         deliveries=tuple([_delivery(numbered, recipient, suppressed) for numbered, recipient in members]),
         accepted_at=plan.accepted_at,
         request_id=plan.request_id,

@@ -118,6 +118,16 @@ def foreign_domain(domain: str, allowed: tuple[str, ...]) -> Refusal:
     )
 
 
+def unverified_domain(domain: str) -> Refusal:
+    """403: ``from`` has a domain that is not verified, and only such may send."""
+    return Refusal(
+        HTTPStatus.FORBIDDEN,
+        Name.VALIDATION,
+        f"The {domain} domain is not verified. Add it with POST /v1/domains, publish the records that the answer lists, "
+        "and verify it with POST /v1/domains/{id}/verify.",
+    )
+
+
 def foreign_grant(allowed: tuple[str, ...]) -> Refusal:
     """403: a key would get more than its maker has."""
     return Refusal(

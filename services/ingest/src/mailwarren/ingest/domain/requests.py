@@ -147,7 +147,9 @@ class ApiKeyBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
         list[str] | None,
         Meta(description="Domains that `from` may have, compared exactly (no subdomains). Null: any."),
     ] = None
-    domain_id: NotYet = None
+    domain_id: Annotated[
+        UUID | None, Meta(description="One of `GET /v1/domains`: the key may send from that domain only.")
+    ] = None
 
 
 class ApiKeyChange(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):

@@ -1,4 +1,4 @@
-"""``GET /internal/blobs/{digest}``, for holders of the shared token.
+"""``GET /internal/blobs/{digest}`` and what :mod:`.keys` adds, for holders of the shared token.
 
 Every caller is one of ours, so answers are short; a blob may be asked for by its digest alone.
 """
@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from typing import Annotated
 
 import structlog
-from fastapi import Depends, FastAPI, Header, HTTPException, Path, Response
+from fastapi import APIRouter, Depends, FastAPI, Header, HTTPException, Path, Response
 from fastapi.responses import StreamingResponse
 
 from mailwarren.ingest.adapters.blob_store import BlobsDown, BlobStore, NoSuchBlob
@@ -19,12 +19,13 @@ log = structlog.get_logger()
 Digest = Annotated[str, Path(pattern="^[0-9a-f]{64}$")]
 
 
-def make_internal_app(store: BlobStore, token: str) -> FastAPI:
+def make_internal_app(token: str, store: BlobStore | None, keys: APIRouter | None) -> FastAPI:
     """The application.
 
     Args:
-        store: where blobs are.
         token: the bearer token of every call.
+        store: where blobs are; None: there are none.
+        keys: the route of signing keys; None: no domain has any.
     """
 
     async def known(authorization: Annotated[str, Header()] = "") -> None:
@@ -35,7 +36,17 @@ def make_internal_app(store: BlobStore, token: str) -> FastAPI:
     # No pages of its own: they would be there without a token.
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, dependencies=[Depends(known)])
 
-    @app.get("/internal/blobs/{digest}")
+    if keys is not None:
+        app.include_router(keys)
+    if store is not None:
+        app.include_router(_blob_routes(store))
+    return app
+
+
+def _blob_routes(store: BlobStore) -> APIRouter:
+    routes = APIRouter()
+
+    @routes.get("/internal/blobs/{digest}")
     async def blob(digest: Digest, if_none_match: Annotated[str, Header()] = "") -> Response:
         tag = f'"{digest}"'
         if tag in if_none_match:
@@ -53,7 +64,7 @@ def make_internal_app(store: BlobStore, token: str) -> FastAPI:
         headers = {"ETag": tag, "Content-Length": str(size)}
         return StreamingResponse(cut_short(blocks, digest), headers=headers, media_type="application/octet-stream")
 
-    return app
+    return routes
 
 
 async def cut_short(blocks: AsyncIterator[bytes], digest: str) -> AsyncIterator[bytes]:

@@ -1,15 +1,22 @@
 """What a worker can do: a job or an errand for each :class:`mailwarren.contracts.order.Work`."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
 from mailwarren.contracts.order import Order, Work
 from mailwarren.ingest.adapters.blob_store import BlobStore
+from mailwarren.ingest.adapters.dns import Dns
+from mailwarren.ingest.adapters.domains import Domains
 from mailwarren.ingest.adapters.retention import DELETED, Retention
 from mailwarren.ingest.ops import broadcasts, importing, metrics
 from mailwarren.ingest.ops.bench import REPEATED, Bench
 from mailwarren.ingest.settings import OpsSettings
+from mailwarren.ingest.verifying import Verifier
+
+DOMAINS_AT_ONCE = 10
+"""Each is some ten questions to the DNS at the same time."""
 
 Job = Callable[[Bench], Awaitable[str]]
 """Returns what it did, for Flower; a repeat finds what it left. Bounded statements, each a transaction of its own."""
@@ -67,7 +74,7 @@ def _steps(rows: Retention, settings: OpsSettings) -> list[Step]:
     if settings.emails_days:
         steps.append(lambda: rows.scheduled(settings.emails_days))
         steps.append(lambda: rows.broadcasts(settings.emails_days))
-    steps.append(rows.scheduled_contents)
+    steps += [rows.scheduled_contents, rows.domains]
     steps += [rows.import_files, rows.import_uploads]
     if settings.imports_days:
         steps.append(lambda: rows.import_errors(settings.imports_days))
@@ -88,11 +95,23 @@ async def give_up_broadcast(bench: Bench, order: Order, trouble: str) -> None:
     await broadcasts.give_up(bench.database, order, trouble)
 
 
+async def domains(bench: Bench) -> str:
+    """Look at the records of the domains that are due, some at a time."""
+    settings = bench.settings
+    table = Domains(bench.database)
+    verifier = Verifier(table, Dns(settings.resolver), settings.site, settings.dkim_overlap_days)
+    looked = 0
+    while not bench.stopping() and (rows := await table.due(DOMAINS_AT_ONCE)):
+        await asyncio.gather(*(verifier.verify(row) for row in rows))
+        looked += len(rows)
+    return f"looked at {looked} domains"
+
+
 def _told(gone: Mapping[str, int]) -> str:
     return "deleted " + (", ".join(f"{number} {kind}" for kind, number in gone.items() if number) or "nothing")
 
 
-JOBS: Mapping[Work, Job] = {Work.HEARTBEAT: heartbeat, Work.RETENTION: retention}
+JOBS: Mapping[Work, Job] = {Work.HEARTBEAT: heartbeat, Work.RETENTION: retention, Work.DOMAINS: domains}
 """Those that come again and again."""
 ERRANDS: Mapping[Work, Errand] = {
     Work.IMPORT: Errand(importing.carry_out, importing.give_up),
@@ -103,4 +122,8 @@ ERRANDS: Mapping[Work, Errand] = {
 
 def periods(settings: OpsSettings) -> dict[str, float]:
     """The jobs that come again, with the seconds between two runs."""
-    return {Work.HEARTBEAT: settings.heartbeat_every, Work.RETENTION: settings.retention_every}
+    return {
+        Work.HEARTBEAT: settings.heartbeat_every,
+        Work.RETENTION: settings.retention_every,
+        Work.DOMAINS: settings.domains_every,
+    }

@@ -6,6 +6,7 @@ from prometheus_client import Counter, Gauge, Histogram
 
 from mailwarren.contracts.order import Work
 from mailwarren.ingest.domain.admission import FULL
+from mailwarren.store.states import DomainState
 
 _orders = Counter("mailwarren_ops_orders_total", "Orders by what came of a try.", ("work", "result"))
 _seconds = Histogram(
@@ -49,6 +50,10 @@ _mail_lateness = Histogram(
     "From when an email was due until the broker had it.",
     buckets=(0.5, 1, 2, 5, 15, 60, 300, 900, 3600),
 )
+_domains = Gauge("mailwarren_ops_domains", "Sending domains, by how it stands with their DNS records.", ("state",))
+_broken = Gauge(
+    "mailwarren_ops_domains_broken", "Sending domains that were verified and now lack a record, or have a wrong one."
+)
 
 _broadcasts = Gauge("mailwarren_ops_broadcasts", "Broadcasts that are on their way or wait, by state.", ("state",))
 _broadcast_waited = Gauge(
@@ -72,7 +77,7 @@ REASONS = ("failed", "unreadable", "unknown")
 KINDS = (
     "idempotency_keys", "emails", "deliveries", "contents", "stats", "contact_values", "contact_properties",
     "contact_segments", "segments", "contact_topics", "topics",
-    "scheduled_mail", "scheduled", "scheduled_contents", "broadcasts",
+    "scheduled_mail", "scheduled", "scheduled_contents", "broadcasts", "domains",
     "import_uploads", "import_files", "import_errors", "imports",
 )  # fmt: skip
 # A counter that is born with its first count never grows in Prometheus' eyes: what alerts watch stands at 0 before.
@@ -90,6 +95,8 @@ for _state in BROADCAST_STATES:
     _broadcasts.labels(_state)
 for _reason in FULL:
     _broadcast_waits.labels(_reason)
+for _state in DomainState:
+    _domains.labels(_state)
 for _work in Work:
     _released.labels(_work)
     for _result in RESULTS:
@@ -174,6 +181,13 @@ def record_broadcast_started(seconds: float) -> None:
 def record_broadcast_wait(reason: str) -> None:
     """A batch found no room."""
     _broadcast_waits.labels(reason).inc()
+
+
+def record_domains(states: Mapping[DomainState, int], broken: int) -> None:
+    """How it stands with the sending domains."""
+    for state in DomainState:
+        _domains.labels(state).set(states.get(state, 0))
+    _broken.set(broken)
 
 
 def record_consuming(*, orders: bool) -> None:

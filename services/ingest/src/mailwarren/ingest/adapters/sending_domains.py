@@ -1,0 +1,155 @@
+"""Sending domains: all of them in memory, so that mail is accepted, and told what it is signed for, without Postgres.
+
+Every process asks once a second for the rows that changed, deleted ones included; the one that made, changed or
+deleted a domain knows it at once. The parcel of a mail says which domain signs it; the keys are the senders' to fetch.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import structlog
+from msgspec.structs import replace
+
+from mailwarren.contracts.parcel import Content
+from mailwarren.ingest.adapters.database import Database, DatabaseDown
+from mailwarren.ingest.domain.domain_checks import MAY_SEND
+from mailwarren.ingest.domain.domains import SendingDomain, domain_for, envelope_sender
+from mailwarren.ingest.domain.refusal import unavailable, unverified_domain
+from mailwarren.ingest.metrics import record_domains_refreshed
+from mailwarren.store.engine import database_trouble
+from mailwarren.store.states import DomainState
+
+log = structlog.get_logger()
+
+REFRESH = 1.0
+OVERLAP = timedelta(seconds=10)
+"""Looked back over at each refresh: a row's time is taken before its transaction is visible."""
+_NONE: Mapping[str, SendingDomain] = {}
+
+_ALL = """
+SELECT tenant, id, name, state, return_path, strict, returns, deleted_at, clock_timestamp() AS now
+FROM domains WHERE deleted_at IS NULL
+"""
+_CHANGED = """
+SELECT tenant, id, name, state, return_path, strict, returns, deleted_at, clock_timestamp() AS now
+FROM domains WHERE updated_at >= $1 ORDER BY updated_at
+"""
+
+Sign = Callable[[Content, str], Content]
+"""From a content and the domain of its From address to the same content with what a sender has to know."""
+
+
+class SendingDomains:
+    """The domains of all tenants, as mail needs them.
+
+    Args:
+        database: where they are.
+        bounce_host: what takes bounces; empty: no domain has an envelope sender of its own.
+        required: mail from a domain that is not verified is refused.
+    """
+
+    def __init__(self, database: Database, *, bounce_host: str = "", required: bool = False) -> None:
+        self._database = database
+        self._bounces = bool(bounce_host)
+        self._required = required
+        self._tenants: dict[UUID, dict[str, SendingDomain]] = {}
+        self._since: datetime | None = None
+        self.trouble = "the domains have not been read yet"
+        """Why they could not be read the last time."""
+
+    @property
+    def loaded(self) -> bool:
+        """All domains were read once; before that mail might go unsigned."""
+        return self._since is not None
+
+    # What mail asks
+
+    def check_sender(self, tenant: UUID, sender: str) -> None:
+        """``sender`` is the domain of a From address.
+
+        Raises:
+            Refusal: 403, it is not verified and has to be; 503, the domains are not known yet.
+        """
+        if self._since is None:
+            raise unavailable("The sending domains of this system have not been read yet.")
+        if self._required:
+            found = domain_for(self._tenants.get(tenant, _NONE), sender)
+            if found is None or not found.verified:
+                raise unverified_domain(sender)
+
+    def signing(self, tenant: UUID) -> Sign | None:
+        """What is to be done with the contents of a tenant's mail before they are published; None: nothing.
+
+        The one place that says which domain signs a mail, for mail of every kind.
+        """
+        known = self._tenants.get(tenant)
+        if not known:
+            return None
+
+        def sign(content: Content, sender: str) -> Content:
+            found = domain_for(known, sender)
+            if found is None:
+                return content
+            return replace(content, signing=found.name, envelope_sender=found.envelope_sender)
+
+        return sign
+
+    # Following the table
+
+    async def refresh(self) -> None:
+        """Read what changed (everything, the first time).
+
+        Raises:
+            DatabaseDown: nothing changed here.
+        """
+        if self._since is None:
+            now = (await self._database.fetchrow("SELECT clock_timestamp() AS now"))["now"]
+            rows = await self._database.fetch(_ALL)
+        else:
+            rows = await self._database.fetch(_CHANGED, self._since - OVERLAP)
+            now = max((row["now"] for row in rows), default=self._since)
+        for row in rows:
+            self._take(row)
+        self._since = now
+        record_domains_refreshed(time.time())
+
+    async def follow(self) -> None:
+        """Refresh for ever."""
+        down = False
+        while True:
+            try:
+                await self.refresh()
+                if down:
+                    log.info("ingest.domains.readable")
+                down = False
+            except DatabaseDown as error:
+                self.trouble = database_trouble(error.__cause__ or error)
+                if not down:
+                    log.warning("ingest.domains.unreadable", error=str(error), loaded=self.loaded)
+                down = True
+            except Exception as error:
+                self.trouble = database_trouble(error)
+                # Whatever the reason, domains must be followed again: mail of new ones would go unsigned.
+                log.exception("ingest.domains.failed")
+            await asyncio.sleep(REFRESH)
+
+    def _take(self, row: Mapping[str, Any]) -> None:
+        tenant, ident, name = UUID(str(row["tenant"])), UUID(str(row["id"])), row["name"]
+        domains = self._tenants.setdefault(tenant, {})
+        if row["deleted_at"] is not None:
+            # Another row may have the name by now.
+            if name in domains and domains[name].id == ident:
+                del domains[name]
+            return
+        returns = self._bounces and row["returns"]
+        domains[name] = SendingDomain(
+            id=ident,
+            name=name,
+            verified=DomainState(row["state"]) in MAY_SEND,
+            strict=row["strict"],
+            envelope_sender=envelope_sender(name, row["return_path"]) if returns else None,
+        )

@@ -1,0 +1,218 @@
+"""``/v1/domains``: make, read, change, verify, rotate and delete sending domains."""
+
+import asyncio
+from typing import Any
+from uuid import UUID
+
+import structlog
+
+from mailwarren.contracts.dkim import ED25519, RSA
+from mailwarren.ingest.adapters.database import DatabaseDown
+from mailwarren.ingest.adapters.dkim_keys import NewKey, make_keys
+from mailwarren.ingest.adapters.domains import ClosedKey, Row
+from mailwarren.ingest.adapters.vault import Vault
+from mailwarren.ingest.api.answers.domains import (
+    AlignmentShown,
+    DomainList,
+    DomainMade,
+    DomainShort,
+    DomainShown,
+    RecordShown,
+)
+from mailwarren.ingest.api.endpoint import Answer, Call, answer
+from mailwarren.ingest.domain.cursor import parse_id, parse_page
+from mailwarren.ingest.domain.decoding import decode
+from mailwarren.ingest.domain.dns_records import PRIORITY, Purpose, Site, Wanted, envelope_domain, wanted_records
+from mailwarren.ingest.domain.domains import (
+    BOUNCES,
+    MAX_DOMAINS,
+    REGION,
+    RETURN_PATH,
+    DomainBody,
+    DomainChange,
+    check_domain,
+    check_return_path,
+    no_data_keys,
+)
+from mailwarren.ingest.domain.refusal import Refusal, invalid, not_found
+from mailwarren.store.states import DomainState, KeyState
+
+log = structlog.get_logger()
+
+
+async def create(call: Call) -> Answer:
+    """``POST /v1/domains``."""
+    body, parts = decode(call.body, DomainBody), call.services.domains
+    name = check_domain(body.name)
+    call.key.check_sender(name)
+    path = RETURN_PATH
+    if body.custom_return_path is not None:
+        path = check_return_path(body.custom_return_path, name, bounce_host=parts.site.bounce_host)
+    if parts.vault is None:
+        raise no_data_keys()
+    if await parts.rows.by_name(call.key.tenant, name) is not None:
+        raise invalid(f"Invalid `name` field: the domain {name} is there already. GET /v1/domains lists it.")
+    # The Ed25519 key signs when its record was seen: verifiers that do not know it need not look in vain.
+    keys = await _new_keys(parts.vault, {RSA: KeyState.ACTIVE, ED25519: KeyState.NEXT})
+    row = await parts.rows.create(call.key.tenant, name, body.region or REGION, path, keys)
+    if row is None:
+        raise invalid(f"The domain {name} is there already, or there are {MAX_DOMAINS}; more are not possible.")
+    log.info("ingest.domain.created", domain=name, **_who(call))
+    await _known_here(call)
+    return answer(DomainMade(**_shown(row, parts.site)), 201)
+
+
+async def read(call: Call) -> Answer:
+    """``GET /v1/domains/{id}``."""
+    return _answer(call, await _found(call))
+
+
+async def read_list(call: Call) -> Answer:
+    """``GET /v1/domains``: all of them unless there is a ``limit``."""
+    page = parse_page(call.query, default=None)
+    shown, more = page.cut(await call.services.domains.rows.page(call.key.tenant, page))
+    return answer(DomainList(has_more=more, data=[_short(row) for row in shown]))
+
+
+async def change(call: Call) -> Answer:
+    """``PATCH /v1/domains/{id}``."""
+    body, row = decode(call.body, DomainChange), await _found(call)
+    path = None
+    if body.custom_return_path is not None:
+        host = call.services.domains.site.bounce_host
+        path = check_return_path(body.custom_return_path, row.name, bounce_host=host)
+    after = await call.services.domains.rows.change(call.key.tenant, row.id, path)
+    if after is None:
+        raise _none(row.id)
+    log.info("ingest.domain.changed", domain=row.name, return_path=after.return_path, **_who(call))
+    await _known_here(call)
+    return _answer(call, after)
+
+
+async def verify(call: Call) -> Answer:
+    """``POST /v1/domains/{id}/verify``: look at the DNS now."""
+    row = await _found(call)
+    after = await call.services.domains.verifier.verify(row)
+    if after is None:
+        raise _none(row.id)
+    log.info("ingest.domain.looked_at", domain=row.name, state=after.state.value, **_who(call))
+    await _known_here(call)
+    return _answer(call, after)
+
+
+async def rotate(call: Call) -> Answer:
+    """``POST /v1/domains/{id}/rotate``: new keys, which sign once their records are seen."""
+    row, parts = await _found(call), call.services.domains
+    if parts.vault is None:
+        raise no_data_keys()
+    active = {key.algorithm for key in row.keys if key.state is KeyState.ACTIVE}
+    waiting = {key.algorithm for key in row.keys if key.state is KeyState.NEXT}
+    if not active - waiting:
+        names = ", ".join(f"`{key.selector}._domainkey.{row.name}`" for key in row.keys if key.state is KeyState.NEXT)
+        raise invalid(f"A rotation is under way: publish {names}, and verify the domain.")
+    keys = await _new_keys(parts.vault, dict.fromkeys(sorted({RSA, ED25519} - waiting), KeyState.NEXT))
+    after = await parts.rows.rotate(call.key.tenant, row.id, keys)
+    if after is None:
+        raise _none(row.id)
+    log.info("ingest.domain.rotating", domain=row.name, selectors=[key.selector for key in keys], **_who(call))
+    return _answer(call, after)
+
+
+async def delete(call: Call) -> Answer:
+    """``DELETE /v1/domains/{id}``; its keys are gone."""
+    ident = (await _found(call)).id
+    row = await call.services.domains.rows.delete(call.key.tenant, ident)
+    if row is None:
+        raise _none(ident)
+    log.info("ingest.domain.deleted", domain=row.name, **_who(call))
+    await _known_here(call)
+    return answer(_short(row, deleted=True))
+
+
+async def _found(call: Call) -> Row:
+    ident = parse_id(call.path["id"])
+    row = await call.services.domains.rows.get(call.key.tenant, ident)
+    if row is None:
+        raise _none(ident)
+    call.key.check_sender(row.name)
+    return row
+
+
+async def _new_keys(vault: Vault, states: dict[str, KeyState]) -> list[ClosedKey]:
+    made = await asyncio.to_thread(make_keys, tuple(states))
+
+    def closed(key: NewKey) -> ClosedKey:
+        return ClosedKey(key.selector, key.algorithm, states[key.algorithm], key.public, vault.close(key.private))
+
+    return [closed(key) for key in made]
+
+
+async def _known_here(call: Call) -> None:
+    """Mail that this process accepts from now on goes by the change; it is done, whether that can be read or not."""
+    try:
+        await call.services.domains.sending.refresh()
+    except DatabaseDown as error:
+        log.debug("ingest.request.no_database", endpoint="domains", error=str(error))
+
+
+def _answer(call: Call, row: Row) -> Answer:
+    return answer(DomainShown(**_shown(row, call.services.domains.site)))
+
+
+def _shown(row: Row, site: Site) -> dict[str, Any]:
+    findings, dmarc, alignment = row.findings, row.findings.dmarc, row.findings.alignment
+    known = {(finding.name, finding.type): finding for finding in findings.records}
+    wanted = wanted_records(row.name, row.return_path, row.keys, site)
+    returns = bool(site.bounce_host)
+    return {
+        "id": row.id,
+        "name": row.name,
+        "created_at": row.created_at,
+        "status": row.state,
+        "region": row.region,
+        "records": [_record(one, known.get(one.place)) for one in wanted],
+        "tls": row.tls,
+        "custom_return_path": row.return_path if returns else None,
+        "envelope_sender": f"{BOUNCES}@{envelope_domain(row.name, row.return_path, site)}" if returns else None,
+        "checked_at": row.checked_at,
+        "alignment": alignment
+        and AlignmentShown(
+            policy=dmarc and dmarc.policy,
+            record=dmarc and dmarc.at,
+            dkim=alignment.dkim,
+            spf=alignment.spf,
+            subdomains=alignment.subdomains,
+        ),
+    }
+
+
+def _record(wanted: Wanted, finding: Any) -> RecordShown:
+    record = Purpose.SPF if wanted.purpose is Purpose.BOUNCES else wanted.purpose
+    values: dict[str, Any] = {"priority": PRIORITY} if wanted.type == "MX" else {}
+    return RecordShown(
+        record=record.value,
+        name=wanted.name,
+        type=wanted.type,
+        status=DomainState.NOT_STARTED if finding is None else finding.state,
+        value=wanted.value,
+        needed=wanted.needed,
+        found=[] if finding is None else list(finding.found),
+        problem=None if finding is None else finding.problem,
+        key=wanted.key and wanted.key.state,
+        keep_until=wanted.key and wanted.key.named_until,
+        **values,
+    )
+
+
+def _short(row: Row, *, deleted: bool = False) -> DomainShort:
+    return DomainShort(
+        id=row.id, name=row.name, created_at=row.created_at, status=row.state, region=row.region, deleted=deleted
+    )
+
+
+def _who(call: Call) -> dict[str, str]:
+    return {"tenant": str(call.key.tenant), "by": str(call.key.id)}
+
+
+def _none(ident: UUID) -> Refusal:
+    return not_found(f"There is no domain with the id {ident}.")
