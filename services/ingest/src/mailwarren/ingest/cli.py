@@ -17,8 +17,8 @@ import structlog
 from pydantic import ValidationError
 
 from mailwarren.contracts.topology import Topology
-from mailwarren.ingest.cli_api import WAIT, add_commands
 from mailwarren.ingest.adapters.vault import new_key, read_vault
+from mailwarren.ingest.cli_api import WAIT, add_commands
 from mailwarren.ingest.commands import Failed, access, broker, data_keys, database
 from mailwarren.ingest.commands.setup import Wishes, setup
 from mailwarren.ingest.settings import Settings

@@ -77,6 +77,7 @@ class ScheduledMail:
         depths: Depths,
         marks: Marks,
         suppressions: Suppressions,
+        *,
         domains: SendingDomains,
     ) -> None:
         self._releases = releases

@@ -116,7 +116,7 @@ class Periodic:
 
 
 class DomainStates:
-    """Shows how it stands with the sending domains, as :class:`Periodic` does with jobs. Nothing of them becomes due here.
+    """Shows how it stands with the sending domains, as :class:`Periodic` does with jobs; nothing becomes due here.
 
     Args:
         domains: their table.
@@ -202,7 +202,7 @@ async def run_scheduler(settings: OpsSettings) -> None:
         depths,
         Marks(settings.max_depth, settings.max_tracker_depth),
         Suppressions(database, SUPPRESSIONS_WITHIN),
-        domains,
+        domains=domains,
     )
     periodic = Periodic(PeriodicJobs(database), publisher, topology, periods(settings))
     imports = ImportOrders(ImportWork(database), publisher, topology, settings.imports_at_once)

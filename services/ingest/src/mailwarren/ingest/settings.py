@@ -67,8 +67,8 @@ class Settings(Shared):
     remote_private: bool = False
     """Fetch from private addresses too. Whoever has an API key can then read what this process can reach."""
     data_keys: Path | None = None
-    """File with the keys that private DKIM keys are encrypted with, one a line: the first encrypts, all decrypt. Without
-    it domains cannot be made."""
+    """File with the keys that private DKIM keys are encrypted with, one a line: the first encrypts, all decrypt.
+    Without it domains cannot be made."""
     require_verified_domains: bool = False
     """Refuse mail from domains that are not verified."""
     resolver: str | None = None

@@ -37,9 +37,10 @@ domains = Table(
     one_of("tls", TLS),
     one_of("state", DomainState),
     comment=(
-        "Writer: ingest. Sending domains (lower case, A-labels), kept until their tenant deletes them and 30 days longer. "
-        "findings is what the DNS was last seen to say; strict: DMARC wants d= to be the very domain of From; returns: "
-        "the records of the return path (a name below the domain) are there, so mail may name it as its sender."
+        "Writer: ingest. Sending domains (lower case, A-labels), kept until 30 days after their tenant deleted "
+        "them. findings is what the DNS was last seen to say; strict: DMARC wants d= to be the very domain of From; "
+        "returns: the records of the return path (a name below the domain) are there, so mail may name it as its "
+        "sender."
     ),
 )
 Index(

@@ -16,23 +16,23 @@ from mailwarren.ingest.domain.domain_checks import Verdict
 from mailwarren.ingest.domain.domains import MAX_DOMAINS
 from mailwarren.store.states import DomainState, KeyState
 
-_COLUMNS = (
-    "tenant, id, name, region, return_path, tls, state, findings, created_at, checked_at, verified_at, failing_since"
-)
-_LIVE = f"SELECT {_COLUMNS} FROM domains WHERE tenant = $1 AND deleted_at IS NULL"
-_DUE = f"""
-SELECT {_COLUMNS} FROM domains WHERE deleted_at IS NULL AND next_check_at <= now() ORDER BY next_check_at LIMIT $1
+_SELECT = """
+SELECT tenant, id, name, region, return_path, tls, state, findings, created_at, checked_at, verified_at, failing_since
+FROM domains
 """
+_LIVE = f"{_SELECT} WHERE tenant = $1 AND deleted_at IS NULL"
+_DUE = f"{_SELECT} WHERE deleted_at IS NULL AND next_check_at <= now() ORDER BY next_check_at LIMIT $1"
 _KEYS = """
 SELECT domain, selector, algorithm, state, public, created_at, seen_at, named_until FROM domain_keys
 WHERE tenant = ANY($1::uuid[]) AND domain = ANY($2::uuid[]) ORDER BY state, algorithm DESC, created_at DESC, selector
 """
-_INSERT = f"""
+_INSERT = """
 INSERT INTO domains (tenant, id, name, region, return_path, tls, state, findings, created_at, updated_at, next_check_at)
-SELECT $1, $2, $3, $4, $5, 'opportunistic', 'not_started', '{{}}'::jsonb, now(), clock_timestamp(), now() + interval '1 minute'
+SELECT $1, $2, $3, $4, $5, 'opportunistic', 'not_started', '{}'::jsonb, now(), clock_timestamp(),
+  now() + interval '1 minute'
 WHERE (SELECT count(*) FROM domains WHERE tenant = $1 AND deleted_at IS NULL) < $6
 ON CONFLICT (tenant, name) WHERE deleted_at IS NULL DO NOTHING
-RETURNING {_COLUMNS}
+RETURNING id
 """
 _ADD_KEY = """
 INSERT INTO domain_keys (tenant, domain, selector, algorithm, state, public, private, created_at)
@@ -143,7 +143,7 @@ class Domains:
             if found is None:
                 return None
             await self._add(connection, tenant, found["id"], keys)
-            return (await self._with_keys(connection, [found]))[0]
+            return await self._read(connection, tenant, found["id"])
 
     async def change(self, tenant: UUID, ident: UUID, return_path: str | None) -> Row | None:
         """Give it another return path (None: leave it), which is used once its records are there."""

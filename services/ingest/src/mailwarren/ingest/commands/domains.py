@@ -47,10 +47,12 @@ def _id_of(api: Api, domain: str) -> str:
 def _lines(domain: dict[str, Any]) -> list[str]:
     lines = [f"{domain['name']}: {domain['status']}"]
     for record in domain["records"]:
-        value = f"{record['priority']} {record['value']}" if "priority" in record else f'"{record["value"]}"'
-        notes = [note for note in (record["key"] and f"{record['key']} key", "" if record["needed"] else "optional") if note]
+        value = f"{record['priority']} {record['value']}." if "priority" in record else f'"{record["value"]}"'
+        notes = [f"{record['key']} key"] if record["key"] else []
+        notes += [] if record["needed"] else ["optional"]
+        shown = f" ({', '.join(notes)})" if notes else ""
         lines += ["", f"{record['name']}. {record['type']} {value}"]
-        lines.append(f"    {record['record']}{f' ({", ".join(notes)})' if notes else ''}: {record['status']}")
+        lines.append(f"    {record['record']}{shown}: {record['status']}")
         if record["problem"]:
             lines.append(f"    {record['problem']}")
             lines += [f"    found: {found}" for found in record["found"]]

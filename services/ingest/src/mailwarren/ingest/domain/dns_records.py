@@ -143,22 +143,30 @@ def judge(wanted: Wanted, found: Found, problem: str | None) -> Finding:
 
 def key_problem(wanted: Wanted, found: Found) -> str | None:
     """What is wrong with the record of a DKIM key, as a verifier reads it (RFC 6376 §3.6.1, §6.1.2)."""
-    assert wanted.key is not None
-    if not found.values:
+    key = wanted.key
+    if key is None or not found.values:
         return f"There is no TXT record at {wanted.name}."
     if len(found.values) > 1:
         return f"There are {len(found.values)} TXT records at {wanted.name}; verifiers may read either. Leave one."
     tags = parse_tags(found.values[0])
     if tags is None or "p" not in tags or tags.get("v", "DKIM1") != "DKIM1":
         return "The record is no DKIM key: it has the form `v=DKIM1; k=rsa; p=…`."
+    return _public_problem(key, tags) or _use_problem(tags)
+
+
+def _public_problem(key: KeyFacts, tags: dict[str, str]) -> str | None:
     given = "".join(tags["p"].split())
     if not given:
         return "The record says that the key was revoked: its `p=` is empty."
-    short = _SHORT[wanted.key.algorithm]
+    short = _SHORT[key.algorithm]
     if tags.get("k", "rsa").lower() != short:
         return f"The record is of another kind of key: its `k=` is not `{short}`."
-    if given != base64.b64encode(wanted.key.public).decode():
-        return f"The record has another key in its `p=`: {_where_other(given, wanted.key.public)}"
+    if given != base64.b64encode(key.public).decode():
+        return f"The record has another key in its `p=`: {_where_other(given, key.public)}"
+    return None
+
+
+def _use_problem(tags: dict[str, str]) -> str | None:
     hashes = {part.strip().lower() for part in tags.get("h", "sha256").split(":")}
     services = {part.strip().lower() for part in tags.get("s", "*").split(":")}
     if "sha256" not in hashes:

@@ -32,7 +32,7 @@ class Verdict(msgspec.Struct, frozen=True):
 
 
 def conclude(before: Standing, looked: Sequence[tuple[Wanted, Finding]], now: datetime) -> Verdict:
-    """The domain's state: a DNS that does not answer changes nothing, a record that is wrong is forgiven for a while."""
+    """The domain's state: a DNS that does not answer changes nothing, a wrong record is forgiven for a while."""
     needed = [finding.state for wanted, finding in looked if wanted.needed]
     returns = _returns(looked)
     if DomainState.FAILED not in needed:

@@ -116,8 +116,8 @@ def check_return_path(label: str, name: str, *, bounce_host: str) -> str:
     label = label.strip().lower().removesuffix(f".{name}")
     if not bounce_host:
         raise invalid(
-            "Invalid `custom_return_path` field: this system takes no bounces (MAILWARREN_BOUNCE_HOST is not set); mail "
-            "goes out with the address of `from` as its envelope sender."
+            "Invalid `custom_return_path` field: this system takes no bounces (MAILWARREN_BOUNCE_HOST is not set); "
+            "mail goes out with the address of `from` as its envelope sender."
         )
     if not _LABELS.fullmatch(label) or len(label) + 1 + len(name) > MAX_NAME:
         raise invalid("Invalid `custom_return_path` field: give a name below the domain, such as `send` or `bounce`.")

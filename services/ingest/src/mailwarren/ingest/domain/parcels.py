@@ -89,9 +89,7 @@ def _chunks(members: Members) -> Iterator[Members]:
         yield members[count * number // parcels : count * (number + 1) // parcels]
 
 
-def _parcel(
-    plan: Plan, shard: str, members: Members, suppressed: Container[str], own: tuple[UUID, Content]
-) -> Parcel:
+def _parcel(plan: Plan, shard: str, members: Members, suppressed: Container[str], own: tuple[UUID, Content]) -> Parcel:
     first: SendEmail = members[0][0].email
     ident, content = own
     return Parcel(

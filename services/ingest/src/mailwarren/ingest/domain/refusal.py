@@ -123,8 +123,8 @@ def unverified_domain(domain: str) -> Refusal:
     return Refusal(
         HTTPStatus.FORBIDDEN,
         Name.VALIDATION,
-        f"The {domain} domain is not verified. Add it with POST /v1/domains, publish the records that the answer lists, "
-        "and verify it with POST /v1/domains/{id}/verify.",
+        f"The {domain} domain is not verified. Add it with POST /v1/domains, publish the records that it lists, and "
+        "verify it with POST /v1/domains/{id}/verify.",
     )
 
 

@@ -86,17 +86,19 @@ def wanted_terms(setting: str) -> list[Term]:
 
 def spf_problem(found: Spf, wanted: Sequence[Term], name: str) -> str | None:
     """What is wrong with the SPF of ``name``; None when it passes mail of ours."""
-    if not found.records:
-        return f"There is no SPF record (`v=spf1 …`) at {name}."
-    if len(found.records) > 1:
+    if len(found.records) != 1:
+        if not found.records:
+            return f"There is no SPF record (`v=spf1 …`) at {name}."
         return f"There are {len(found.records)} SPF records at {name}; receivers take that for an error: join them."
-    if found.broken is not None:
-        return found.broken
     if found.lookups > MOST_LOOKUPS:
         return (
             f"The record needs more than {MOST_LOOKUPS} lookups in the DNS (include, a, mx, ptr, exists, redirect); "
             "receivers stop there and take it for an error (RFC 7208 §4.6.4)."
         )
+    return found.broken or _missing_problem(found, wanted)
+
+
+def _missing_problem(found: Spf, wanted: Sequence[Term]) -> str | None:
     absent = [term for term in wanted if term.same not in found.terms]
     if absent:
         listed = ", ".join(f"`{show(term)}`" for term in absent)

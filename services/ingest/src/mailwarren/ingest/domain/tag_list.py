@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 
 def parse_tags(text: str) -> dict[str, str] | None:
-    """The tags with their values, white space around both removed; None when it is no tag list, or names a tag twice."""
+    """The tags with their values, trimmed; None when it is no tag list, or names a tag twice."""
     found: dict[str, str] = {}
     for part in text.split(";"):
         if not part.strip():

@@ -20,7 +20,7 @@ from mailwarren.ingest.metrics import record_key_read
 log = structlog.get_logger()
 
 FRESH = 300.0
-"""Seconds for which a sender may use the keys before it asks again: how long a key that was replaced goes on signing."""
+"""Seconds for which a sender may use the keys before it asks again: a key that was replaced signs for so long."""
 
 Name = Annotated[str, Path(pattern=r"^[a-z0-9-]+([.][a-z0-9-]+)+$", max_length=253)]
 

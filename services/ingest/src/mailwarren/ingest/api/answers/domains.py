@@ -55,7 +55,7 @@ class DomainMade(msgspec.Struct, frozen=True, kw_only=True):
     tls: str
     custom_return_path: Annotated[str | None, Meta(description="Null: the From address is the envelope sender.")]
     envelope_sender: Annotated[
-        str | None, Meta(description="What mail is sent from (MAIL FROM) once the records of the return path are there.")
+        str | None, Meta(description="MAIL FROM of mail, once the records of the return path are there.")
     ]
     checked_at: datetime | None
     alignment: Annotated[AlignmentShown | None, Meta(description="Null: not looked at yet.")]

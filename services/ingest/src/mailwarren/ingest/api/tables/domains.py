@@ -14,8 +14,8 @@ ENDPOINTS = (
         request=DomainBody,
         answer=DomainMade,
         description=(
-            "Makes its DKIM keys (RSA with 2048 bits, and Ed25519). Publish the records that the answer lists; mail from "
-            "the domain, and from subdomains that are not added themselves, is signed from now on."
+            "Makes its DKIM keys (RSA with 2048 bits, and Ed25519). Publish the records that the answer lists; mail "
+            "from the domain, and from subdomains that are not added themselves, is signed from now on."
         ),
         **MAKING,
     ),
@@ -63,8 +63,8 @@ ENDPOINTS = (
         handler=domains.rotate,
         answer=DomainShown,
         description=(
-            "The keys in force sign on until the records of the new ones are seen in the DNS; their own records have to "
-            "stay until `keep_until`, because mail that they signed may still be on its way."
+            "The keys in force sign on until the records of the new ones are seen in the DNS; their own records have "
+            "to stay until `keep_until`, because mail that they signed may still be on its way."
         ),
         errors=(401, 403, 404, 422, 503),
     ),
