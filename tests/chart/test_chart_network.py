@@ -16,6 +16,7 @@ KEDA = Peer({"app": "keda-operator"}, namespace="keda")
 AMQP = ("ingest", "worker", "scheduler", "sender", "tracker")
 NEEDED = [
     ("sender", "rabbitmq", 5672),
+    ("sender", "ingest", 8081),
     ("sender", "sink", 2525),
     ("ingest", "rabbitmq", 5672),
     ("ingest", "rabbitmq", 15672),
@@ -51,8 +52,8 @@ FORBIDDEN = [
     ("worker", "rabbitmq", 15672),
     ("worker", "sink", 2525),
     ("sender", "ingest", 8080),
-    ("sender", "ingest", 8081),
     ("worker", "ingest", 8080),
+    ("worker", "ingest", 8081),
     ("worker", "outside", 443),
     ("scheduler", "outside", 443),
     ("flower", "postgres", 5432),
@@ -224,8 +225,6 @@ def test_nobody_opens_flower_unless_told(render) -> None:
 def test_attachments_open_the_way_to_them(render: Any) -> None:
     manifests = render("trial", attachments__url="s3://bucket/mail")
     network, of = Network(manifests), peers(manifests)
-    assert network.allows(of["sender"], of["ingest"], 8081)
-    assert not network.allows(of["worker"], of["ingest"], 8081)
     assert not network.allows(STRANGER, of["ingest"], 8081)
     for component in ("ingest", "worker"):
         assert network.allows(of[component], OUTSIDE, 443)

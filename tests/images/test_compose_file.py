@@ -17,6 +17,7 @@ from mailwarren.devstack.prometheus import BROKER_FAMILIES
 from mailwarren.devstack.rabbitmq import DEAD_LETTER_CONFIRM_MS
 from mailwarren.flower.settings import FlowerSettings
 from mailwarren.ingest import cli
+from mailwarren.ingest.adapters.vault import Vault
 from mailwarren.ingest.commands.access import _PASSIVE_CONFIGURES, role_name, user_name
 from mailwarren.ingest.settings import Settings as IngestSettings
 from mailwarren.sender.settings import SenderSettings
@@ -258,6 +259,16 @@ def test_compose_env_makes_all_that_is_asked_for_once_and_for_its_owner_only(tex
     assert len(set(made.values())) == len(made)
     assert re.fullmatch(r"mw_[0-9A-Za-z]{32,128}", made["MAILWARREN_API_KEY"])
     assert all(re.fullmatch(r"\w{40,}", value) for value in made.values())
+    assert len(Vault((tmp_path / ".secrets/data-keys").read_text().split()).close(b"")) > 0
+    assert stat.S_IMODE((tmp_path / ".secrets").stat().st_mode) == 0o700
+
+
+def test_only_the_api_has_the_keys_of_the_keys(services, root) -> None:
+    assert [name for name, service in services.items() if "secrets" in service] == ["ingest"]
+    (name,) = services["ingest"]["secrets"]
+    assert services["ingest"]["environment"]["MAILWARREN_DATA_KEYS"] == f"/run/secrets/{name}"
+    file = yaml.safe_load((root / "compose.yaml").read_text())["secrets"][name]["file"]
+    assert f"{file.removeprefix('./').partition('/')[0]}/" in (root / ".gitignore").read_text().splitlines()
 
 
 def test_git_does_not_take_the_passwords(root) -> None:

@@ -23,7 +23,7 @@
 
 {{/* The keys of the passwords, one space between them. Flower has an account where it is wanted, and a login for people. */}}
 {{- define "mailwarren.passwordKeys" -}}
-ingest-password sender-password tracker-password rabbitmq-admin-password postgres-owner-password{{ if .Values.flower.enabled }} flower-password flower-login{{ end }}{{ if .Values.attachments.url }} internal-token{{ end }}
+ingest-password sender-password tracker-password rabbitmq-admin-password postgres-owner-password{{ if .Values.flower.enabled }} flower-password flower-login{{ end }} internal-token
 {{- end }}
 
 {{/* The password as it stands in a URL: itself, or a reference to a variable that Kubernetes fills in. A service has one
@@ -162,7 +162,7 @@ postgresql://{{ ternary "mailwarren" (include "mailwarren.role" .) $owner }}:{{ 
 {{- if not (has .service (list "sender" "flower")) -}}
   {{- $_ := set $values "MAILWARREN_DATABASE_URL" (include "mailwarren.databaseUrl" .) -}}
 {{- end -}}
-{{- if and .root.Values.attachments.url (has .service (list "ingest" "sender")) -}}
+{{- if and (not .root.Values.accounts.existingSecret) (has .service (list "ingest" "sender")) -}}
   {{- $_ := set $values "MAILWARREN_INTERNAL_TOKEN" (include "mailwarren.password" (dict "root" .root "key" "internal-token")) -}}
 {{- end -}}
 {{- if eq .service "ingest" -}}
@@ -220,4 +220,18 @@ postgresql://{{ ternary "mailwarren" (include "mailwarren.role" .) $owner }}:{{ 
   {{- end -}}
 {{- end -}}
 {{- toYaml $data -}}
+{{- end }}
+
+{{/* The keys that secrets in the database are encrypted with, as a Secret has them. Those that are there stay, also ones
+     that you changed: what is encrypted with a lost key is lost. */}}
+{{- define "mailwarren.dataKeys" -}}
+{{- $name := printf "%s-data-keys" (include "mailwarren.fullname" .) -}}
+{{- $found := (lookup "v1" "Secret" .Release.Namespace $name).data | default dict -}}
+{{- if hasKey $found "keys" -}}
+{{ index $found "keys" }}
+{{- else if .Values.accounts.seed -}}
+{{ printf "%s/%s" .Values.accounts.seed $name | sha256sum | trunc 32 | b64enc | b64enc }}
+{{- else -}}
+{{ randAlphaNum 32 | b64enc | b64enc }}
+{{- end -}}
 {{- end }}

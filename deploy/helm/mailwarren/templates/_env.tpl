@@ -21,7 +21,7 @@
   {{- $names := dict "MAILWARREN_AMQP_URL" false -}}
   {{- if not (has .service (list "sender" "flower")) }}{{ $_ := set $names "MAILWARREN_DATABASE_URL" false }}{{ end -}}
   {{- if eq .service "ingest" }}{{ $_ := set $names "MAILWARREN_MANAGEMENT_URL" true }}{{ end -}}
-  {{- if and .root.Values.attachments.url (has .service (list "ingest" "sender")) }}{{ $_ := set $names "MAILWARREN_INTERNAL_TOKEN" false }}{{ end -}}
+  {{- if has .service (list "ingest" "sender") }}{{ $_ := set $names "MAILWARREN_INTERNAL_TOKEN" (not .root.Values.attachments.url) }}{{ end -}}
   {{- if eq .service "setup" -}}
     {{- range list "BROKER_ADMIN_URL" "MANAGEMENT_URL" "INGEST_PASSWORD" "SENDER_PASSWORD" "TRACKER_PASSWORD" "FLOWER_PASSWORD" -}}
       {{- $_ := set $names (printf "MAILWARREN_%s" .) true -}}
@@ -44,6 +44,9 @@
     {{- if contains (printf "$(%s)" $name) $all }}
 {{ include "mailwarren.secretRef" (dict "name" $name "secret" $.root.Values.accounts.existingSecret "key" .) }}
     {{- end -}}
+  {{- end -}}
+  {{- if and .root.Values.accounts.existingSecret (has .service (list "ingest" "sender")) }}
+{{ include "mailwarren.secretRef" (dict "name" "MAILWARREN_INTERNAL_TOKEN" "secret" .root.Values.accounts.existingSecret "key" "internal-token" "optional" (not .root.Values.attachments.url)) }}
   {{- end -}}
   {{- if contains "$(BROKER_USERNAME)" $all }}
 {{ include "mailwarren.secretRef" (dict "name" "BROKER_USERNAME" "secret" (printf "%s-rabbitmq-default-user" $fullname) "key" "username") }}

@@ -1,8 +1,10 @@
 """Brings a whole system up and down: servers first, then topology, schema and key, then the services."""
 
+import base64
 import fcntl
 import json
 import os
+import secrets
 import subprocess
 import sys
 import time
@@ -152,6 +154,7 @@ class Stack:
         with step(f"{start}, with topology, schema and key"):
             broker.launch(self.supervisor)
             database.launch(self.supervisor)
+            self._keep_data_keys()
             at = system.choose_addresses(
                 amqp_url=broker.amqp_url,
                 amqp_prefix=os.environ.get("MAILWARREN_AMQP_PREFIX", ""),
@@ -243,6 +246,10 @@ class Stack:
                 f"{' '.join(argv)} ended with {done.returncode}:\n{done.stdout[-2000:]}{done.stderr[-4000:]}"
             )
         return done.stdout
+
+    def _keep_data_keys(self) -> None:
+        if not self.local.data_keys.exists():
+            write_private(self.local.data_keys, base64.urlsafe_b64encode(secrets.token_bytes(32)) + b"\n")
 
     def _make_key(self, at: Addresses) -> None:
         token = json.loads(self._command(at, system.key_command()).strip().splitlines()[-1])["token"]

@@ -64,6 +64,11 @@ class LocalDir:
         """The key that ``up`` made for this stack."""
         return self.path / "api_key"
 
+    @property
+    def data_keys(self) -> Path:
+        """What secrets in the stack's database are encrypted with; as old as the database."""
+        return self.path / "data-keys"
+
     def log(self, name: str) -> Path:
         """The log of one process."""
         return self.logs / f"{name}.log"

@@ -186,6 +186,7 @@ def ingest(at: Addresses, local: LocalDir) -> Service:
             "MAILWARREN_INTERNAL_HOST": HOST,
             "MAILWARREN_INTERNAL_PORT": str(at.internal),
             "MAILWARREN_INTERNAL_TOKEN": at.internal_token,
+            "MAILWARREN_DATA_KEYS": os.environ.get("MAILWARREN_DATA_KEYS") or str(local.data_keys),
         }
     )
     spec = _spec(at, local, "ingest", (_script("ingest"), "api"), env, stop_seconds=25)

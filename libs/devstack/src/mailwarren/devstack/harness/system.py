@@ -1,9 +1,11 @@
 """The system under test: real processes on free ports against a given broker and database."""
 
 import asyncio
+import base64
 import contextlib
 import json
 import os
+import secrets
 import subprocess
 import sys
 import time
@@ -52,6 +54,10 @@ class System:
             "PYTHONUNBUFFERED": "1",
         }
         (self._internal,) = free_ports(1)
+        root.mkdir(parents=True, exist_ok=True)
+        keys = root / "data-keys"
+        keys.write_bytes(base64.urlsafe_b64encode(secrets.token_bytes(32)))
+        self._data_keys = {"MAILWARREN_DATA_KEYS": str(keys)}
         self._blobs = {
             "MAILWARREN_INTERNAL_TOKEN": "token-of-the-system-under-test",
             "MAILWARREN_BLOB_URL": (root / "blobs").as_uri(),
@@ -109,6 +115,7 @@ class System:
             "MAILWARREN_INTERNAL_HOST": "127.0.0.1",
             "MAILWARREN_INTERNAL_PORT": str(internal),
             **self._blobs,
+            **self._data_keys,
         }
         self._start(name, [str(BIN / "ingest"), "api"], {**settings, **self._own("ingest"), **env})
         client = httpx.Client(
