@@ -117,7 +117,7 @@ class Verifier:
             if after.state in {DomainState.VERIFIED, DomainState.PENDING}:
                 log.info("ingest.domain.state", wrong=wrong, **states, **known)
             else:
-                log.warning("ingest.domain.state", wrong=wrong, **states, **known)
+                log.warning("ingest.domain.failing", wrong=wrong, **states, **known)
         active = {key.selector for key in before.keys if key.state is KeyState.ACTIVE}
         for key in after.keys:
             if key.state is KeyState.ACTIVE and key.selector not in active:
