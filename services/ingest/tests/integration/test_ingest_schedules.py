@@ -21,6 +21,7 @@ from mailwarren.ingest.adapters.database import Database
 from mailwarren.ingest.adapters.depths import Depths
 from mailwarren.ingest.adapters.releases import Releases
 from mailwarren.ingest.adapters.retention import Retention
+from mailwarren.ingest.adapters.sending_domains import SendingDomains
 from mailwarren.ingest.adapters.suppressions import Suppressions
 from mailwarren.ingest.domain.admission import Marks
 from mailwarren.ingest.release import AT_ONCE, NotTaken, ScheduledMail
@@ -67,9 +68,12 @@ async def scheduler(place, *, amqp_url=None, marks=None, overdue=HOUR):
     async with Database(place.database_url, 3) as database, link:
         if amqp_url is None:
             await asyncio.wait_for(link.wait_up(), 10)
+        domains = SendingDomains(database)
+        await domains.refresh()
         yield ScheduledMail(
-            Releases(database, overdue), broker, depths, marks or Marks(10**6, 10**6), Suppressions(database, 4.0)
-        )
+            Releases(database, overdue), broker, depths, marks or Marks(10**6, 10**6), Suppressions(database, 4.0),
+            domains=domains,
+        )  # fmt: skip
 
 
 def run(place, rounds=1, **options):

@@ -5,6 +5,7 @@ from uuid import UUID
 
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from mailwarren.contracts.codec import decode_parcel, encode_parcel, parcel_headers
 from mailwarren.contracts.ids import delivery_id, new_id, partition_of
@@ -73,6 +74,26 @@ def test_ids_follow_from_the_request():
     assert delivery.id == delivery_id(email_id, "bob@e.test")
     assert delivery.message_id == f"{email_id}@s.test"
     assert delivery.suppressed
+
+
+def test_a_content_is_signed_once_for_all_its_parcels():
+    asked = []
+
+    def sign(content, sender):
+        asked.append((content.subject, sender))
+        return replace(content, signing=sender, envelope_sender=f"bounces@send.{sender}")
+
+    shared = [SendEmail(SHARED, "s.test", (Recipient(f"a@d{n}.test", ""),), Lane.BULK) for n in range(200)]
+    other = SendEmail(a_content(), "t.test", (Recipient("b@e.test", ""),), Lane.HIGH)
+    numbered = [Numbered(index, new_id(), email) for index, email in enumerate([*shared, other])]
+    planned = list(plan_parcels(Plan(TENANT, new_id(), 5.0), numbered, (), new_id, sign))
+    assert len(planned) > 2
+    assert asked == [(SHARED.subject, "s.test"), (a_content().subject, "t.test")]
+    assert {(p.parcel.lane, p.parcel.content.signing, p.parcel.content.envelope_sender) for p in planned} == {
+        (Lane.BULK, "s.test", "bounces@send.s.test"), (Lane.HIGH, "t.test", "bounces@send.t.test"),
+    }  # fmt: skip
+    # One object, so that it is encoded as one.
+    assert len({id(p.parcel.content) for p in planned if p.parcel.lane is Lane.BULK}) == 1
 
 
 def test_equal_contents_of_two_emails_are_still_two_parcels():

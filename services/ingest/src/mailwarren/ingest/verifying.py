@@ -5,10 +5,12 @@ moment: what is written follows from what was seen, and a key changes its state 
 """
 
 import asyncio
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 import structlog
 
+from mailwarren.ingest.adapters.database import DatabaseDown
 from mailwarren.ingest.adapters.dns import Dns
 from mailwarren.ingest.adapters.domains import Domains, Row, Seen
 from mailwarren.ingest.adapters.spf import read_spf
@@ -32,6 +34,9 @@ from mailwarren.ingest.domain.domain_checks import Standing, conclude, next_chec
 from mailwarren.store.states import DomainState, KeyState
 
 log = structlog.get_logger()
+
+AT_ONCE = 10
+"""Domains; each is some ten questions to the DNS at the same time."""
 
 
 class Verifier:
@@ -122,6 +127,29 @@ class Verifier:
         for key in after.keys:
             if key.state is KeyState.ACTIVE and key.selector not in active:
                 log.info("ingest.domain.key_active", selector=key.selector, algorithm=key.algorithm, **known)
+
+
+async def verify_due(domains: Domains, verifier: Verifier, stopping: Callable[[], bool]) -> int:
+    """Look at every domain whose time has come, some at once; how many those were.
+
+    One that meets a bug of ours is put off, so that it keeps no other waiting.
+
+    Raises:
+        DatabaseDown: the rest is still due.
+    """
+    looked = 0
+    while not stopping() and (rows := await domains.due(AT_ONCE)):
+        results = await asyncio.gather(*(verifier.verify(row) for row in rows), return_exceptions=True)
+        for row, result in zip(rows, results, strict=True):
+            if isinstance(result, DatabaseDown) or (
+                isinstance(result, BaseException) and not isinstance(result, Exception)
+            ):
+                raise result
+            if isinstance(result, Exception):
+                log.error("ingest.domain.bug", domain=row.name, tenant=str(row.tenant), exc_info=result)
+                await domains.put_off(row)
+        looked += len(rows)
+    return looked
 
 
 def _unanswered(looked: list[tuple[Wanted, Finding]]) -> bool:

@@ -9,6 +9,7 @@ from mailwarren.ingest.adapters.broker import Broker
 from mailwarren.ingest.adapters.database import Database, DatabaseDown
 from mailwarren.ingest.adapters.depths import Depths
 from mailwarren.ingest.adapters.releases import Releases
+from mailwarren.ingest.adapters.sending_domains import SendingDomains
 from mailwarren.ingest.adapters.suppressions import Suppressions
 from mailwarren.ingest.domain.admission import Marks
 from mailwarren.ingest.release import ScheduledMail
@@ -46,9 +47,11 @@ def test_a_database_lost_between_confirm_and_commit_makes_a_second_copy_that_is_
         broker = Broker(Publisher(link), place.topology)
         async with Database(line.url, 3) as database, link:
             await asyncio.wait_for(link.wait_up(), 10)
+            domains = SendingDomains(database)
+            await domains.refresh()
             source = ScheduledMail(
                 Releases(database, timedelta(hours=1)), broker, Depths(link, place.topology, 0.2),
-                Marks(10**6, 10**6), Suppressions(database, 4.0),
+                Marks(10**6, 10**6), Suppressions(database, 4.0), domains=domains,
             )  # fmt: skip
             with pytest.MonkeyPatch.context() as patch:
                 patch.setattr(Releases, "released", lose)

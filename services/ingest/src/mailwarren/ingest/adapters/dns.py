@@ -88,7 +88,7 @@ def _words(error: dns.exception.DNSException) -> str:
     return type(error).__name__
 
 
-def nameserver(text: str) -> dns.nameserver.Nameserver:
+def nameserver(text: str) -> dns.nameserver.Do53Nameserver:
     """The server that a setting names.
 
     Raises:

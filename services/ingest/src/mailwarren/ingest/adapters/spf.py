@@ -14,10 +14,14 @@ class _Reader:
         self.trouble: str | None = None
         self.broken: str | None = None
 
-    async def read(self, name: str) -> tuple[tuple[str, ...], list[Term]]:
+    async def read(self, name: str, *, passing: bool = True) -> tuple[tuple[str, ...], list[Term]]:
         """The records of a name, and the terms when there is one; what they include is read too.
 
         Records that include each other end at the limit of lookups, as they do at receivers.
+
+        Args:
+            name: the domain.
+            passing: whether what it passes is passed by who includes it.
         """
         found = await self._dns.texts(name)
         if found.trouble is not None:
@@ -30,15 +34,16 @@ class _Reader:
         if terms is None:
             self.broken = f"Receivers do not understand the SPF record at {name}."
             return records, []
-        await self._follow(name, terms)
+        await self._follow(name, terms, passing=passing)
         return records, terms
 
-    async def _follow(self, name: str, terms: list[Term]) -> None:
+    async def _follow(self, name: str, terms: list[Term], *, passing: bool) -> None:
         everybody = any(term.name == "all" for term in terms)
         for term in terms:
             if term.name == "redirect" and everybody:
                 continue  # has no effect (§6.1)
-            if term.qualifier == PASSES and term.name != "all":
+            passes = passing and term.qualifier == PASSES
+            if passes and term.name != "all":
                 self.terms.add(term.same)
             if term.asks:
                 self.lookups += 1
@@ -46,11 +51,11 @@ class _Reader:
                 return
             # A macro stands for something of each mail: it counts, and cannot be followed here.
             if term.name in {"include", "redirect"} and "%" not in term.argument:
-                await self._include(name, term)
+                await self._include(name, term, passing=passes)
 
-    async def _include(self, name: str, term: Term) -> None:
+    async def _include(self, name: str, term: Term, *, passing: bool) -> None:
         target = term.argument.lower().rstrip(".")
-        records, _ = await self.read(target)
+        records, _ = await self.read(target, passing=passing)
         if len(records) != 1 and self.trouble is None and self.lookups <= MOST_LOOKUPS and self.broken is None:
             said = "no SPF record" if not records else f"{len(records)} SPF records"
             self.broken = f"The record at {name} names {target}, which has {said}; receivers take that for an error."

@@ -32,6 +32,7 @@ from mailwarren.ingest.domain.domains import (
     DomainChange,
     check_domain,
     check_return_path,
+    check_tracking,
     no_data_keys,
 )
 from mailwarren.ingest.domain.refusal import Refusal, invalid, not_found
@@ -43,6 +44,7 @@ log = structlog.get_logger()
 async def create(call: Call) -> Answer:
     """``POST /v1/domains``."""
     body, parts = decode(call.body, DomainBody), call.services.domains
+    check_tracking(body)
     name = check_domain(body.name)
     call.key.check_sender(name)
     path = RETURN_PATH
@@ -76,7 +78,9 @@ async def read_list(call: Call) -> Answer:
 
 async def change(call: Call) -> Answer:
     """``PATCH /v1/domains/{id}``."""
-    body, row = decode(call.body, DomainChange), await _found(call)
+    body = decode(call.body, DomainChange)
+    check_tracking(body)
+    row = await _found(call)
     path = None
     if body.custom_return_path is not None:
         host = call.services.domains.site.bounce_host

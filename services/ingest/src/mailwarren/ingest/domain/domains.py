@@ -27,9 +27,7 @@ REGION = "us-east-1"
 
 _LABELS = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)*")
 
-Off = Annotated[
-    Literal[False] | None, Meta(description="Opens and clicks are not tracked yet: true is refused with 422.")
-]
+Off = Annotated[bool | None, Meta(description="Opens and clicks are not tracked yet: true is refused with 422.")]
 Opportunistic = Annotated[
     Literal["opportunistic"] | None,
     Meta(description="`enforced` is not supported yet and refused with 422; see `tls` of the routes in shaping.toml."),
@@ -100,6 +98,13 @@ def check_domain(name: str) -> str:
             f"Invalid `name` field: at most {MAX_NAME - LONGEST_PREFIX} characters, because its records stand below it."
         )
     return found
+
+
+def check_tracking(body: "DomainBody | DomainChange") -> None:
+    """Raise where opens or clicks are to be tracked."""
+    for field in ("open_tracking", "click_tracking"):
+        if getattr(body, field):
+            raise invalid(f"Invalid `{field}` field: true is not supported yet. Leave it out, or say false.")
 
 
 def check_return_path(label: str, name: str, *, bounce_host: str) -> str:

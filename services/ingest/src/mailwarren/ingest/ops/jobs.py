@@ -1,6 +1,5 @@
 """What a worker can do: a job or an errand for each :class:`mailwarren.contracts.order.Work`."""
 
-import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -13,10 +12,7 @@ from mailwarren.ingest.adapters.retention import DELETED, Retention
 from mailwarren.ingest.ops import broadcasts, importing, metrics
 from mailwarren.ingest.ops.bench import REPEATED, Bench
 from mailwarren.ingest.settings import OpsSettings
-from mailwarren.ingest.verifying import Verifier
-
-DOMAINS_AT_ONCE = 10
-"""Each is some ten questions to the DNS at the same time."""
+from mailwarren.ingest.verifying import Verifier, verify_due
 
 Job = Callable[[Bench], Awaitable[str]]
 """Returns what it did, for Flower; a repeat finds what it left. Bounded statements, each a transaction of its own."""
@@ -100,11 +96,7 @@ async def domains(bench: Bench) -> str:
     settings = bench.settings
     table = Domains(bench.database)
     verifier = Verifier(table, Dns(settings.resolver), settings.site, settings.dkim_overlap_days)
-    looked = 0
-    while not bench.stopping() and (rows := await table.due(DOMAINS_AT_ONCE)):
-        await asyncio.gather(*(verifier.verify(row) for row in rows))
-        looked += len(rows)
-    return f"looked at {looked} domains"
+    return f"looked at {await verify_due(table, verifier, bench.stopping)} domains"
 
 
 def _told(gone: Mapping[str, int]) -> str:
