@@ -263,6 +263,7 @@ def test_data_keys_are_changed_without_losing_a_key(
     place.sql("DELETE FROM domain_keys WHERE tenant <> $1", caller.tenant)
     file = tmp_path / "keys"
     monkeypatch.setenv("MAILWARREN_DATA_KEYS", str(file))
+    assert "FileNotFoundError" in command("data-keys", "renew")[2]
     old, new = keys_file.read_text().strip(), command("data-keys", "new")[1].strip()
 
     def signed_with(*keys: str) -> list[bytes]:

@@ -1,14 +1,15 @@
 """Secrets at rest: the first key encrypts, all decrypt, and nothing else does."""
 
 import base64
+import os
 import secrets
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
-from pydantic import ValidationError
 
 from mailwarren.ingest.adapters.vault import Unreadable, Vault, WrongKeys, new_key, read_vault
-from mailwarren.ingest.settings import Settings
 
 SECRET = b"-----not shown to anybody-----"
 
@@ -59,16 +60,27 @@ def test_both_alphabets_of_base64_are_keys(encode) -> None:
 def test_a_file_that_is_wrong_ends_the_start_without_being_shown(text: str, why: str, tmp_path: Path) -> None:
     file = tmp_path / "keys"
     file.write_text(text)
-    with pytest.raises(WrongKeys, match=why):
+    with pytest.raises(WrongKeys, match=why) as caught:
         read_vault(file)
-    with pytest.raises(ValidationError, match=why) as caught:
-        Settings(data_keys=file)
     assert not text.strip() or text.strip() not in str(caught.value)
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ValidationError, match="FileNotFoundError"):
-        Settings(data_keys=tmp_path / "none")
+    with pytest.raises(WrongKeys, match="none: FileNotFoundError"):
+        read_vault(tmp_path / "none")
+
+
+def test_the_api_does_not_start_with_a_file_that_is_wrong(tmp_path: Path) -> None:
+    env = {
+        "MAILWARREN_DATA_KEYS": str(tmp_path / "none"),
+        "MAILWARREN_INTERNAL_TOKEN": "internal-token-of-a-test",
+        "MAILWARREN_METRICS_PORT": "0",
+    }
+    command = [str(Path(sys.executable).with_name("ingest")), "api"]
+    done = subprocess.run(command, env=os.environ | env, capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode == 1
+    assert "ingest.data_keys.wrong" in done.stdout
+    assert "FileNotFoundError" in done.stdout
 
 
 def test_a_file_with_comments_and_several_keys_is_read(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ import structlog
 from pydantic import ValidationError
 
 from mailwarren.contracts.topology import Topology
-from mailwarren.ingest.adapters.vault import new_key, read_vault
+from mailwarren.ingest.adapters.vault import WrongKeys, new_key, read_vault
 from mailwarren.ingest.cli_api import WAIT, add_commands
 from mailwarren.ingest.commands import Failed, access, broker, data_keys, database
 from mailwarren.ingest.commands.setup import Wishes, setup
@@ -139,7 +139,11 @@ def _data_keys(commands: Any) -> None:
 def _run_renew(_args: argparse.Namespace, settings: Settings) -> Any:
     if settings.data_keys is None:
         raise Failed("set MAILWARREN_DATA_KEYS, the file with the keys")
-    return asyncio.run(data_keys.renew(_database_url(settings), read_vault(settings.data_keys)))
+    try:
+        vault = read_vault(settings.data_keys)
+    except WrongKeys as error:
+        raise Failed(str(error)) from error
+    return asyncio.run(data_keys.renew(_database_url(settings), vault))
 
 
 def _run_access(args: argparse.Namespace, settings: Settings) -> Any:

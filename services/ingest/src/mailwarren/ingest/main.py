@@ -41,7 +41,7 @@ from mailwarren.ingest.adapters.sending_domains import SendingDomains
 from mailwarren.ingest.adapters.suppressions import Suppressions
 from mailwarren.ingest.adapters.templates import Templates
 from mailwarren.ingest.adapters.unconfirmed import Unconfirmed
-from mailwarren.ingest.adapters.vault import read_vault
+from mailwarren.ingest.adapters.vault import WrongKeys, read_vault
 from mailwarren.ingest.api.app import RequestIds, make_app
 from mailwarren.ingest.api.services import DomainParts, Services
 from mailwarren.ingest.attach import Attacher
@@ -333,7 +333,11 @@ def _api() -> int:
     logging.getLogger("httpx").setLevel(logging.WARNING)
     calm_collector()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        healthy = runner.run(serve_api(settings))
+        try:
+            healthy = runner.run(serve_api(settings))
+        except WrongKeys as error:
+            log.critical("ingest.data_keys.wrong", error=str(error))
+            return 1
     return 0 if healthy else 1
 
 

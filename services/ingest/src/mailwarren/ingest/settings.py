@@ -6,7 +6,6 @@ from pydantic import Field, SecretStr, field_validator
 
 from mailwarren.ingest.adapters.blob_store import check_url
 from mailwarren.ingest.adapters.dns import nameserver
-from mailwarren.ingest.adapters.vault import read_vault
 from mailwarren.ingest.domain.attachments import BLOCKED
 from mailwarren.ingest.domain.dns_records import Site
 from mailwarren.ingest.domain.spf import wanted_terms
@@ -100,13 +99,6 @@ class Settings(Shared):
     def _is_long(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None and len(value.get_secret_value()) < LEAST_TOKEN:
             raise ValueError(f"give it {LEAST_TOKEN} characters or more")
-        return value
-
-    @field_validator("data_keys")
-    @classmethod
-    def _are_keys(cls, value: Path | None) -> Path | None:
-        if value is not None:
-            read_vault(value)
         return value
 
     @field_validator("resolver")
