@@ -258,6 +258,7 @@ class Submit:
 
     def _check_senders(self, work: _Work) -> None:
         caller = work.submission.caller
+        self._domains.check_loaded()
 
         def check(email: SendEmail) -> None:
             caller.check_sender(email.sender_domain)

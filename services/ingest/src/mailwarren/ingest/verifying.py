@@ -103,7 +103,8 @@ class Verifier:
                 return await self._dmarc(wanted)
 
     async def _dmarc(self, wanted: Wanted) -> tuple[Finding, Dmarc | None]:
-        at, records = wanted.name, []
+        at = wanted.name
+        records: list[str] = []
         for place in places(wanted.name.removeprefix("_dmarc.")):
             found = await self._dns.texts(place)
             if found.trouble is not None:

@@ -68,14 +68,17 @@ class SendingDomains:
 
     # What mail asks
 
+    def check_loaded(self) -> None:
+        """Raise 503 as long as the domains are not known."""
+        if self._since is None:
+            raise unavailable("The sending domains of this system have not been read yet.")
+
     def check_sender(self, tenant: UUID, sender: str) -> None:
         """``sender`` is the domain of a From address.
 
         Raises:
-            Refusal: 403, it is not verified and has to be; 503, the domains are not known yet.
+            Refusal: 403, it is not verified and has to be.
         """
-        if self._since is None:
-            raise unavailable("The sending domains of this system have not been read yet.")
         if self._required:
             found = domain_for(self._tenants.get(tenant, _NONE), sender)
             if found is None or not found.verified:
