@@ -448,3 +448,7 @@ def test_keys_that_no_data_key_decrypts_are_an_outage_and_not_missing(
     answer = ask_inside(start(**domain_settings | {"data_keys": other}), caller.tenant, published["name"])
     assert answer.status_code == 503
     assert "gAAAA" not in answer.text
+    # Nor where the operator took the file away.
+    without = start(**{name: value for name, value in domain_settings.items() if name != "data_keys"})
+    assert ask_inside(without, caller.tenant, published["name"]).status_code == 503
+    assert ask_inside(without, caller.tenant, "none.test").status_code == 404

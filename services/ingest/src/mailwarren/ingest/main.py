@@ -77,7 +77,7 @@ class Api:
 
     app: RequestIds
     internal: FastAPI | None
-    """For our own services; None without a token, or without anything to ask for."""
+    """For our own services; None without a token."""
     health: Health
     keys: Keys
     domains: SendingDomains
@@ -154,8 +154,8 @@ async def running_api(settings: Settings) -> AsyncIterator[Api]:
         large_bodies=Room(settings.large_bodies),
         public_url=settings.public_url,
     )
-    routes = key_routes(domains.rows, domains.vault, settings.bounce_host) if domains.vault else None
-    internal = make_internal_app(token, store, routes) if token and (store is not None or routes) else None
+    routes = key_routes(domains.rows, domains.vault, settings.bounce_host)
+    internal = make_internal_app(token, store, routes) if token else None
     async with database, link:
         following = (schema.follow(), keys.follow(), domains.sending.follow(), depths.follow(), unconfirmed.follow())
         tasks = _follow(*following, watch_loop("api"))

@@ -208,7 +208,7 @@ async def run_scheduler(settings: OpsSettings) -> None:
     imports = ImportOrders(ImportWork(database), publisher, topology, settings.imports_at_once)
     broadcasts = BroadcastOrders(Expansions(database), broker, overdue)
     states = DomainStates(Domains(database))
-    scheduler = Scheduler([periodic, broadcasts, mail, imports, states], settings.scheduler_interval)
+    scheduler = Scheduler([periodic, states, broadcasts, mail, imports], settings.scheduler_interval)
     health = Health("scheduler")
     health.add("schema", lambda: schema.trouble)
     health.add("broker", lambda: link.trouble)
@@ -216,6 +216,8 @@ async def run_scheduler(settings: OpsSettings) -> None:
     with HealthServer(health, settings.metrics_host, settings.metrics_port) as server:
         log.info("scheduler.start", metrics_port=server.port)
         async with database, link:
+            with contextlib.suppress(DatabaseDown):
+                await domains.refresh()
             works = (schema.follow(), depths.follow(), domains.follow(), watch_loop("scheduler"))
             beside = [asyncio.create_task(work) for work in works]
             await scheduler.run(stop, schema)

@@ -19,13 +19,13 @@ log = structlog.get_logger()
 Digest = Annotated[str, Path(pattern="^[0-9a-f]{64}$")]
 
 
-def make_internal_app(token: str, store: BlobStore | None, keys: APIRouter | None) -> FastAPI:
+def make_internal_app(token: str, store: BlobStore | None, keys: APIRouter) -> FastAPI:
     """The application.
 
     Args:
         token: the bearer token of every call.
         store: where blobs are; None: there are none.
-        keys: the route of signing keys; None: no domain has any.
+        keys: the route of signing keys.
     """
 
     async def known(authorization: Annotated[str, Header()] = "") -> None:
@@ -36,8 +36,7 @@ def make_internal_app(token: str, store: BlobStore | None, keys: APIRouter | Non
     # No pages of its own: they would be there without a token.
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, dependencies=[Depends(known)])
 
-    if keys is not None:
-        app.include_router(keys)
+    app.include_router(keys)
     if store is not None:
         app.include_router(_blob_routes(store))
     return app

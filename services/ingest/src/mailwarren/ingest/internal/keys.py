@@ -25,12 +25,12 @@ FRESH = 300.0
 Name = Annotated[str, Path(pattern=r"^[a-z0-9-]+([.][a-z0-9-]+)+$", max_length=253)]
 
 
-def key_routes(domains: Domains, vault: Vault, bounce_host: str) -> APIRouter:
+def key_routes(domains: Domains, vault: Vault | None, bounce_host: str) -> APIRouter:
     """The route.
 
     Args:
         domains: where keys are.
-        vault: what decrypts them.
+        vault: what decrypts them; None: nothing does, because there are no data keys (any more).
         bounce_host: what takes bounces; empty: domains have no envelope sender.
     """
     routes = APIRouter()
@@ -46,6 +46,8 @@ def key_routes(domains: Domains, vault: Vault, bounce_host: str) -> APIRouter:
             record_key_read("missing")
             raise HTTPException(404, "no such domain, or no key in force")
         try:
+            if vault is None:
+                raise Unreadable("MAILWARREN_DATA_KEYS is not set")
             found = [SigningKey(row["selector"], row["algorithm"], vault.open(row["private"])) for row in rows]
         except Unreadable as error:
             record_key_read("failed")
