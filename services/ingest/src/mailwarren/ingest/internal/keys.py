@@ -46,9 +46,7 @@ def key_routes(domains: Domains, vault: Vault | None, bounce_host: str) -> APIRo
             record_key_read("missing")
             raise HTTPException(404, "no such domain, or no key in force")
         try:
-            if vault is None:
-                raise Unreadable("MAILWARREN_DATA_KEYS is not set")
-            found = [SigningKey(row["selector"], row["algorithm"], vault.open(row["private"])) for row in rows]
+            found = [SigningKey(row["selector"], row["algorithm"], _opened(vault, row["private"])) for row in rows]
         except Unreadable as error:
             record_key_read("failed")
             log.error("ingest.domain.key_unreadable", domain=domain, tenant=str(tenant), error=str(error))  # noqa: TRY400 - its text says all
@@ -61,3 +59,9 @@ def key_routes(domains: Domains, vault: Vault | None, bounce_host: str) -> APIRo
         return Response(body, media_type="application/json", headers={"Cache-Control": "no-store"})
 
     return routes
+
+
+def _opened(vault: Vault | None, closed: bytes) -> bytes:
+    if vault is None:
+        raise Unreadable("MAILWARREN_DATA_KEYS is not set")
+    return vault.open(closed)
