@@ -48,7 +48,7 @@ async def create(call: Call) -> Answer:
     name = check_domain(body.name)
     call.key.check_sender(name)
     path = RETURN_PATH
-    if body.custom_return_path is not None:
+    if body.custom_return_path:
         path = check_return_path(body.custom_return_path, name, bounce_host=parts.site.bounce_host)
     if parts.vault is None:
         raise no_data_keys()
@@ -82,7 +82,7 @@ async def change(call: Call) -> Answer:
     check_tracking(body)
     row = await _found(call)
     path = None
-    if body.custom_return_path is not None:
+    if body.custom_return_path:
         host = call.services.domains.site.bounce_host
         path = check_return_path(body.custom_return_path, row.name, bounce_host=host)
     after = await call.services.domains.rows.change(call.key.tenant, row.id, path)
