@@ -22,7 +22,16 @@ from mailwarren.ingest.api.answers.domains import (
 from mailwarren.ingest.api.endpoint import Answer, Call, answer
 from mailwarren.ingest.domain.cursor import parse_id, parse_page
 from mailwarren.ingest.domain.decoding import decode
-from mailwarren.ingest.domain.dns_records import PRIORITY, Purpose, Site, Wanted, envelope_domain, wanted_records
+from mailwarren.ingest.domain.dns_records import (
+    PRIORITY,
+    Finding,
+    Findings,
+    Purpose,
+    Site,
+    Wanted,
+    envelope_domain,
+    wanted_records,
+)
 from mailwarren.ingest.domain.domains import (
     BOUNCES,
     MAX_DOMAINS,
@@ -164,8 +173,7 @@ def _answer(call: Call, row: Row) -> Answer:
 
 
 def _shown(row: Row, site: Site) -> dict[str, Any]:
-    findings, dmarc, alignment = row.findings, row.findings.dmarc, row.findings.alignment
-    known = {(finding.name, finding.type): finding for finding in findings.records}
+    known = {(finding.name, finding.type): finding for finding in row.findings.records}
     wanted = wanted_records(row.name, row.return_path, row.keys, site)
     returns = bool(site.bounce_host)
     return {
@@ -179,18 +187,24 @@ def _shown(row: Row, site: Site) -> dict[str, Any]:
         "custom_return_path": row.return_path if returns else None,
         "envelope_sender": f"{BOUNCES}@{envelope_domain(row.name, row.return_path, site)}" if returns else None,
         "checked_at": row.checked_at,
-        "alignment": alignment
-        and AlignmentShown(
-            policy=dmarc and dmarc.policy,
-            record=dmarc and dmarc.at,
-            dkim=alignment.dkim,
-            spf=alignment.spf,
-            subdomains=alignment.subdomains,
-        ),
+        "alignment": _alignment(row.findings),
     }
 
 
-def _record(wanted: Wanted, finding: Any) -> RecordShown:
+def _alignment(findings: Findings) -> AlignmentShown | None:
+    found, dmarc = findings.alignment, findings.dmarc
+    if found is None:
+        return None
+    return AlignmentShown(
+        policy=None if dmarc is None else dmarc.policy,
+        record=None if dmarc is None else dmarc.at,
+        dkim=found.dkim,
+        spf=found.spf,
+        subdomains=found.subdomains,
+    )
+
+
+def _record(wanted: Wanted, finding: Finding | None) -> RecordShown:
     record = Purpose.SPF if wanted.purpose is Purpose.BOUNCES else wanted.purpose
     values: dict[str, Any] = {"priority": PRIORITY} if wanted.type == "MX" else {}
     return RecordShown(
@@ -202,8 +216,8 @@ def _record(wanted: Wanted, finding: Any) -> RecordShown:
         needed=wanted.needed,
         found=[] if finding is None else list(finding.found),
         problem=None if finding is None else finding.problem,
-        key=wanted.key and wanted.key.state,
-        keep_until=wanted.key and wanted.key.named_until,
+        key=None if wanted.key is None else wanted.key.state,
+        keep_until=None if wanted.key is None else wanted.key.named_until,
         **values,
     )
 
