@@ -28,6 +28,8 @@ SETTINGS = {"flower": FlowerSettings, "ingest": IngestSettings, "sender": Sender
 PASSWORDS = {service: f"MAILWARREN_{service.upper()}_PASSWORD" for service in Service}
 OF_COMMANDS = {"MAILWARREN_API_KEY", "MAILWARREN_BROKER_ADMIN_URL", *PASSWORDS.values()}
 """Read by ``mailwarren`` itself."""
+OF_BUCKETS = {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION", "AWS_ENDPOINT_URL"}
+"""Read by the blob store's client."""
 METRICS_PORT, RABBITMQ_METRICS_PORT = 9464, 15692
 
 
@@ -132,7 +134,7 @@ def test_every_setting_is_one_of_the_service(ours) -> None:
         fields = settings.model_fields if settings else {}
         known = {of.validation_alias or f"MAILWARREN_{field.upper()}" for field, of in fields.items()}
         of_commands = OF_COMMANDS if name == "setup" else set()
-        assert set(service.get("environment", {})) <= known | of_commands, name
+        assert set(service.get("environment", {})) <= known | of_commands | OF_BUCKETS, name
 
 
 def test_only_senders_and_the_sink_do_without_the_database(ours) -> None:
@@ -144,7 +146,7 @@ def test_only_senders_and_the_sink_do_without_the_database(ours) -> None:
 
 def logins(service: dict) -> dict[str, tuple[str, str]]:
     """By the server that a URL leads to: the user, and the variable that has the password."""
-    urls = "\n".join(value for value in service.get("environment", {}).values() if "@" in value)
+    urls = "\n".join(value for value in service.get("environment", {}).values() if "@" in (value or ""))
     found = re.findall(r"://([\w-]+):\$\{([A-Z_]+):\?[^}]*\}@([a-z]+:\d+)", urls)
     assert len(found) == len(urls.splitlines())
     return {server: (user, password) for user, password, server in found}
