@@ -23,7 +23,7 @@ WRITTEN = 1
 this one or after a rollback, reads all that this one wrote (ADR 0019)."""
 WITH_NEEDS = 2
 """The version of a parcel that asks for more than code of version 1 would do: it would read it, and send the mail
-without its attachments, unsigned, or from another envelope sender."""
+without its attachments, unsigned, from another envelope sender, or without the TLS that it asks for."""
 VERSION_HEADER = "mw-version"
 TYPE_HEADER = "mw-type"
 TRACE_HEADER = "traceparent"
@@ -87,7 +87,12 @@ def parcel_headers(parcel: Parcel) -> dict[str, Any]:
 
 
 def _has_needs(content: Content) -> bool:
-    return bool(content.attachments) or content.signing is not None or content.envelope_sender is not None
+    return (
+        bool(content.attachments)
+        or content.signing is not None
+        or content.envelope_sender is not None
+        or content.tls is not None
+    )
 
 
 def decode_parcel(body: bytes, headers: Mapping[str, Any]) -> Parcel:

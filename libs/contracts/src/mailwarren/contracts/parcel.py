@@ -12,6 +12,7 @@ import msgspec
 
 from mailwarren.contracts.lanes import Lane
 from mailwarren.contracts.reply import Reply
+from mailwarren.contracts.tls import TlsNeed, TlsSession
 
 PARCEL_SIZE = 50
 """Deliveries in a parcel at most: one ack for 50, and one kill repeats questions for at most 50."""
@@ -96,7 +97,7 @@ class Content(msgspec.Struct, frozen=True, omit_defaults=True):
     record only and reaches no header.
     ``signing`` is the domain that the mail is signed for (``d=``, RFC 6376 §3.5), in lower case and A-labels; such mail
     is never sent unsigned. None: it goes unsigned. ``envelope_sender`` is the address of MAIL FROM (RFC 5321 §3.3);
-    None: that of ``sender``.
+    None: that of ``sender``. ``tls`` is how much TLS the mail asks for.
     """
 
     sender: str
@@ -113,12 +114,16 @@ class Content(msgspec.Struct, frozen=True, omit_defaults=True):
     attachments: tuple[Attachment, ...] = ()
     signing: str | None = None
     envelope_sender: str | None = None
+    tls: TlsNeed | None = None
 
 
 class Attempt(msgspec.Struct, frozen=True, omit_defaults=True):
     """How one try over SMTP ended, as the sender saw it. Times are Unix seconds, ``duration`` seconds.
 
     ``reply`` is the server's, ``trouble`` our own words when no reply decided it (no connection, no DNS).
+    ``tls`` is the version and cipher of its connection, None in the clear; ``tls_policy`` the rule that its TLS had to
+    keep: ``dane``, ``mta-sts`` or ``mta-sts testing`` of the recipient's domain, ``required`` or ``verify``.
+    ``sessions`` are the negotiations that were made for it.
     """
 
     number: int
@@ -129,6 +134,9 @@ class Attempt(msgspec.Struct, frozen=True, omit_defaults=True):
     site: str = ""
     host: str = ""
     duration: float = 0.0
+    tls: str | None = None
+    tls_policy: str | None = None
+    sessions: tuple[TlsSession, ...] = ()
 
 
 class Setback(msgspec.Struct, frozen=True, omit_defaults=True):

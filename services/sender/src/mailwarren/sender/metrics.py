@@ -14,6 +14,7 @@ from mailwarren.contracts.lanes import Lane
 from mailwarren.contracts.routing import domain_of
 from mailwarren.contracts.shaping import Override, Scope
 from mailwarren.contracts.shards import shard_of
+from mailwarren.contracts.tls import TlsSession
 from mailwarren.runtime.metrics import record_service
 
 record_service("sender")
@@ -107,6 +108,16 @@ _connections = Gauge("mailwarren_sender_smtp_connections", "Open SMTP connection
 _waiting = Gauge("mailwarren_sender_smtp_waiting", "Mails that wait for an SMTP connection", ["provider"])
 _opened = Counter("mailwarren_sender_smtp_connections_opened_total", "SMTP sessions set up", ["provider"])
 _refused = Counter("mailwarren_sender_smtp_dials_failed_total", "Hosts that gave no SMTP session", ["provider"])
+_tls_sessions = Counter(
+    "mailwarren_sender_tls_sessions_total",
+    "Negotiations of TLS with mail hosts of recipients' domains, by whose rule held and how they ended",
+    ["policy", "result"],
+)
+_tls_broken = Gauge(
+    "mailwarren_sender_tls_broken_hosts",
+    "Mail hosts that are spoken to in the clear for a time because their handshakes broke and nothing requires TLS",
+)
+_sts_fetches = Counter("mailwarren_sender_sts_fetches_total", "MTA-STS policies fetched, by how that went", ["result"])
 _epoch = Gauge("mailwarren_sender_epoch", "Broker connections of the consumer so far")
 
 _rules_valid = Gauge(
@@ -299,6 +310,22 @@ def record_dials(opened: Mapping[str, int], failed: Mapping[str, int]) -> None:
     for counter, counts in ((_opened, opened), (_refused, failed)):
         for site, count in counts.items():
             counter.labels(_providers.get(site, OTHER)).inc(count)
+
+
+def record_sessions(sessions: Iterable[TlsSession]) -> None:
+    """Negotiations of TLS that attempts tell of; the results are those of RFC 8460, ``ok`` when it went well."""
+    for session in sessions:
+        _tls_sessions.labels(session.policy.value, session.result or "ok").inc()
+
+
+def record_broken_tls(hosts: int) -> None:
+    """Hosts whose TLS is remembered as broken."""
+    _tls_broken.set(hosts)
+
+
+def record_sts_fetch(result: str) -> None:
+    """A policy was fetched: ``ok``, or the result type of RFC 8460 that says why not."""
+    _sts_fetches.labels(result).inc()
 
 
 def record_overrides(overrides: Iterable[Override]) -> None:

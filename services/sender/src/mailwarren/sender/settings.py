@@ -14,6 +14,11 @@ class SenderSettings(Settings):
     """The smarthost, ``smtp+starttls://user:pass@host:587``; without it (or empty) mail goes to the recipients' MX."""
     resolver: str | None = None
     """``address:port`` of the DNS resolver; None is the system's."""
+    dnssec_resolver: str | None = None
+    """``address:port`` of a DNS resolver that validates DNSSEC and is reached over a trusted way; it is then asked
+    everything, and what it says of mail hosts' certificates is obeyed (DANE)."""
+    mta_sts: bool = True
+    """Whether MTA-STS policies of recipients' domains are fetched and obeyed."""
     mx_port: int = 25
     private_mx: bool = False
     """Whether to send to mail hosts that have no public address."""
@@ -67,7 +72,15 @@ class SenderSettings(Settings):
     dkim_keep: float = Field(default=86400.0, ge=0)
     """Seconds for which known keys go on while ingest cannot be asked, beyond the minutes for which they are fresh."""
 
-    @field_validator("shaping_file", "replies_file", "internal_url", "internal_token", "blob_folder", mode="before")
+    @field_validator(
+        "shaping_file",
+        "replies_file",
+        "internal_url",
+        "internal_token",
+        "blob_folder",
+        "dnssec_resolver",
+        mode="before",
+    )
     @classmethod
     def _empty_is_none(cls, value: object) -> object:
         return value or None

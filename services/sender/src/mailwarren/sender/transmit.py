@@ -22,6 +22,7 @@ from mailwarren.sender.adapters.outcomes import OutcomeWriter
 from mailwarren.sender.domain.classify import PROTOCOL_ERROR, Reading, ReplyRules, read_reply
 from mailwarren.sender.domain.mime import File, build_mail_with_files
 from mailwarren.sender.domain.render import Unbuildable, build_mail
+from mailwarren.sender.metrics import record_sessions
 from mailwarren.sender.shaping.automation import Automation
 from mailwarren.sender.shaping.shaper import Shaper
 from mailwarren.sender.signing import Signing
@@ -29,10 +30,12 @@ from mailwarren.sender.smtp import (
     Abandoned,
     DnsFailure,
     Envelope,
+    PolicyFailure,
     Pool,
     Refused,
     Result,
     Routes,
+    Site,
     Unreachable,
     UnreachableKind,
     WireData,
@@ -142,8 +145,9 @@ class Transmitter:
             if not self._outcomes.may_send():
                 await self._outcomes.clear()
             # The last thing before it is sent, and again for each try: the rules may change while a mail waits.
-            site = await self._routes.site_for(domain_of(delivery.to))
-            if isinstance(site, DnsFailure):
+            tls = parcel.content.tls is not None
+            site = await self._routes.site_for(domain_of(delivery.to), tls=tls)
+            if not isinstance(site, Site):
                 return _without_site(parcel, delivery, site)
             self._shaper.check(site, parcel.tenant, turn=turn)
             try:
@@ -157,16 +161,18 @@ class Transmitter:
             except (TemplateProblem, Unbuildable, ValueError) as error:
                 return Tried(delivery, Kind.FAILED, reason=f"the mail could not be built: {error}")
             if not isinstance(result.outcome, Abandoned):
-                return self._finish(parcel, mail.delivery, site.name, result)
+                return self._finish(parcel, mail.delivery, site, result)
             permit.check(delivery)
             # The gate closed for a moment (too many unconfirmed outcomes), the rules changed, or the pool closes.
             await asyncio.sleep(GATE_PAUSE)
 
-    def _finish(self, parcel: Parcel, delivery: Delivery, site: str, result: Result) -> Tried:
+    def _finish(self, parcel: Parcel, delivery: Delivery, site: Site, result: Result) -> Tried:
         """What became of it; the rule that read its reply may act on the site."""
-        tried, reading = _read(parcel, delivery, site, result, self._replies())
+        if site.policy is not None and site.policy.trouble:
+            result = replace(result, sessions=site.policy.take_trouble() + result.sessions)
+        tried, reading = _read(parcel, delivery, site.name, result, self._replies())
         if (rule := reading.rule) is not None and isinstance(result.outcome, Reply):
-            self._automation.seen(rule, site, parcel.tenant, result.outcome)
+            self._automation.seen(rule, site.name, parcel.tenant, result.outcome)
         return tried
 
 
@@ -203,6 +209,10 @@ def _wire_data(parcel: Parcel, delivery: Delivery, files: Sequence[File]) -> Wir
     return prepare_data(build_mail(parcel.content, delivery, parcel.accepted_at))
 
 
+_REFUSED = {"5.3.4": "message_too_large", "5.6.7": "no_smtputf8"}
+"""The classes of mail that no host of its site can be sent."""
+
+
 def _envelope_sender(content: Content) -> str:
     return _address(content.sender) if content.envelope_sender is None else content.envelope_sender
 
@@ -212,7 +222,18 @@ def _address(mailbox: str) -> str:
     return parseaddr(mailbox)[1]
 
 
-def _without_site(parcel: Parcel, delivery: Delivery, failure: DnsFailure) -> Tried:
+def _without_site(parcel: Parcel, delivery: Delivery, failure: DnsFailure | PolicyFailure) -> Tried:
+    if isinstance(failure, PolicyFailure):
+        sessions = failure.take_sessions()
+        record_sessions(sessions)
+        attempt = Attempt(
+            number=parcel.attempt,
+            at=time.time(),
+            trouble=f"tls: {failure.text}",
+            bounce_class=failure.problem.value,
+            sessions=sessions,
+        )
+        return Tried(delivery, Kind.DEFERRED, attempt)
     kind = Kind.BOUNCED if failure.permanent else Kind.DEFERRED
     attempt = Attempt(
         number=parcel.attempt,
@@ -234,7 +255,7 @@ def _read(parcel: Parcel, delivery: Delivery, site: str, result: Result, replies
             reading = _read_unreachable(parcel, failure)
         case Refused() as refused:
             trouble = f"{refused.enhanced} {refused.text}"
-            reading = Reading(Kind.FAILED, "cannot_send")
+            reading = Reading(Kind.FAILED, _REFUSED.get(refused.enhanced, "cannot_send"))
         case Abandoned():
             raise Stale
         case _ as never:
@@ -248,7 +269,12 @@ def _read(parcel: Parcel, delivery: Delivery, site: str, result: Result, replies
         site=site,
         host=result.host,
         duration=result.duration,
+        tls=result.tls,
+        tls_policy=result.tls_policy,
+        sessions=result.sessions,
     )
+    if result.sessions:
+        record_sessions(result.sessions)
     reason = "the connection was lost after the final dot; it may have arrived" if _unknown(result) else None
     return Tried(delivery, reading.kind, attempt, reason, reading.suppress, reading.retry_in), reading
 
@@ -271,7 +297,7 @@ def _read_unreachable(parcel: Parcel, failure: Unreachable) -> Reading:
         UnreachableKind.LOST: "bad_connection",
         UnreachableKind.PROTOCOL: "protocol_error",
     }
-    name = names[failure.kind]
+    name = failure.tls.value if failure.tls is not None else names[failure.kind]
     if failure.dot_sent and parcel.on_unknown is OnUnknown.HOLD:
         return Reading(Kind.HELD, name)
     if failure.dot_sent and parcel.on_unknown is OnUnknown.FAIL:

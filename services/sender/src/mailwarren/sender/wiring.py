@@ -13,6 +13,7 @@ from mailwarren.contracts.ids import new_id
 from mailwarren.contracts.shaping import Notice
 from mailwarren.contracts.topology import Topology
 from mailwarren.runtime.amqp import Link, Publisher
+from mailwarren.sender import metrics
 from mailwarren.sender.adapters.blobs import Blobs
 from mailwarren.sender.adapters.control_log import ControlLog, ShapingWriter
 from mailwarren.sender.adapters.dkim_keys import DkimKeys
@@ -38,6 +39,7 @@ from mailwarren.sender.smtp import (
     Routes,
     Shaping,
     SiteLimits,
+    StsCache,
     Timeouts,
     TlsContexts,
     Watch,
@@ -103,8 +105,14 @@ def build_routes(settings: SenderSettings, rules: RuleBook) -> Routes:
     url = settings.smtp_url.get_secret_value() if settings.smtp_url else ""
     if url:
         return Routes(smarthost=parse_smtp_url(url), shaping=shaping)
-    resolver = Resolver([settings.resolver] if settings.resolver else None, private=settings.private_mx)
-    return Routes(resolver=resolver, mx_port=settings.mx_port, shaping=shaping)
+    server, dane = settings.dnssec_resolver or settings.resolver, settings.dnssec_resolver is not None
+    resolver = Resolver(
+        [server] if server else None, private=settings.private_mx, tlsa_port=settings.mx_port if dane else None
+    )
+    policies = None
+    if settings.mta_sts:
+        policies = StsCache(resolver, TlsContexts(settings.tls_ca_file).verifying, fetched=metrics.record_sts_fetch)
+    return Routes(resolver=resolver, mx_port=settings.mx_port, shaping=shaping, policies=policies)
 
 
 @dataclass(frozen=True, slots=True)

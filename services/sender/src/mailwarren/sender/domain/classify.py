@@ -21,6 +21,9 @@ LONGEST_READ = 1000
 
 _OF_THE_SESSION = frozenset({Command.CONNECT, Command.EHLO, Command.STARTTLS, Command.AUTH})
 
+TLS_REFUSED = "tls_refused"
+"""The bounce class of a server that refuses STARTTLS to mail that needs TLS."""
+
 PROTOCOL_ERROR = "protocol_error"
 """The bounce class of what is tried once more and then fails."""
 
@@ -106,10 +109,10 @@ def _judge(reply: Reply, attempt: int, rule: Rule | None) -> tuple[Kind, str]:
     """The outcome of a negative reply, and its bounce class."""
     name = rule.bounce_class if rule else None
     if reply.transient:
-        return Kind.DEFERRED, name or "transient"
+        return Kind.DEFERRED, name or (TLS_REFUSED if reply.command is Command.STARTTLS else "transient")
     if reply.command in _OF_THE_SESSION or reply.code in _WANTS_LOGIN:
         # A server that refuses the connection or our login says nothing about this recipient.
-        return Kind.DEFERRED, name or "bad_connection"
+        return Kind.DEFERRED, name or (TLS_REFUSED if reply.command is Command.STARTTLS else "bad_connection")
     if (reply.enhanced or "").startswith(_OF_THE_PROTOCOL) and name is None:
         # Protocol trouble is often a passing confusion of the two ends: once more, on a fresh connection.
         return (Kind.DEFERRED if attempt == 1 else Kind.FAILED), PROTOCOL_ERROR

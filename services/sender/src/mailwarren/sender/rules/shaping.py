@@ -23,6 +23,7 @@ _LIMITS: Mapping[str, Any] = {
     "rate": Rate,
     "connection_rate": Rate,
     "breaker": Annotated[int, Meta(ge=1, le=1_000_000)],
+    "chunking": bool,
     "timeouts": dict[str, Any],
 }
 _TIMEOUTS: Mapping[str, Any] = dict.fromkeys(SiteTimeouts.__dataclass_fields__, Span)
@@ -118,6 +119,7 @@ def _policy(row: Row, base: SiteLimits | None = None) -> SitePolicy:
             rate=per_second(row.get("rate", base.rate)),
             connection_rate=per_second(row.get("connection_rate", base.connection_rate)),
             breaker=row.get("breaker", base.breaker),
+            chunking=row.get("chunking", base.chunking),
             timeouts=SiteTimeouts(**{name: seconds(span) for name, span in row.get("timeouts", {}).items()}),
         ),
         row.get("tls", TlsMode.OPPORTUNISTIC),

@@ -12,7 +12,8 @@
 - ``Abandoned``: the caller's gate closed, the pool did, or the rules changed so that the mail goes another way, before
   the message was written.
 
-``Routes.site_for`` returns a ``Site`` or a ``DnsFailure``, permanent or not.
+``Routes.site_for`` returns a ``Site``, a ``DnsFailure``, permanent or not, or a ``PolicyFailure``: the domain's mail
+may go to none of its hosts, by what it says about their TLS.
 
 **Exceptions**: ``ValueError`` for what can never be sent or configured (an address with a line end in ``Envelope``, a
 bad URL, name server or limit), raised when the thing is built; whatever the caller's gate raises; cancellation, which
@@ -20,8 +21,8 @@ drops the connection in use.
 
 **Who retries**: nobody in here, but for two cases that cannot send a mail twice and that the caller never sees. A kept
 connection that proves dead or used up (421, 503 or a session limit in answer to MAIL) before any message data is
-replaced by a fresh one, once; and where no session comes about the site's other hosts are tried in MX order. Hosts that
-failed are skipped for seconds.
+replaced by a fresh one, once; and where no session comes about, or a host cannot be sent the mail, the site's other
+hosts are tried in MX order. Hosts that failed are skipped for seconds.
 All else, above all a connection lost after the final dot, is the caller's to retry.
 
 **Message data** is written only after the gate said yes, in wire form made once by ``prepare_data``; for a mail
@@ -29,6 +30,7 @@ that is signed, by ``end_lines`` before it is and ``stuff_dots`` and ``assemble_
 """
 
 from mailwarren.contracts.reply import Command, Reply
+from mailwarren.sender.smtp.brokentls import BrokenTls
 from mailwarren.sender.smtp.client import ClientSettings
 from mailwarren.sender.smtp.envelope import (
     Envelope,
@@ -41,20 +43,32 @@ from mailwarren.sender.smtp.envelope import (
 )
 from mailwarren.sender.smtp.mx import DnsFailure, Resolver
 from mailwarren.sender.smtp.pool import Pool, PoolStats
-from mailwarren.sender.smtp.result import Abandoned, MaySend, Outcome, Refused, Result, Unreachable, UnreachableKind
+from mailwarren.sender.smtp.result import (
+    Abandoned,
+    MaySend,
+    Outcome,
+    PolicyFailure,
+    Refused,
+    Result,
+    Unreachable,
+    UnreachableKind,
+)
 from mailwarren.sender.smtp.route import SMARTHOST, Routes
 from mailwarren.sender.smtp.shaping import Shaping, SitePolicy
 from mailwarren.sender.smtp.share import Share, Watch
 from mailwarren.sender.smtp.site import Auth, Host, Site, SiteLimits, TlsMode
 from mailwarren.sender.smtp.sitestate import SiteStats
+from mailwarren.sender.smtp.stscache import StsCache
 from mailwarren.sender.smtp.timeouts import SiteTimeouts, Timeouts
 from mailwarren.sender.smtp.tls import TlsContexts
+from mailwarren.sender.smtp.tlsproblem import TlsProblem
 from mailwarren.sender.smtp.url import SmtpUrl, parse_smtp_url
 
 __all__ = [
     "SMARTHOST",
     "Abandoned",
     "Auth",
+    "BrokenTls",
     "ClientSettings",
     "Command",
     "DnsFailure",
@@ -62,6 +76,7 @@ __all__ = [
     "Host",
     "MaySend",
     "Outcome",
+    "PolicyFailure",
     "Pool",
     "PoolStats",
     "Refused",
@@ -77,9 +92,11 @@ __all__ = [
     "SiteStats",
     "SiteTimeouts",
     "SmtpUrl",
+    "StsCache",
     "Timeouts",
     "TlsContexts",
     "TlsMode",
+    "TlsProblem",
     "Unreachable",
     "UnreachableKind",
     "Watch",

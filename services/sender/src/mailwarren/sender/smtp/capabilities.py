@@ -14,7 +14,7 @@ class Capabilities:
         utf8: SMTPUTF8, RFC 6531.
         starttls: RFC 3207.
         enhanced_codes: RFC 2034. Enhanced codes are read whether or not this is offered.
-        chunking: RFC 3030; noted, not used.
+        chunking: RFC 3030; used where the site's row says so.
         size: True when SIZE is offered (RFC 1870).
         size_limit: Octets of the largest message, 0 when the server names none.
         auth: SASL mechanisms, upper case (RFC 4954).

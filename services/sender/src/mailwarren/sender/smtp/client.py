@@ -7,14 +7,17 @@ import ssl
 from dataclasses import dataclass, field, replace
 
 from mailwarren.contracts.reply import Command
+from mailwarren.sender.smtp.brokentls import BrokenTls
 from mailwarren.sender.smtp.capabilities import Capabilities, parse_capabilities
 from mailwarren.sender.smtp.connection import Connection
 from mailwarren.sender.smtp.dialogue import SERVICE_CLOSING
 from mailwarren.sender.smtp.replies import RawReply, to_reply
-from mailwarren.sender.smtp.result import Failure, NoSession, Unreachable, UnreachableKind
+from mailwarren.sender.smtp.result import Failure, Negotiated, NoSession, Unreachable, UnreachableKind
 from mailwarren.sender.smtp.site import Auth, Host, Site, TlsMode
 from mailwarren.sender.smtp.timeouts import Timeouts
 from mailwarren.sender.smtp.tls import TlsContexts
+from mailwarren.sender.smtp.tlsproblem import TlsProblem, read_problem
+from mailwarren.sender.smtp.tlsrules import Check, Way, rule_of, ways
 from mailwarren.sender.smtp.wire import TLS_SHUTDOWN, SessionFailedError, describe
 
 _POSITIVE = range(200, 300)
@@ -30,6 +33,7 @@ class ClientSettings:
         helo_name: Our name in EHLO: a host name that resolves to the address we send from (RFC 5321 §4.1.1.1).
         contexts: TLS contexts.
         timeouts: Seconds per stage.
+        broken: Hosts whose TLS is broken.
 
     Raises:
         ValueError: ``helo_name`` holds spaces, control characters or characters outside ASCII.
@@ -38,6 +42,7 @@ class ClientSettings:
     helo_name: str
     contexts: TlsContexts
     timeouts: Timeouts = field(default_factory=Timeouts)
+    broken: BrokenTls = field(default_factory=BrokenTls)
 
     def __post_init__(self) -> None:
         """Refuse a name that would end the command."""
@@ -52,34 +57,50 @@ class ClientSettings:
 async def open_session(host: Host, site: Site, settings: ClientSettings) -> Connection | NoSession:
     """Return a connection to ``host`` that is ready for its first transaction, or why there is none.
 
-    With opportunistic TLS a failed handshake, or a server that is lost between STARTTLS and its first words under TLS
-    (TLS 1.3 refuses a client that late), is followed by one more connection, in plain text.
-    Cancelling it leaves nothing open.
+    Where TLS is opportunistic, a broken handshake, or a server that is lost between STARTTLS and its first words under
+    TLS (TLS 1.3 refuses a client that late), is followed by one more connection, in plain text; the next ones begin so.
+    A policy that is only tested is followed by a connection without it. Cancelling it leaves nothing open.
     """
-    opened = await _open(host, site, site.tls, settings)
-    if (
-        site.tls is TlsMode.OPPORTUNISTIC
-        and not site.implicit_tls
-        and isinstance(opened, Unreachable)
-        and opened.kind is UnreachableKind.TLS
-    ):
-        opened = await _open(host, site, TlsMode.OFF, settings)
-    return opened if isinstance(opened, Connection) else NoSession(opened, str(host))
+    negotiated: list[Negotiated] = []
+    tried = ways(host, site, settings.broken)
+    opened = await _open(host, site, tried[0], settings, negotiated)
+    broken: TlsProblem | None = None
+    for way in tried[1:]:
+        if not isinstance(opened, Unreachable) or opened.tls is None:
+            break
+        broken = opened.tls if opened.tls.breaks else None
+        if broken is None or way.check is None:  # what breaks breaks whatever the check
+            opened = await _open(host, site, way, settings, negotiated)
+    if not isinstance(opened, Connection):
+        return NoSession(opened, str(host), rule_of(host, site), negotiated)
+    if broken is not None:
+        settings.broken.broke(host, broken)
+    elif opened.tls is not None:
+        settings.broken.worked(host)
+    opened.rule = rule_of(host, site)
+    opened.negotiated = tuple(negotiated)
+    opened.chunking = site.limits.chunking and opened.capabilities.chunking
+    return opened
 
 
-async def _open(host: Host, site: Site, mode: TlsMode, settings: ClientSettings) -> Connection | Failure:
+async def _open(
+    host: Host, site: Site, way: Way, settings: ClientSettings, negotiated: list[Negotiated]
+) -> Connection | Failure:
+    """One connection; how TLS went is added to ``negotiated``."""
     timeouts = site.limits.timeouts.over(settings.timeouts)
     connection = await _connect(host, site, settings, timeouts)
     if not isinstance(connection, Connection):
         return connection
     try:
         await _greet(connection, settings, timeouts)
-        if not site.implicit_tls and mode is not TlsMode.OFF:
-            await _secured(connection, mode, settings)
+        if not site.implicit_tls and way.check is not None:
+            negotiated.append(await _secured(connection, way, way.check, settings))
         if site.auth is not None:
             await _authenticate(connection, site.auth)
     except SessionFailedError as error:
         connection.hang_up()
+        if (found := _negotiation(host, error.failure)) is not None:
+            negotiated.append(found)
         return error.failure
     except BaseException:
         connection.abort()
@@ -87,10 +108,19 @@ async def _open(host: Host, site: Site, mode: TlsMode, settings: ClientSettings)
     return connection
 
 
+def _negotiation(host: Host, failure: Failure) -> Negotiated | None:
+    """What a failure says of TLS; None when it was about something else."""
+    if isinstance(failure, Unreachable):
+        return None if failure.tls is None else Negotiated(host, failure.tls, failure.text)
+    if failure.command is Command.STARTTLS:
+        return Negotiated(host, TlsProblem.REFUSED, f"{failure.code} {failure.text}")
+    return None
+
+
 async def _connect(host: Host, site: Site, settings: ClientSettings, timeouts: Timeouts) -> Connection | Unreachable:
     loop = asyncio.get_running_loop()
     context = settings.contexts.for_mode(site.tls) if site.implicit_tls else None
-    kind, problem = UnreachableKind.CONNECT, ""
+    kind, problem, tls = UnreachableKind.CONNECT, "", None
     try:
         async with asyncio.timeout(timeouts.connect):
             _, connection = await loop.create_connection(
@@ -105,14 +135,14 @@ async def _connect(host: Host, site: Site, settings: ClientSettings, timeouts: T
     except TimeoutError:
         problem = "connect timed out"
     except ssl.SSLError as error:
-        kind, problem = UnreachableKind.TLS, f"TLS handshake: {describe(error)}"
+        kind, problem, tls = UnreachableKind.TLS, f"TLS handshake: {describe(error)}", read_problem(error)
     except (socket.gaierror, UnicodeError) as error:  # UnicodeError: a name that IDNA cannot encode
         kind, problem = UnreachableKind.DNS, describe(error)
     except OSError as error:
         problem = describe(error)
     else:
         return connection
-    return Unreachable(kind, problem, str(host))
+    return Unreachable(kind, problem, str(host), tls=tls)
 
 
 async def _greet(connection: Connection, settings: ClientSettings, timeouts: Timeouts) -> None:
@@ -133,35 +163,48 @@ async def _hello(connection: Connection, helo_name: str) -> Capabilities:
     return Capabilities()
 
 
-async def _secured(connection: Connection, mode: TlsMode, settings: ClientSettings) -> None:
+async def _secured(connection: Connection, way: Way, check: Check, settings: ClientSettings) -> Negotiated:
     """``_secure``; a server that goes silent or away over it has trouble with TLS, not with us."""
     try:
-        await _secure(connection, mode, settings)
+        return await _secure(connection, way, check, settings)
     except SessionFailedError as error:
         failure = error.failure
         if isinstance(failure, Unreachable) and failure.kind in {UnreachableKind.LOST, UnreachableKind.TIMEOUT}:
-            raise SessionFailedError(replace(failure, kind=UnreachableKind.TLS)) from error
+            changed = replace(failure, kind=UnreachableKind.TLS, tls=TlsProblem.HANDSHAKE)
+            raise SessionFailedError(changed) from error
         raise
 
 
-async def _secure(connection: Connection, mode: TlsMode, settings: ClientSettings) -> None:
-    """STARTTLS as ``mode`` demands it; everything the server said before is forgotten (RFC 3207 §4.2)."""
+async def _secure(connection: Connection, way: Way, check: Check, settings: ClientSettings) -> Negotiated:
+    """STARTTLS; everything the server said before is forgotten (RFC 3207 §4.2).
+
+    Returns how that went: with a problem, it goes on in the clear.
+    """
+    host = connection.host
     if not connection.capabilities.starttls:
-        if mode is TlsMode.OPPORTUNISTIC:
-            return
-        raise _failed(connection, UnreachableKind.TLS, "STARTTLS is not offered", Command.EHLO)
+        text = "STARTTLS is not offered"
+        if way.clear:
+            return Negotiated(host, TlsProblem.NOT_OFFERED, text)
+        raise _failed(connection, UnreachableKind.TLS, text, Command.EHLO, TlsProblem.NOT_OFFERED)
     reply = await connection.ask(b"STARTTLS", Command.STARTTLS)
-    if mode is TlsMode.OPPORTUNISTIC and reply.code not in _POSITIVE and reply.code != SERVICE_CLOSING:
-        return
+    if way.clear and reply.code not in _POSITIVE and reply.code != SERVICE_CLOSING:
+        return Negotiated(host, TlsProblem.REFUSED, f"STARTTLS refused: {reply.code}")
     _require(connection, reply, Command.STARTTLS)
-    await connection.start_tls(settings.contexts.for_mode(mode))
+    await connection.start_tls(settings.contexts.for_mode(TlsMode.VERIFY if check is Check.PKIX else TlsMode.REQUIRED))
+    if check is Check.DANE and host.dane is not None:
+        problem = host.dane.problem(connection.certificates())
+        if problem is not None:
+            text = f"TLS handshake: no TLSA record of {host.name} fits its certificate ({problem.value})"
+            raise _failed(connection, UnreachableKind.TLS, text, Command.STARTTLS, problem)
     connection.capabilities = await _hello(connection, settings.helo_name)
+    return Negotiated(host)
 
 
 async def _authenticate(connection: Connection, auth: Auth) -> None:
     """AUTH PLAIN (RFC 4616), or LOGIN for servers that have nothing better."""
     if connection.tls is None and not auth.plaintext:
-        raise _failed(connection, UnreachableKind.TLS, "AUTH is not allowed without TLS", Command.AUTH)
+        text = "AUTH is not allowed without TLS"
+        raise _failed(connection, UnreachableKind.TLS, text, Command.AUTH)
     user, password = auth.user.encode("utf-8"), auth.password.encode("utf-8")
     offered = connection.capabilities.auth
     if "PLAIN" in offered:
@@ -188,5 +231,7 @@ def _require(connection: Connection, reply: RawReply, command: Command) -> None:
     raise _failed(connection, UnreachableKind.PROTOCOL, f"unexpected reply {reply.code}", command)
 
 
-def _failed(connection: Connection, kind: UnreachableKind, text: str, command: Command) -> SessionFailedError:
-    return SessionFailedError(Unreachable(kind, text, str(connection.host), command))
+def _failed(
+    connection: Connection, kind: UnreachableKind, text: str, command: Command, tls: TlsProblem | None = None
+) -> SessionFailedError:
+    return SessionFailedError(Unreachable(kind, text, str(connection.host), command, tls=tls))

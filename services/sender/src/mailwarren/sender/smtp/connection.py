@@ -14,9 +14,9 @@ from mailwarren.sender.smtp.dialogue import (
     shuts_out,
 )
 from mailwarren.sender.smtp.dispatch import Dispatch
-from mailwarren.sender.smtp.envelope import Envelope, WireData
+from mailwarren.sender.smtp.envelope import Envelope, WireData, prepare_chunk
 from mailwarren.sender.smtp.replies import RawReply, to_reply
-from mailwarren.sender.smtp.result import Abandoned, Failure, MaySend, Unreachable, UnreachableKind
+from mailwarren.sender.smtp.result import Abandoned, Failure, MaySend, Negotiated, Unreachable, UnreachableKind
 from mailwarren.sender.smtp.site import Host
 from mailwarren.sender.smtp.timeouts import Timeouts
 from mailwarren.sender.smtp.wire import Wire
@@ -42,6 +42,9 @@ class Connection(Wire):
         shut: True when the server takes no more mail on it.
         kept: True when it has been used or has rested, so that the server may have given it up meanwhile.
         turns: Mails it got out of turn since it last served the head of the line (the pool's count).
+        rule: The rule that its TLS had to keep, as ``Result.tls_policy``.
+        negotiated: How TLS was negotiated for it, until the first mail on it tells.
+        chunking: True when messages go out by BDAT.
     """
 
     __slots__ = (
@@ -51,11 +54,14 @@ class Connection(Wire):
         "_reset",
         "_unwritten",
         "capabilities",
+        "chunking",
         "kept",
         "messages",
+        "negotiated",
         "pace",
         "promised",
         "route",
+        "rule",
         "shut",
         "turns",
     )
@@ -70,6 +76,9 @@ class Connection(Wire):
         self.kept = False
         self.shut = False
         self.turns = 0
+        self.rule: str | None = None
+        self.negotiated: tuple[Negotiated, ...] = ()
+        self.chunking = False
         self._current: Dispatch | None = None
         self._behind: deque[Dispatch] = deque()
         self._unwritten: deque[memoryview] | None = None
@@ -92,8 +101,9 @@ class Connection(Wire):
             mail_parameters(capabilities, envelope, data),
             pipelined=capabilities.pipelining,
             reset=behind or self._reset,
+            chunked=self.chunking,
         )
-        dispatch = Dispatch(transaction, data, may_send, self._loop)
+        dispatch = Dispatch(transaction, prepare_chunk(data) if self.chunking else data, may_send, self._loop)
         refused = check_sendable(capabilities, envelope, message_size(data))
         if self.closed:
             dispatch.finish(self._failure_of(dispatch, UnreachableKind.LOST, "connection closed by the server"))

@@ -118,6 +118,7 @@ class Transaction:
         envelope: Who from and for.
         parameters: Of MAIL FROM, from ``mail_parameters``.
         pipelined: Write the envelope as one group.
+        chunked: The message goes out by BDAT, without a reply to wait for in between (RFC 3030).
         reset: Begin with RSET: the last transaction of this connection was refused, or has not been answered yet.
 
     Attributes:
@@ -130,6 +131,7 @@ class Transaction:
     """
 
     __slots__ = (
+        "_chunked",
         "_envelope",
         "_group",
         "_parameters",
@@ -140,13 +142,16 @@ class Transaction:
         "unfinished",
     )
 
-    def __init__(self, envelope: Envelope, parameters: bytes, *, pipelined: bool, reset: bool) -> None:
+    def __init__(
+        self, envelope: Envelope, parameters: bytes, *, pipelined: bool, reset: bool, chunked: bool = False
+    ) -> None:
         self.decided: Reply | None = None
         self.nonsense: str | None = None
         self.unfinished = False
         self._envelope = envelope
         self._parameters = parameters
         self._group = pipelined
+        self._chunked = chunked
         self.stage = Stage.RSET if reset else Stage.MAIL
         self._recipient_taken = False
 
@@ -159,10 +164,11 @@ class Transaction:
         """Return what is written first."""
         if not self._group:
             return _RSET if self.stage is Stage.RSET else self._mail()
-        group = b"MAIL FROM:<%b>%b\r\nRCPT TO:<%b>\r\nDATA\r\n" % (
+        group = b"MAIL FROM:<%b>%b\r\nRCPT TO:<%b>\r\n%b" % (
             self._envelope.reverse_path,
             self._parameters,
             self._envelope.forward_path,
+            b"" if self._chunked else _DATA,
         )
         return _RSET + group if self.stage is Stage.RSET else group
 
@@ -201,6 +207,8 @@ class Transaction:
         if stage is Stage.MAIL:
             self.unfinished = taken
             following, line = Stage.RCPT, b"RCPT TO:<%b>\r\n" % self._envelope.forward_path
+        elif self._chunked:
+            return self._recipient_answered()
         else:
             self._recipient_taken = taken
             following, line = Stage.DATA, _DATA
@@ -211,6 +219,14 @@ class Transaction:
             return Step.DONE
         self.stage = following
         return line
+
+    def _recipient_answered(self) -> Step:
+        """The envelope is complete, and the message follows without a command that asks for it."""
+        if self.decided is not None:
+            return Step.DONE
+        self.stage = Stage.DOT
+        self.unfinished = False
+        return Step.SEND_DATA
 
     def _data_answered(self, raw: RawReply) -> Step | bytes:
         if raw.code < _INTERMEDIATE:

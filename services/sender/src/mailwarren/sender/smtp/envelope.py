@@ -135,3 +135,18 @@ def prepare_pieces(parts: Iterable[bytes | memoryview]) -> Pieces:
     """
     wire = [part if isinstance(part, memoryview) else stuff_dots(end_lines(part)) for part in parts]
     return Pieces([*wire, END_OF_DATA])
+
+
+def prepare_chunk(data: WireData) -> WireData:
+    """Return ``data`` in wire form as one BDAT command with its message (RFC 3030 §2), in which no dots are stuffed."""
+    if isinstance(data, bytes):
+        message = _unstuffed(data[: -len(END_OF_DATA)])
+        return b"BDAT %d LAST\r\n%b" % (len(message), message)
+    parts = [_unstuffed(part) if isinstance(part, bytes) else part for part in data.parts[:-1]]
+    return Pieces([b"BDAT %d LAST\r\n" % sum(map(len, parts)), *parts])
+
+
+def _unstuffed(lines: bytes) -> bytes:
+    if lines.startswith(b"."):
+        lines = lines[1:]
+    return lines.replace(b"\n..", b"\n.") if b"\n.." in lines else lines

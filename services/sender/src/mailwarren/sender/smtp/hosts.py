@@ -21,6 +21,9 @@ REMEMBERED = 10_000
 
 _MOST_DOUBLINGS = 30
 
+_Key = tuple[Host, str]
+"""A host, and the route that has trouble with it; an empty one is all."""
+
 
 @dataclass(slots=True)
 class _Trouble:
@@ -42,15 +45,15 @@ class HostHealth:
         self._first_hold = first_hold
         self._longest_hold = longest_hold
         self._rng = rng
-        self._troubles: OrderedDict[Host, _Trouble] = OrderedDict()
+        self._troubles: OrderedDict[_Key, _Trouble] = OrderedDict()
 
-    def order(self, hosts: Sequence[Host], now: float) -> list[Host]:
+    def order(self, hosts: Sequence[Host], now: float, route: str = "") -> list[Host]:
         """Hosts to try, best first: by preference, then at random by name; IPv4 before IPv6 of the same name.
 
-        Hosts in trouble are left out, unless all are.
+        Hosts in trouble, also such as concerns ``route`` alone, are left out, unless all are.
         """
         rank = {host.name: self._rng.random() for host in hosts}
-        usable = [host for host in hosts if not self._held(host, now)] or list(hosts)
+        usable = [host for host in hosts if self._held(host, now, route) is None] or list(hosts)
         usable.sort(key=lambda host: (host.preference, rank[host.name], _is_ipv6(host), self._rng.random()))
         chosen: list[Host] = []
         tried: Counter[str] = Counter()
@@ -60,30 +63,35 @@ class HostHealth:
                 chosen.append(host)
         return chosen
 
-    def failure(self, hosts: Sequence[Host], now: float) -> NoSession | None:
+    def failure(self, hosts: Sequence[Host], now: float, route: str = "") -> NoSession | None:
         """What the last tries came to when every host is held; None when there is one to try."""
         if not self._troubles:
             return None
-        if all(self._held(host, now) for host in hosts):
-            return most_hopeful([self._troubles[host].failure for host in hosts])
-        return None
+        found = [self._held(host, now, route) for host in hosts]
+        failures = [trouble.failure for trouble in found if trouble is not None]
+        return most_hopeful(failures) if len(failures) == len(found) else None
 
-    def failed(self, host: Host, failure: NoSession, now: float) -> None:
-        """``host`` gave no session."""
-        trouble = self._troubles.pop(host, None)
+    def failed(self, host: Host, failure: NoSession, now: float, route: str = "") -> None:
+        """``host`` gave no session; with a ``route`` none for that one, which says nothing of others."""
+        key = host, route
+        trouble = self._troubles.pop(key, None)
         failures = trouble.failures + 1 if trouble else 1
         hold = min(self._first_hold * 2.0 ** min(failures - 1, _MOST_DOUBLINGS), self._longest_hold)
-        self._troubles[host] = _Trouble(now + hold, failures, failure)
+        self._troubles[key] = _Trouble(now + hold, failures, failure)
         if len(self._troubles) > REMEMBERED:
             self._troubles.popitem(last=False)
 
-    def worked(self, host: Host) -> None:
+    def worked(self, host: Host, route: str = "") -> None:
         """``host`` gave a session."""
-        self._troubles.pop(host, None)
+        self._troubles.pop((host, ""), None)
+        self._troubles.pop((host, route), None)
 
-    def _held(self, host: Host, now: float) -> bool:
-        trouble = self._troubles.get(host)
-        return trouble is not None and now < trouble.until
+    def _held(self, host: Host, now: float, route: str) -> _Trouble | None:
+        for key in ((host, ""), (host, route)):
+            trouble = self._troubles.get(key)
+            if trouble is not None and now < trouble.until:
+                return trouble
+        return None
 
 
 def most_hopeful(failures: Sequence[NoSession]) -> NoSession:

@@ -1,18 +1,25 @@
-"""Which hosts take mail for a domain (RFC 5321 §5.1, null MX RFC 7505), by DNS with caches of our own."""
+"""Which hosts take mail for a domain (RFC 5321 §5.1, null MX RFC 7505), by DNS with caches of our own.
+
+With a resolver that validates DNSSEC also what DNS says of their certificates (RFC 7672 §2.2).
+"""
 
 import asyncio
 import ipaddress
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import dns.asyncresolver
 import dns.exception
+import dns.flags
 import dns.name
 import dns.nameserver
+import dns.rdata
 import dns.rdatatype
 import dns.resolver
+from dns.rdtypes.ANY.TXT import TXT
 
+from mailwarren.sender.smtp.dane import Dane, Tlsa
 from mailwarren.sender.smtp.domains import ascii_domain
 from mailwarren.sender.smtp.lookups import LookupCache
 
@@ -29,6 +36,9 @@ TROUBLE_HOLD = 15.0
 MOST_HOSTS = 10
 """Best MX hosts whose addresses are looked up."""
 
+PAYLOAD = 1232
+"""Octets of an answer by UDP that no path has to cut; larger ones come by TCP."""
+
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 
 _SERVER = re.compile(
@@ -44,11 +54,13 @@ class MailHost:
         name: Lower-case host name without trailing dot.
         preference: MX preference; 0 for a domain that is its own mail host.
         addresses: IP addresses, at least one.
+        dane: What DNS says of its certificates; None where it says nothing, or not with certainty.
     """
 
     name: str
     preference: int
     addresses: tuple[str, ...]
+    dane: Dane | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +104,8 @@ class Resolver:
         private: Whether mail hosts may have addresses of no public network. Whoever owns a domain names its mail hosts,
             and could make us talk to what only we can reach.
         size: Domains, and hosts, kept in the caches.
+        tlsa_port: The port of mail hosts whose TLSA records are looked up, where the name servers validate DNSSEC and
+            the way to them is trusted; None looks up none.
 
     Raises:
         ValueError: a name server is not an IP address with an optional port.
@@ -105,8 +119,13 @@ class Resolver:
         ipv6: bool = True,
         private: bool = False,
         size: int = 50_000,
+        tlsa_port: int | None = None,
     ) -> None:
         self._resolver = dns.asyncresolver.Resolver(configure=nameservers is None)
+        if tlsa_port is not None:
+            self._resolver.use_edns(0, dns.flags.DO, PAYLOAD)
+            self._resolver.set_flags(dns.flags.RD | dns.flags.AD)
+        self._tlsa_port = tlsa_port
         if nameservers is not None:
             self._resolver.nameservers = [_nameserver(text) for text in nameservers]
         self._timeout = timeout
@@ -114,6 +133,7 @@ class Resolver:
         self._types = (dns.rdatatype.A, dns.rdatatype.AAAA) if ipv6 else (dns.rdatatype.A,)
         self._domains: LookupCache[MailHosts] = LookupCache(self._look_up_domain, size=size)
         self._hosts: LookupCache[_Addresses] = LookupCache(self._look_up_host, size=size)
+        self._tlsas: LookupCache[_Tlsas] = LookupCache(self._look_up_tlsa, size=size)
 
     async def mail_hosts(self, domain: str) -> MailHosts:
         """Return the hosts of ``domain`` with their addresses, or why there are none.
@@ -128,10 +148,23 @@ class Resolver:
             return NO_NAME
         return await self._domains.get(name)
 
+    async def addresses(self, name: str) -> tuple[str, ...] | DnsFailure:
+        """Return the addresses of a host that may be spoken to, or why there are none."""
+        found = await self._hosts.get(name)
+        return found.values or found.failure or NO_HOST
+
+    async def texts(self, name: str) -> "tuple[tuple[str, ...], float] | DnsFailure":
+        """Return the TXT records of ``name``, none is an empty answer, and the seconds that they hold. Not cached."""
+        found = await self._query(name, dns.rdatatype.TXT)
+        if isinstance(found, DnsFailure):
+            return ((), NEGATIVE_HOLD) if found.permanent else found
+        return found.values, found.ttl
+
     async def close(self) -> None:
         """Cancel the lookups under way."""
         await self._domains.close()
         await self._hosts.close()
+        await self._tlsas.close()
 
     async def _look_up_domain(self, name: str) -> tuple[MailHosts, float]:
         records = await self._query(name, dns.rdatatype.MX)
@@ -139,13 +172,46 @@ class Resolver:
             return records, NEGATIVE_HOLD if records.permanent else TROUBLE_HOLD
         if not records.values:
             own = await self._hosts.get(name)
-            return _outcome([(0, name)], [own], own.ttl, nothing=NO_HOST)
+            outcome = _outcome([(0, name)], [own], own.ttl, nothing=NO_HOST)
+            return await self._with_dane(name, outcome, {name} if records.secure and own.secure else set())
         exchanges = sorted(_exchange(value) for value in records.values)
         if exchanges == [(0, "")]:
             return NULL_MX, NEGATIVE_HOLD
         exchanges = [exchange for exchange in exchanges if _is_name(exchange[1])][:MOST_HOSTS]
         found = await asyncio.gather(*(self._hosts.get(host) for _, host in exchanges))
-        return _outcome(exchanges, found, records.ttl, nothing=NO_ADDRESS)
+        outcome = _outcome(exchanges, found, records.ttl, nothing=NO_ADDRESS)
+        pairs = zip(exchanges, found, strict=True)
+        secure = {host for (_, host), addresses in pairs if addresses.secure} if records.secure else set()
+        return await self._with_dane(name, outcome, secure)
+
+    async def _with_dane(
+        self, domain: str, outcome: tuple[MailHosts, float], secure: set[str]
+    ) -> tuple[MailHosts, float]:
+        """``outcome`` with the TLSA records of those hosts whose addresses, and whose domain's MX, are ``secure``."""
+        hosts, seconds = outcome
+        if self._tlsa_port is None or not secure or isinstance(hosts, DnsFailure):
+            return outcome
+        with_records = []
+        for host in hosts:
+            found = await self._tlsas.get(host.name) if host.name in secure else _NO_TLSAS
+            seconds = min(seconds, found.ttl)
+            if found.values is not None or found.unknown is not None:
+                names = tuple(dict.fromkeys((host.name, domain)))
+                with_records.append(replace(host, dane=Dane(found.values or (), names, found.unknown)))
+            else:
+                with_records.append(host)
+        return tuple(with_records), seconds
+
+    async def _look_up_tlsa(self, host: str) -> tuple["_Tlsas", float]:
+        found = await self._query(f"_{self._tlsa_port}._tcp.{host}", dns.rdatatype.TLSA)
+        if isinstance(found, DnsFailure):
+            if found.permanent:
+                return _Tlsas(None, NEGATIVE_HOLD), NEGATIVE_HOLD
+            return _Tlsas(None, TROUBLE_HOLD, f"TLSA records of {host}: {found.text}"), TROUBLE_HOLD
+        if not found.values or not found.secure:
+            return _Tlsas(None, found.ttl), found.ttl
+        records = (_tlsa(value) for value in found.values)
+        return _Tlsas(tuple(sorted(record for record in records if record.usable)), found.ttl), found.ttl
 
     async def _look_up_host(self, name: str) -> tuple["_Addresses", float]:
         answers = await asyncio.gather(*(self._query(name, kind) for kind in self._types))
@@ -154,7 +220,8 @@ class Resolver:
             ttl = min(answer.ttl for answer in records)
             addresses = tuple(value for answer in records for value in answer.values)
             allowed = addresses if self._private else tuple(filter(is_public, addresses))
-            return _Addresses(allowed, ttl, None if allowed else NO_PUBLIC), ttl
+            secure = all(answer.secure for answer in records)
+            return _Addresses(allowed, ttl, None if allowed else NO_PUBLIC, secure), ttl
         failures = [answer for answer in answers if isinstance(answer, DnsFailure) and not answer.permanent]
         if failures:
             return _Addresses((), TROUBLE_HOLD, failures[0]), TROUBLE_HOLD
@@ -171,18 +238,32 @@ class Resolver:
             return NO_DOMAIN
         except dns.exception.DNSException as error:
             return DnsFailure(permanent=False, enhanced="4.4.3", text=f"DNS lookup failed: {type(error).__name__}")
+        secure = self._tlsa_port is not None and bool(answer.response.flags & dns.flags.AD)
         if answer.rrset is None:
-            return _Records((), NEGATIVE_HOLD)
+            return _Records((), NEGATIVE_HOLD, secure)
         ttl = min(max(float(answer.rrset.ttl), SHORTEST_HOLD), LONGEST_HOLD)
-        return _Records(tuple(record.to_text() for record in answer.rrset), ttl)
+        return _Records(tuple(map(_text, answer.rrset)), ttl, secure)
 
 
 @dataclass(frozen=True, slots=True)
 class _Records:
-    """Records in text form, and the seconds that they hold."""
+    """Records in text form, the seconds that they hold, and whether the resolver has validated them."""
 
     values: tuple[str, ...]
     ttl: float
+    secure: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Tlsas:
+    """The usable TLSA records of a host, None when it has none at all; ``unknown`` says why that is not known."""
+
+    values: tuple[Tlsa, ...] | None
+    ttl: float
+    unknown: str | None = None
+
+
+_NO_TLSAS = _Tlsas(None, LONGEST_HOLD)
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +273,7 @@ class _Addresses:
     values: tuple[str, ...]
     ttl: float
     failure: DnsFailure | None = None
+    secure: bool = False
 
 
 def _outcome(
@@ -207,6 +289,18 @@ def _outcome(
         return hosts, min([ttl, *(addresses.ttl for addresses in found)])
     unanswered = next((addresses.failure for addresses in found if addresses.failure is not None), None)
     return (nothing, NEGATIVE_HOLD) if unanswered is None else (unanswered, TROUBLE_HOLD)
+
+
+def _text(record: dns.rdata.Rdata) -> str:
+    """A record as text; of a TXT record what its strings say together."""
+    if isinstance(record, TXT):
+        return b"".join(record.strings).decode("utf-8", "replace")
+    return record.to_text()
+
+
+def _tlsa(record: str) -> Tlsa:
+    usage, selector, matching, data = record.split(None, 3)
+    return Tlsa(int(usage), int(selector), int(matching), bytes.fromhex(data))
 
 
 def _exchange(record: str) -> tuple[int, str]:

@@ -6,18 +6,21 @@ import random
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import msgspec
 import structlog
 
-from mailwarren.contracts.reply import Reply
+from mailwarren.contracts.reply import Command, Reply
+from mailwarren.contracts.tls import TlsPolicy, TlsSession
+from mailwarren.sender.smtp.brokentls import Broken
 from mailwarren.sender.smtp.client import ClientSettings, open_session
 from mailwarren.sender.smtp.connection import Connection
 from mailwarren.sender.smtp.dialogue import used_up
 from mailwarren.sender.smtp.dispatch import Dispatch
 from mailwarren.sender.smtp.envelope import Envelope, Pieces, WireData
 from mailwarren.sender.smtp.hosts import HostHealth, most_hopeful
-from mailwarren.sender.smtp.result import Abandoned, MaySend, NoSession, Result, Unreachable
+from mailwarren.sender.smtp.result import Abandoned, MaySend, NoSession, Refused, Result, Unreachable
 from mailwarren.sender.smtp.share import Watch
 from mailwarren.sender.smtp.site import Site, SiteLimits
 from mailwarren.sender.smtp.sitepool import SitePool
@@ -98,7 +101,8 @@ class Pool:
         """Send one mail and say what became of it; network trouble and refusals are values.
 
         A mail that meets a kept-alive connection that is dead or used up, before its data was written, goes out again
-        on a fresh one. No other case is retried here. Cancelling it drops the connection in use; the mail's fate is
+        on a fresh one; one that a host cannot be sent, for its size or its address, is offered to the other hosts. No
+        other case is retried here. Cancelling it drops the connection in use; the mail's fate is
         then unknown.
 
         Args:
@@ -119,24 +123,26 @@ class Pool:
         if connection is None:
             found = await queue.acquire(site)
             if not isinstance(found, Connection):
-                return _unsent(found, asked)
+                return _unsent(site, found, asked)
             connection = found
         if not isinstance(data, bytes | Pieces):
             data = await self._make(data, queue, connection)
         kept = connection.kept
         queue.promise_behind(connection)
+        sessions = _told(site, connection) if connection.negotiated else ()
         dispatch = await connection.transact(envelope, data, may_send)
         if kept and _was_spent(dispatch):
             connection.shut = True
             queue.release(connection)
             if self._closing or changes != self._changes:
-                return _unsent(Abandoned(), asked)
+                return _unsent(site, Abandoned(), asked)
             self.retried_total += 1
             queue = self._queue(site)
             found = await queue.acquire(site, fresh=True)
             if not isinstance(found, Connection):
-                return _unsent(found, asked)
+                return _unsent(site, found, asked)
             connection = found
+            sessions += _told(site, connection)
             dispatch = await connection.transact(envelope, data, may_send)
         result = Result(
             dispatch.outcome,
@@ -146,8 +152,17 @@ class Pool:
             time.monotonic() - dispatch.began,
             dispatch.dot_at,
             dispatch.replied_at,
+            connection.rule,
+            sessions,
         )
         queue.release(connection)
+        if isinstance(result.outcome, Refused):
+            # What one host cannot be sent another may take; when none of those that can be reached does, it is refused.
+            others = tuple(one for one in site.hosts if one.name != connection.host.name)
+            if others:
+                elsewhere = await self.send(replace(site, hosts=others), envelope, data, may_send)
+                found = result if _gave_no_session(elsewhere) else elsewhere
+                result = msgspec.structs.replace(found, sessions=sessions + elsewhere.sessions)
         return result
 
     @staticmethod
@@ -210,6 +225,10 @@ class Pool:
             sites=tuple(queue.stats() for queue in self._sites.values()),
         )
 
+    def broken_tls(self) -> tuple[Broken, ...]:
+        """The hosts that are spoken to in the clear because their TLS is broken, where nothing requires it."""
+        return self._settings.broken.all()
+
     def take_dials(self) -> Dials:
         """Dials since the last time that somebody asked: of all times there may be any number of sites."""
         taken, self._dials = self._dials, Dials(Counter(), Counter())
@@ -252,15 +271,16 @@ class Pool:
     async def _dial(self, queue: SitePool, site: Site) -> Connection | NoSession:
         """Try the hosts of ``site`` in order; without trying, when all failed a moment ago."""
         now = asyncio.get_running_loop().time()
-        known = self._health.failure(site.hosts, now)
+        known = self._health.failure(site.hosts, now, site.route)
         if known is not None:
-            self._watch.no_session(site, known)
+            self._blame(site, known)
             return known
-        failures = []
-        for host in self._health.order(site.hosts, now):
+        failures: list[NoSession] = []
+        for host in self._health.order(site.hosts, now, site.route):
             opened = await open_session(host, site, self._settings)
             if isinstance(opened, Connection):
-                self._health.worked(host)
+                opened.negotiated = (*(one for failed in failures for one in failed.negotiated), *opened.negotiated)
+                self._health.worked(host, site.route)
                 self._watch.session(site.name)
                 self.opened_total += 1
                 self._dials.opened[site.name] += 1
@@ -271,11 +291,21 @@ class Pool:
             self._dials.failed[site.name] += 1
             # Where connections stand, one more refused is the server's limit, not its death.
             if not queue.reaches(host):
-                self._health.failed(host, opened, asyncio.get_running_loop().time())
-                self._watch.no_session(site, opened)
+                route = site.route if _is_about_tls(opened) else ""
+                kept = replace(opened, negotiated=[])
+                self._health.failed(host, kept, asyncio.get_running_loop().time(), route)
+                self._blame(site, opened)
             log.info("sender.smtp.no_session", site=site.name, host=opened.host, reason=opened.reason)
             failures.append(opened)
-        return most_hopeful(failures)
+        negotiated = [one for failed in failures for one in failed.negotiated]
+        return replace(most_hopeful(failures), negotiated=negotiated)
+
+    def _blame(self, site: Site, failure: NoSession) -> None:
+        """Tell that a site gave no session; not when that is for a policy that others of its mail do not have."""
+        beyond = site.tls is not site.by_row or (site.policy is not None and site.policy.kind is not TlsPolicy.NONE)
+        if _is_about_tls(failure) and (beyond or any(host.dane is not None for host in site.hosts)):
+            return
+        self._watch.no_session(site, failure)
 
 
 def _was_spent(dispatch: Dispatch) -> bool:
@@ -288,8 +318,33 @@ def _was_spent(dispatch: Dispatch) -> bool:
     return isinstance(outcome, Unreachable)
 
 
-def _unsent(found: NoSession | Abandoned, asked: float) -> Result:
+def _gave_no_session(result: Result) -> bool:
+    """Whether no host was asked to take the mail."""
+    outcome = result.outcome
+    return isinstance(outcome, Reply | Unreachable) and not result.duration and result.dot_at is None
+
+
+def _is_about_tls(failure: NoSession) -> bool:
+    """Whether the host may well give a session to mail that needs other TLS, or none."""
+    outcome = failure.failure
+    return outcome.command is Command.STARTTLS if isinstance(outcome, Reply) else outcome.tls is not None
+
+
+def _told(site: Site, found: Connection | NoSession) -> tuple[TlsSession, ...]:
+    """How TLS was negotiated for what was found, if nobody has told of it before; nobody is told of a smarthost's."""
+    if not found.negotiated:
+        return ()
+    negotiated = tuple(found.negotiated)
+    if isinstance(found, Connection):
+        found.negotiated = ()
+    else:
+        found.negotiated.clear()
+    return tuple(one.told(site.policy) for one in negotiated) if site.policy is not None else ()
+
+
+def _unsent(site: Site, found: NoSession | Abandoned, asked: float) -> Result:
     waited = time.monotonic() - asked
     if isinstance(found, Abandoned):
         return Result(found, waited=waited)
-    return Result(found.failure, found.host, waited=waited)
+    sessions = _told(site, found)
+    return Result(found.failure, found.host, waited=waited, tls_policy=found.rule, sessions=sessions)

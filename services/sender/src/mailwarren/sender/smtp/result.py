@@ -1,12 +1,15 @@
 """What became of one attempt. Every member of ``Outcome`` is a value: nothing here is ever raised."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 import msgspec
 
 from mailwarren.contracts.reply import Command, Reply
+from mailwarren.contracts.tls import TlsPolicy, TlsSession
+from mailwarren.sender.smtp.site import DomainPolicy, Host
+from mailwarren.sender.smtp.tlsproblem import TlsProblem
 
 
 class UnreachableKind(StrEnum):
@@ -36,6 +39,7 @@ class Unreachable:
         host: The host that was tried, ``name[address]:port``.
         command: The stage that was under way, None before the connection stood.
         dot_sent: True when the final dot had been written: the server may have taken the mail.
+        tls: What was wrong with its TLS, where that was it.
     """
 
     kind: UnreachableKind
@@ -43,6 +47,7 @@ class Unreachable:
     host: str
     command: Command | None = None
     dot_sent: bool = False
+    tls: TlsProblem | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +68,56 @@ class Abandoned:
     """Not sent: the caller's gate said no, or the pool was closed. The message data was not written."""
 
 
+@dataclass(frozen=True, slots=True)
+class PolicyFailure:
+    """A domain's mail may go to none of its hosts, by what DNS or its policy says of their TLS.
+
+    Attributes:
+        problem: What it is.
+        text: The reason, for people.
+        sessions: For reports, until somebody has told of it.
+    """
+
+    problem: TlsProblem
+    text: str
+    sessions: list[TlsSession] = field(default_factory=list, compare=False)
+
+    def take_sessions(self) -> tuple[TlsSession, ...]:
+        """What there is to tell, once."""
+        sessions = tuple(self.sessions)
+        self.sessions.clear()
+        return sessions
+
+
 Failure = Reply | Unreachable
 """Why a host gave no usable session: its own answer (greeting, EHLO, STARTTLS, AUTH), or none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Negotiated:
+    """How one negotiation of TLS with a host ended: what was wrong, None when it went well."""
+
+    host: Host
+    problem: TlsProblem | None = None
+    text: str = ""
+
+    def told(self, policy: DomainPolicy) -> TlsSession:
+        """As reports have it, for mail to the domain of ``policy``."""
+        dane, problem, host = self.host.dane, self.problem, self.host
+        return TlsSession(
+            policy.domain,
+            policy.kind if dane is None else TlsPolicy.DANE,
+            "" if problem is None else problem.report,
+            host.name,
+            host.address or "",
+            self.text[:LONGEST_TOLD],
+            policy.lines if dane is None else tuple(map(str, dane.records)),
+            policy.mx if dane is None else (),
+        )
+
+
+LONGEST_TOLD = 200
+"""Characters of a negotiation's text in reports."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +127,14 @@ class NoSession:
     Attributes:
         failure: Its own answer, or that there was none.
         host: ``name[address]:port``.
+        rule: The rule that its TLS had to keep, as ``Result.tls_policy``.
+        negotiated: How TLS was tried, until somebody has told of it.
     """
 
     failure: Failure
     host: str
+    rule: str | None = None
+    negotiated: list[Negotiated] = field(default_factory=list, compare=False)
 
     @property
     def reason(self) -> str:
@@ -105,6 +162,8 @@ class Result(msgspec.Struct, frozen=True):
         duration: Seconds of the dialogue, from MAIL on.
         dot_at: When the final dot was written (``time.time()``), None when it was not.
         replied_at: When the deciding reply came (``time.time()``), None when none came.
+        tls_policy: The rule that its TLS had to keep, as in ``Attempt``.
+        sessions: The negotiations of TLS that were made for it.
     """
 
     outcome: Outcome
@@ -114,3 +173,5 @@ class Result(msgspec.Struct, frozen=True):
     duration: float = 0.0
     dot_at: float | None = None
     replied_at: float | None = None
+    tls_policy: str | None = None
+    sessions: tuple[TlsSession, ...] = ()

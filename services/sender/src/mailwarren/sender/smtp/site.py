@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from mailwarren.contracts.tls import TlsPolicy, TlsSession
+from mailwarren.sender.smtp.dane import Dane
 from mailwarren.sender.smtp.timeouts import AS_ALL, SiteTimeouts
 
 
@@ -28,12 +30,14 @@ class Host:
         port: TCP port.
         address: IP address; None leaves the name to the system's resolver (smarthosts).
         preference: MX preference, lower first.
+        dane: What DNS says of its certificates, None where it says nothing with certainty.
     """
 
     name: str
     port: int
     address: str | None = None
     preference: int = field(default=0, compare=False)
+    dane: Dane | None = field(default=None, compare=False)
 
     def __str__(self) -> str:
         """``name[address]:port``, or ``name:port`` without an address."""
@@ -77,6 +81,7 @@ class SiteLimits:
         connection_rate: Connections begun in a second; None likewise.
         breaker: Connection failures in a row, over all hosts of the site, after which it is left alone for a while.
         timeouts: What it has otherwise than all; for connections that are opened from now on.
+        chunking: Whether messages go out by BDAT where it is offered (RFC 3030).
 
     Raises:
         ValueError: a limit under which no mail could ever go.
@@ -90,6 +95,7 @@ class SiteLimits:
     connection_rate: float | None = None
     breaker: int = 100
     timeouts: SiteTimeouts = AS_ALL
+    chunking: bool = False
 
     def __post_init__(self) -> None:
         """Refuse limits that would keep senders waiting for ever."""
@@ -100,11 +106,45 @@ class SiteLimits:
 
 
 @dataclass(frozen=True, slots=True)
+class DomainPolicy:
+    """What the recipients' domain says about TLS to its mail hosts, as far as it is one for all of them (MTA-STS).
+
+    Attributes:
+        domain: The policy domain (RFC 8460): the recipients'.
+        kind: Whether there is one.
+        testing: It is to be tried and reported, not obeyed.
+        lines: As it was served.
+        mx: Its patterns of mail hosts.
+        trouble: What went wrong when it was looked for, until somebody has told of it.
+    """
+
+    domain: str
+    kind: TlsPolicy = TlsPolicy.NONE
+    testing: bool = False
+    lines: tuple[str, ...] = ()
+    mx: tuple[str, ...] = ()
+    trouble: list[TlsSession] = field(default_factory=list, compare=False)
+
+    def take_trouble(self) -> tuple[TlsSession, ...]:
+        """What went wrong, once."""
+        if not self.trouble:
+            return ()
+        trouble = tuple(self.trouble)
+        self.trouble.clear()
+        return trouble
+
+
+@dataclass(frozen=True, slots=True)
 class Site:
     """A set of hosts that serves one destination, under the limits that go by ``name``.
 
     Destinations of one provider share ``name``, and with it the limits. A connection serves another destination only
     when that has the same hosts and security (``route``): a provider's hosts are not all good for all its domains.
+
+    Attributes:
+        tls: How much TLS hosts need of which DNS says nothing (``Host.dane``): the row's, or more.
+        row: What the site's row says, where that is not ``tls``.
+        policy: What the recipients' domain says; None through a smarthost, whose sessions are not reported to them.
     """
 
     name: str
@@ -113,11 +153,24 @@ class Site:
     implicit_tls: bool = False
     auth: Auth | None = None
     limits: SiteLimits = SiteLimits()
+    row: TlsMode | None = None
+    policy: DomainPolicy | None = None
     route: str = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Compute ``route`` once; as a string it keeps its own hash."""
         if not self.hosts:
             raise ValueError("a site needs a host")
-        hosts = ",".join(sorted({f"{host.name}:{host.port}" for host in self.hosts}))
-        object.__setattr__(self, "route", f"{self.tls} {self.implicit_tls} {hash(self.auth)} {hosts}")
+        hosts = ",".join(sorted({f"{host.name}:{host.port}{_mark(host)}" for host in self.hosts}))
+        policy = self.policy
+        kind = f"{policy.kind}{' testing' if policy.testing else ''}" if policy is not None else ""
+        object.__setattr__(self, "route", f"{self.tls} {kind} {self.implicit_tls} {hash(self.auth)} {hosts}")
+
+    @property
+    def by_row(self) -> TlsMode:
+        """What the rules said when it was made."""
+        return self.row or self.tls
+
+
+def _mark(host: Host) -> str:
+    return f"/{host.dane.key}" if host.dane is not None else ""

@@ -1,4 +1,7 @@
-"""TLS contexts, built once per process: loading a trust store takes milliseconds, a context serves every connection."""
+"""TLS contexts, built once per process: loading a trust store takes milliseconds, a context serves every connection.
+
+Both speak TLS 1.2 and newer (RFC 8996, RFC 8461 §4.2).
+"""
 
 import ssl
 from pathlib import Path
@@ -24,6 +27,13 @@ class TlsContexts:
         self._unchecked = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         self._unchecked.check_hostname = False
         self._unchecked.verify_mode = ssl.CERT_NONE
+        for context in (self._verifying, self._unchecked):
+            context.minimum_version = ssl.TLSVersion.TLSv1_2
+
+    @property
+    def verifying(self) -> ssl.SSLContext:
+        """The context that wants a valid certificate, as web servers have to show too."""
+        return self._verifying
 
     def for_mode(self, mode: TlsMode) -> ssl.SSLContext:
         """Return the context for ``mode``; ``off`` has none.

@@ -3,13 +3,16 @@
 import asyncio
 import ssl
 from collections.abc import Callable
+from dataclasses import replace
 
 from mailwarren.contracts.reply import Command
+from mailwarren.sender.smtp.dane import chain_of
 from mailwarren.sender.smtp.dialogue import SERVICE_CLOSING
 from mailwarren.sender.smtp.replies import RawReply, ReplyParser, to_reply
 from mailwarren.sender.smtp.result import Failure, Unreachable, UnreachableKind
 from mailwarren.sender.smtp.site import Host
 from mailwarren.sender.smtp.timeouts import DeadlineTimer, Timeouts
+from mailwarren.sender.smtp.tlsproblem import TlsProblem, read_problem
 
 TLS_SHUTDOWN = 1.0
 """Seconds that a closing TLS connection waits for the other side's close_notify."""
@@ -110,7 +113,7 @@ class Wire(asyncio.Protocol):
         if self._failure is not None:
             raise SessionFailedError(self._failure)
         self._timer.cancel()
-        problem = "connection lost"
+        text, problem = "connection lost", TlsProblem.HANDSHAKE
         try:
             upgraded = await self._loop.start_tls(
                 self._transport,
@@ -121,13 +124,18 @@ class Wire(asyncio.Protocol):
                 ssl_shutdown_timeout=TLS_SHUTDOWN,
             )
         except OSError as error:  # ssl.SSLError and the handshake's timeout are such
-            upgraded, problem = None, describe(error)
+            upgraded, text, problem = None, describe(error), read_problem(error)
         if upgraded is None or self.closed:
-            failure = self._unreachable(UnreachableKind.TLS, f"TLS handshake: {problem}")
+            failure = replace(self._unreachable(UnreachableKind.TLS, f"TLS handshake: {text}"), tls=problem)
             self.fail(failure)
             raise SessionFailedError(failure)
         self._transport = upgraded
         self._note_tls()
+
+    def certificates(self) -> list[bytes]:
+        """What the server showed in the handshake, its own first, as DER; empty without TLS."""
+        session = self._transport.get_extra_info("ssl_object")
+        return [] if session is None else chain_of(session)
 
     # --- endings ---
 
