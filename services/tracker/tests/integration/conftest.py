@@ -25,7 +25,9 @@ from mailwarren.tracker.adapters.store import PostgresLedger
 from mailwarren.tracker.domain.read import Message, Source, read
 
 NOW = 1_700_000_000.0
-TABLES = "contents, emails, cancels, deliveries, events, claims, suppressions, stats_minute, shaping_overrides"
+TABLES = (
+    "contents, emails, cancels, deliveries, events, claims, suppressions, stats_minute, shaping_overrides, tls_results"
+)
 
 
 @pytest.fixture(scope="module")
@@ -89,6 +91,7 @@ SNAPSHOT = {
     "claims": "SELECT delivery_id, attempt, asker, turn, count FROM claims ORDER BY delivery_id, attempt",
     "suppressions": "SELECT * FROM suppressions ORDER BY tenant, address",
     "shaping_overrides": "SELECT * FROM shaping_overrides ORDER BY id",
+    "tls_results": "SELECT * FROM tls_results ORDER BY tenant, day, domain, policy, result, mx, ip",
     "stats_minute": "SELECT * FROM stats_minute ORDER BY tenant, minute, lane, kind",
 }
 

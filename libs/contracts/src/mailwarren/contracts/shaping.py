@@ -24,6 +24,8 @@ SITES_TOLD = 50
 """Sites in a heartbeat at most: those with the most mail waiting or connections open."""
 KEYS_TOLD = 20
 """Domains in a heartbeat at most whose keys are missing: those missing for longest."""
+HOSTS_TOLD = 20
+"""Hosts with broken TLS in a heartbeat at most."""
 
 
 class Scope(StrEnum):
@@ -121,7 +123,8 @@ class Heartbeat(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, t
 
     ``in_flight`` deliveries are worked on, of at most ``limit``; ``waiting`` are held for a site. ``mails_10s`` is how
     many ended in the last ten seconds. ``leaving`` is the last word of a sender that stops. ``missing_keys`` are
-    at most :data:`KEYS_TOLD` domains.
+    at most :data:`KEYS_TOLD` domains. ``tls_broken`` are mail hosts that it speaks to in the clear because their
+    handshakes broke: the latest :data:`HOSTS_TOLD`; left out without any.
     """
 
     sender: UUID
@@ -138,6 +141,7 @@ class Heartbeat(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, t
     leaving: bool = False
     sites: tuple[SiteState, ...] = ()
     missing_keys: tuple[MissingKeys, ...] = ()
+    tls_broken: tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET
 
 
 class Sighting(msgspec.Struct, frozen=True, tag="sighting"):

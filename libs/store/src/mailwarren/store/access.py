@@ -49,6 +49,7 @@ TABLES: Mapping[str, Mapping[Service, frozenset[str]]] = {
     "suppressions": {TRACKER: _RIU, INGEST: _R},
     "stats_minute": {TRACKER: _RIU},
     "shaping_overrides": {TRACKER: _RIUD, INGEST: _R},
+    "tls_results": {TRACKER: _RIUD, INGEST: _R},
 }
 """Privileges by table and service. The days' partitions have none of their own: all goes through ``events``."""
 

@@ -40,6 +40,7 @@ from mailwarren.ingest.adapters.schema import Schema
 from mailwarren.ingest.adapters.sending_domains import SendingDomains
 from mailwarren.ingest.adapters.suppressions import Suppressions
 from mailwarren.ingest.adapters.templates import Templates
+from mailwarren.ingest.adapters.tls_reports import TlsReports
 from mailwarren.ingest.adapters.unconfirmed import Unconfirmed
 from mailwarren.ingest.adapters.vault import WrongKeys, read_vault
 from mailwarren.ingest.api.app import RequestIds, make_app
@@ -137,6 +138,7 @@ async def running_api(settings: Settings) -> AsyncIterator[Api]:
         broadcasts=Broadcasts(database),
         domains=domains,
         templates=Templates(database),
+        tls_reports=TlsReports(database),
         compiler=Compiler(),
         overrides=Overrides(database, settings.read_wait),
         heartbeats=Heartbeats(link, topology),

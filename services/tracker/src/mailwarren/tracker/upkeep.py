@@ -14,6 +14,7 @@ from mailwarren.store.states import State
 from mailwarren.tracker import metrics
 from mailwarren.tracker.adapters.overrides import FORGET
 from mailwarren.tracker.adapters.partitions import Partitions
+from mailwarren.tracker.adapters.tls import FORGET as FORGET_TLS
 from mailwarren.tracker.adapters.unconfirmed import AT_ONCE, end_unconfirmed
 
 if TYPE_CHECKING:
@@ -72,6 +73,7 @@ class Upkeep:
             "partitions_old": (partitions.drop_old, TIDY_EVERY),
             "claims": (_forget_claims, TIDY_EVERY),
             "overrides": (self._forget_overrides, TIDY_EVERY),
+            "tls_results": (self._forget_tls, TIDY_EVERY),
         }
         self._due = dict.fromkeys(self._steps, 0.0)
         self.trouble: str | None = None
@@ -117,6 +119,9 @@ class Upkeep:
 
     async def _forget_overrides(self, connection: "Connection[Record]", now: float) -> None:  # noqa: ARG002 - a step
         await connection.execute(FORGET, self._partitions.retention_days)
+
+    async def _forget_tls(self, connection: "Connection[Record]", now: float) -> None:  # noqa: ARG002 - a step
+        await connection.execute(FORGET_TLS, self._partitions.retention_days)
 
     async def _end_unconfirmed(self, connection: "Connection[Record]", now: float) -> None:
         while True:

@@ -83,6 +83,27 @@ _PARAMETERS: dict[str, dict[str, Any]] = {
         "schema": {"type": "string", "maxLength": MAX_KEY},
         "description": "For 24 hours the same call with the same key gets the same answer and makes no second mail.",
     },
+    "day": {
+        "in": "query",
+        "schema": {"type": "string", "format": "date"},
+        "description": "A UTC day; without it today, as far as it has been.",
+    },
+    "domain": {"in": "query", "schema": {"type": "string"}, "description": "Only this policy domain."},
+    "after_domain": {
+        "in": "query",
+        "schema": {"type": "string"},
+        "description": "Show the domains that come after this one by name.",
+    },
+    "organization": {
+        "in": "query",
+        "schema": {"type": "string", "default": "Mailwarren"},
+        "description": "Who reports; shown as it is given.",
+    },
+    "contact": {
+        "in": "query",
+        "schema": {"type": "string"},
+        "description": "Whom to ask about the report; shown as it is given.",
+    },
     "past": {
         "in": "query",
         "schema": {"type": "boolean", "default": False},

@@ -80,4 +80,5 @@ def _sender(ago: float, beat: Heartbeat) -> SenderShown:
         waiting=beat.waiting,
         rate=beat.mails_10s / 10,
         sites=len(beat.sites),
+        tls_broken=list(beat.tls_broken or ()),
     )

@@ -19,6 +19,7 @@ from mailwarren.ingest.adapters.reads import Reads
 from mailwarren.ingest.adapters.scheduled import Schedule
 from mailwarren.ingest.adapters.sending_domains import SendingDomains
 from mailwarren.ingest.adapters.templates import Templates
+from mailwarren.ingest.adapters.tls_reports import TlsReports
 from mailwarren.ingest.adapters.vault import Vault
 from mailwarren.ingest.attach import Attacher
 from mailwarren.ingest.domain.dns_records import Site
@@ -61,6 +62,7 @@ class Services:
     schedule: Schedule
     broadcasts: Broadcasts
     domains: DomainParts
+    tls_reports: TlsReports
     health: Health
     attached: EmailAttachments
     attacher: Attacher | None

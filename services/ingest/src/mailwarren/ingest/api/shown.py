@@ -81,6 +81,8 @@ def _entry(row: Any, address: str | None) -> TimelineEntry:
         reply=shown_reply(row),
         site=row["site"],
         duration=row["duration"],
+        tls=row["tls"],
+        tls_policy=row["tls_policy"],
         reason=row["reason"],
         next_attempt_at=row["next_attempt_at"],
     )

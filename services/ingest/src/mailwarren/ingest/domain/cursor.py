@@ -59,7 +59,7 @@ def parse_page(query: Mapping[str, str], default: int | None = DEFAULT_LIMIT, ot
     if "after" in query and "before" in query:
         raise invalid_parameter("`after` and `before` cannot be used together.")
     return Page(
-        limit=_limit(query["limit"]) if "limit" in query else default,
+        limit=parse_limit(query["limit"]) if "limit" in query else default,
         after=_cursor(query, "after"),
         before=_cursor(query, "before"),
     )
@@ -79,7 +79,12 @@ def parse_id(text: str, name: str = "id") -> UUID:
         raise invalid_parameter(f"The `{name}` parameter must be a UUID; `{text[:80]}` is none{other}.") from error
 
 
-def _limit(text: str) -> int:
+def parse_limit(text: str) -> int:
+    """How many elements a page has.
+
+    Raises:
+        Refusal: 422.
+    """
     if not (text.isascii() and text.isdigit() and len(text) <= 3 and 1 <= int(text) <= MAX_LIMIT):  # noqa: PLR2004
         raise invalid_parameter(f"The `limit` parameter is a number from 1 to {MAX_LIMIT}.")
     return int(text)

@@ -16,6 +16,7 @@ from msgspec import Meta
 from mailwarren.contracts.lanes import Lane
 from mailwarren.contracts.parcel import OnUnknown
 from mailwarren.contracts.shaping import Scope
+from mailwarren.contracts.tls import TlsNeed
 
 NotYet = Annotated[None, Meta(description="Not supported yet: anything but null is refused with 422.")]
 NoneYet = (
@@ -86,6 +87,13 @@ class Options(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     on_unknown: Annotated[OnUnknown | None, Meta(description="When a crash leaves the outcome unknown; `resend`.")] = (
         None
     )
+    tls: Annotated[
+        TlsNeed | None,
+        Meta(
+            description="Ours. `required`: not sent without TLS, whatever the certificate; a policy of the recipient's"
+            " domain (DANE, MTA-STS) holds all the same. Null: as the site's row says."
+        ),
+    ] = None
     reply_to: Addresses | None = None
     html: str | None = None
     text: str | None = None

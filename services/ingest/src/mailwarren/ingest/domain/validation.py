@@ -97,6 +97,7 @@ def check_content(
         headers=check_headers(body.headers) if isinstance(body.headers, dict) else {},
         tags=check_tags(body.tags or ()),
         syntax=syntax,
+        tls=body.tls,
     )
 
 

@@ -10,7 +10,16 @@ from dataclasses import dataclass
 from importlib import metadata
 from uuid import UUID
 
-from mailwarren.contracts.shaping import HEARTBEAT_EVERY, SITES_TOLD, Heartbeat, MissingKeys, SiteState
+import msgspec
+
+from mailwarren.contracts.shaping import (
+    HEARTBEAT_EVERY,
+    HOSTS_TOLD,
+    SITES_TOLD,
+    Heartbeat,
+    MissingKeys,
+    SiteState,
+)
 from mailwarren.sender.adapters.notices import Notices
 from mailwarren.sender.shaping.shaper import Shaper
 from mailwarren.sender.smtp import Pool
@@ -89,6 +98,7 @@ class Heart:
             leaving=leaving,
             sites=self._sites(),
             missing_keys=vitals.missing_keys,
+            tls_broken=tuple(one.host for one in self._pool.broken_tls()[-HOSTS_TOLD:]) or msgspec.UNSET,
         )
 
     def _sites(self) -> tuple[SiteState, ...]:

@@ -1,8 +1,9 @@
 """What became of one attempt. Every member of ``Outcome`` is a value: nothing here is ever raised."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
+from itertools import islice
 
 import msgspec
 
@@ -111,13 +112,19 @@ class Negotiated:
             host.name,
             host.address or "",
             self.text[:LONGEST_TOLD],
-            policy.lines if dane is None else tuple(map(str, dane.records)),
-            policy.mx if dane is None else (),
+            _short(policy.lines if dane is None else map(str, dane.records)),
+            _short(policy.mx if dane is None else ()),
         )
 
 
 LONGEST_TOLD = 200
-"""Characters of a negotiation's text in reports."""
+"""Characters of a negotiation's text, and of each line of a policy, in reports."""
+MOST_TOLD = 20
+"""Lines of a policy."""
+
+
+def _short(lines: Iterable[str]) -> tuple[str, ...]:
+    return tuple(line[:LONGEST_TOLD] for line in islice(lines, MOST_TOLD))
 
 
 @dataclass(frozen=True, slots=True)

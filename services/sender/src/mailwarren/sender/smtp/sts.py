@@ -71,11 +71,7 @@ def read_policy(body: bytes) -> StsPolicy:
     Raises:
         StsInvalid: it is no policy.
     """
-    try:
-        text = body.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise StsInvalid("not UTF-8") from error
-    lines = tuple(line.strip() for line in text.splitlines() if line.strip())
+    lines = _lines(body)
     fields: dict[str, str] = {}
     mx: list[str] = []
     for line in lines:
@@ -92,11 +88,25 @@ def read_policy(body: bytes) -> StsPolicy:
         mode = StsMode(fields.get("mode", ""))
     except ValueError:
         raise StsInvalid("mode is neither enforce, testing nor none") from None
-    age = fields.get("max_age", "")
-    if not (age.isascii() and age.isdigit()) or len(age) > len(str(LONGEST_AGE)) or int(age) > LONGEST_AGE:
-        raise StsInvalid(f"max_age is not a number up to {LONGEST_AGE}")
     if mode is not StsMode.NONE and not mx:
         raise StsInvalid("no mx")
     if len(mx) > MOST_MX or not all(map(_MX.fullmatch, mx)):
         raise StsInvalid("an mx that is neither a host nor `*.` and a domain")
-    return StsPolicy(mode, tuple(mx), int(age), lines)
+    return StsPolicy(mode, tuple(mx), _age(fields.get("max_age", "")), lines)
+
+
+def _lines(body: bytes) -> tuple[str, ...]:
+    try:
+        text = body.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise StsInvalid("not UTF-8") from error
+    lines = tuple(line.strip() for line in text.splitlines() if line.strip())
+    if not all(map(str.isprintable, lines)):
+        raise StsInvalid("control characters")
+    return lines
+
+
+def _age(text: str) -> int:
+    if not (text.isascii() and text.isdigit()) or len(text) > len(str(LONGEST_AGE)) or int(text) > LONGEST_AGE:
+        raise StsInvalid(f"max_age is not a number up to {LONGEST_AGE}")
+    return int(text)

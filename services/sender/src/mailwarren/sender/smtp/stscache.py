@@ -125,10 +125,7 @@ class StsCache:
         except StsUnavailable as error:
             self._fetched(error.result)
             log.info("sender.sts.unavailable", domain=domain, result=error.result, cached=cached is not None)
-            lines, mx = (cached.policy.lines, cached.policy.mx) if cached is not None else ((), ())
-            trouble = TlsSession(
-                domain, TlsPolicy.STS, error.result, text=str(error)[:200], policy_string=lines, mx_host=mx
-            )
+            trouble = TlsSession(domain, TlsPolicy.STS, error.result, text=str(error)[:200])
             return _known(cached, trouble), self._hold(cached, FAILED_HOLD, now)
         self._fetched("ok")
         log.info("sender.sts.fetched", domain=domain, mode=policy.mode.value, max_age=policy.max_age)

@@ -28,7 +28,7 @@ _LOCK = f"{_READ} ORDER BY id FOR NO KEY UPDATE"
 _NEW = (
     "id", "email_id", "tenant", "address", "role", "lane", "shard", "partition", "accepted_at", "state", "attempt",
     "started", "parked", "ended_at", "next_attempt_at", "reply_code", "reply_enhanced", "reply_text", "reply_command",
-    "trouble", "bounce_class", "site", "host", "updated_at", "broadcast",
+    "trouble", "bounce_class", "site", "host", "tls", "tls_policy", "updated_at", "broadcast",
 )  # fmt: skip
 
 _UNTOUCHED: Row = (UNHEARD.state, 0, 0, 0, None, None, *tried_columns(None))
@@ -54,12 +54,14 @@ UPDATE deliveries d SET
   trouble = CASE WHEN t.tried THEN t.trouble ELSE d.trouble END,
   bounce_class = CASE WHEN t.tried THEN t.bounce_class ELSE d.bounce_class END,
   site = CASE WHEN t.tried THEN t.site ELSE d.site END,
-  host = CASE WHEN t.tried THEN t.host ELSE d.host END
+  host = CASE WHEN t.tried THEN t.host ELSE d.host END,
+  tls = CASE WHEN t.tried THEN t.tls ELSE d.tls END,
+  tls_policy = CASE WHEN t.tried THEN t.tls_policy ELSE d.tls_policy END
 FROM unnest($1::uuid[], $2::text[], $3::int4[], $4::int4[], $5::int4[], $6::float8[], $7::float8[], $8::bool[],
             $9::float8[], $10::bool[], $11::int2[], $12::text[], $13::text[], $14::text[], $15::text[], $16::text[],
-            $17::text[], $18::text[])
+            $17::text[], $18::text[], $19::text[], $20::text[])
   AS t (id, state, attempt, started, parked, at, ended_at, decided, next_at, tried, reply_code, reply_enhanced,
-        reply_text, reply_command, trouble, bounce_class, site, host)
+        reply_text, reply_command, trouble, bounce_class, site, host, tls, tls_policy)
 WHERE d.id = t.id
 """
 
@@ -124,7 +126,7 @@ async def write_changes(
         _change(ident, change) for ident, change in changes.items() if ident in known and change.status != known[ident]
     ]
     if rows:
-        await connection.execute(_CHANGES, *columns(rows, 18))
+        await connection.execute(_CHANGES, *columns(rows, 20))
 
 
 def _stored(rows: "Iterable[Record]") -> Stored:

@@ -18,6 +18,7 @@ from mailwarren.tracker.adapters.overrides import write_overrides
 from mailwarren.tracker.adapters.partitions import Partitions
 from mailwarren.tracker.adapters.rows import Unstorable
 from mailwarren.tracker.adapters.settling import answer, write_cancels
+from mailwarren.tracker.adapters.tls import add_sessions
 from mailwarren.tracker.domain.fold import distinct
 from mailwarren.tracker.domain.read import Work
 from mailwarren.tracker.domain.settle import Terms
@@ -143,6 +144,7 @@ class PostgresLedger:
             await reports.write(raw, told, stored, parcels, into=recorded, careful=careful)
         recorded.counts = count(recorded.accepted, recorded.events)
         await events.add_stats(raw, recorded.counts)
+        await add_sessions(raw, recorded.events)
         if questions:
             known = await deliveries.read(raw, {ident for question in questions for ident in question.deliveries})
             recorded.answers = await answer(raw, questions, known, self._terms)

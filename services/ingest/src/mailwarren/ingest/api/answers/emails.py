@@ -152,6 +152,16 @@ class TimelineEntry(msgspec.Struct, frozen=True, kw_only=True):
     reply: LastReply | None = None
     site: str | None = None
     duration: Annotated[float | None, Meta(description="Seconds.")] = None
+    tls: Annotated[
+        str | None, Meta(description="Version and cipher of the connection; null: in the clear, or none.")
+    ] = None
+    tls_policy: Annotated[
+        str | None,
+        Meta(
+            description="The rule that its TLS had to keep: `dane`, `mta-sts` or `mta-sts testing` of the recipient's "
+            "domain, `verify` or `required` of the mail or the site's row; null: opportunistic."
+        ),
+    ] = None
     reason: str | None = None
     next_attempt_at: datetime | None = None
 

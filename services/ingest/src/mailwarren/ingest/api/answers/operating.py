@@ -102,6 +102,13 @@ class SenderShown(msgspec.Struct, frozen=True, kw_only=True):
     waiting: Annotated[int, Meta(description="Mails that it holds for slow sites.")]
     rate: Annotated[float, Meta(description="Mails a second, over ten seconds.")]
     sites: int
+    tls_broken: Annotated[
+        list[str],
+        Meta(
+            description="Mail hosts that it speaks to in the clear for an hour because their TLS handshake broke and "
+            "nothing requires TLS; the latest 20."
+        ),
+    ]
 
 
 class SenderList(msgspec.Struct, frozen=True, kw_only=True):

@@ -13,6 +13,7 @@ from mailwarren.ingest.api.tables import (
     scheduled,
     segments,
     templates,
+    tls_reports,
     topics,
 )
 
@@ -30,4 +31,5 @@ ENDPOINTS = (
     *templates.ENDPOINTS,
     *topics.ENDPOINTS,
     *operating.ENDPOINTS,
+    *tls_reports.ENDPOINTS,
 )
