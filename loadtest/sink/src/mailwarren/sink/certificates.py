@@ -4,16 +4,18 @@ The CA lives as long as the process. ``pem`` is what a client trusts that is to 
 certificate and one that nobody vouches for.
 """
 
+import hashlib
 import ipaddress
 import ssl
 import tempfile
+import warnings
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 from cryptography.x509.oid import NameOID
 
 from mailwarren.sink.persona import Tls
@@ -21,6 +23,28 @@ from mailwarren.sink.visit import Host
 
 _OTHER_NAME = "elsewhere.invalid"
 _DAY = timedelta(days=1)
+
+
+_DAYS = {Tls.EXPIRED: (-30, -1), Tls.NOT_YET_VALID: (1, 30)}
+
+
+def _make_old(context: ssl.SSLContext) -> None:
+    """Let it speak TLS 1.1 and older, which OpenSSL has at no other level of security."""
+    context.set_ciphers("ALL:@SECLEVEL=0")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # that is the point
+        context.minimum_version = ssl.TLSVersion.TLSv1
+        context.maximum_version = ssl.TLSVersion.TLSv1_1
+
+
+def _tlsa(usage: int, selector: int, matching: int, certificate: x509.Certificate) -> str:
+    if selector:
+        chosen = certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    else:
+        chosen = certificate.public_bytes(Encoding.DER)
+    if matching:
+        chosen = hashlib.new("sha256" if matching == 1 else "sha512", chosen).digest()
+    return f"{usage} {selector} {matching} {chosen.hex()}"
 
 
 def _name(text: str) -> x509.Name:
@@ -37,6 +61,7 @@ class Certificates:
             _name("Mailwarren sink CA"), self._key, days=(-1, 365), alternatives=None, issuer=None
         )
         self._contexts: dict[tuple[str, Tls], ssl.SSLContext] = {}
+        self._certificates: dict[tuple[str, Tls], x509.Certificate] = {}
 
     @property
     def pem(self) -> bytes:
@@ -50,22 +75,41 @@ class Certificates:
             self._contexts[key] = self._make(kind, host)
         return self._contexts[key]
 
+    def tlsa(self, kind: Tls, host: Host) -> list[str]:
+        """TLSA records (RFC 6698) that fit what ``host`` shows: of its certificate, and of the authority."""
+        self.context(kind, host)
+        certificate = self._certificates[host.address, kind]
+        return [
+            *(_tlsa(3, selector, matching, certificate) for selector in (0, 1) for matching in (0, 1, 2)),
+            *(_tlsa(2, selector, matching, self._authority) for selector in (0, 1) for matching in (0, 1, 2)),
+        ]
+
     def _make(self, kind: Tls, host: Host) -> ssl.SSLContext:
         key = ec.generate_private_key(ec.SECP256R1())
         name = _OTHER_NAME if kind is Tls.WRONG_NAME else host.name or self._hostname
         alternatives: list[x509.GeneralName] = [x509.DNSName(name)]
         if kind is not Tls.WRONG_NAME and host.ip:
             alternatives.append(x509.IPAddress(ipaddress.ip_address(host.ip)))
-        days = (-30, -1) if kind is Tls.EXPIRED else (-1, 365)
-        issuer = None if kind is Tls.SELF_SIGNED else self._authority
-        certificate = self._sign(_name(name), key, days=days, alternatives=alternatives, issuer=issuer)
+        days = _DAYS.get(kind, (-1, 365))
+        if kind is Tls.UNTRUSTED:
+            # An authority of the same name, and another key.
+            certificate = Certificates(self._hostname)._sign(  # noqa: SLF001 - of this class
+                _name(name), key, days=days, alternatives=alternatives, issuer=self._authority
+            )
+        else:
+            issuer = None if kind is Tls.SELF_SIGNED else self._authority
+            certificate = self._sign(_name(name), key, days=days, alternatives=alternatives, issuer=issuer)
+        self._certificates[host.address, kind] = certificate
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        if kind is Tls.OLD_VERSION:
+            _make_old(context)
         # The ssl module takes certificate and key from a file only.
         with tempfile.TemporaryDirectory() as folder:
             chain = Path(folder) / "chain.pem"
             chain.touch(mode=0o600)
             private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-            chain.write_bytes(private + certificate.public_bytes(Encoding.PEM))
+            behind = self.pem if kind is Tls.WITH_AUTHORITY else b""
+            chain.write_bytes(private + certificate.public_bytes(Encoding.PEM) + behind)
             context.load_cert_chain(chain)
         return context
 

@@ -8,6 +8,7 @@ import re
 
 from mailwarren.sink import reply as replies
 from mailwarren.sink.address import parse_mail, parse_rcpt
+from mailwarren.sink.chunks import Chunks, parse_bdat
 from mailwarren.sink.intake import TOO_LONG, MailData
 from mailwarren.sink.message import find_message_id, wire_faults
 from mailwarren.sink.outbox import Wire
@@ -61,7 +62,7 @@ class Dialogue(Session):
 
     def lost(self) -> None:
         """The connection is gone; called once, after the last other call."""
-        if self._receiving and not self._outbox.holds and not self._outbox.ended:
+        if (self._receiving or self._chunks) and not self._outbox.holds and not self._outbox.ended:
             self._store.lose_in_data()
         self._outbox.lost()
         self._receiver.part(self._visit)
@@ -71,8 +72,12 @@ class Dialogue(Session):
     def _pump(self) -> None:
         outbox = self._outbox
         while not outbox.holds and not outbox.ended:
-            receiving = self._receiving
-            if not (self._take_command() if receiving is None else self._take_data(receiving)):
+            receiving, chunks = self._receiving, self._chunks
+            if chunks is not None and chunks.inside:
+                going_on = self._take_chunk(chunks)
+            else:
+                going_on = self._take_command() if receiving is None else self._take_data(receiving)
+            if not going_on:
                 break
         outbox.flush()
 
@@ -127,6 +132,8 @@ class Dialogue(Session):
                 self._rcpt(argument)
             case b"DATA":
                 self._data(argument)
+            case b"BDAT" if self._receiver.takes_chunks(self._visit):
+                self._bdat(argument)
             case b"RSET":
                 self._rset(argument)
             case b"EHLO" | b"HELO":
@@ -161,7 +168,7 @@ class Dialogue(Session):
         if not transaction.interruption.goes_on:
             self._interrupt(transaction, transaction.interruption)
             return False
-        data = self._intake.take_data(transaction.policy.script.size_limit)
+        data = self._intake.take_data(transaction.policy.size_limit(self._visit.host))
         if data is None:
             return False
         self._receiving = None
@@ -229,7 +236,7 @@ class Dialogue(Session):
         if isinstance(sender, bytes):
             self._misuse(sender)
             return
-        if sender.size > policy.script.size_limit:
+        if sender.size > policy.size_limit(self._visit.host):
             self._refuse_mail(replies.TOO_BIG)
             return
         verdict = policy.mail(self._visit, sender.address, self._receiver.clock())
@@ -272,6 +279,8 @@ class Dialogue(Session):
             self._need_mail()
         elif argument:
             self._misuse(replies.SYNTAX)
+        elif self._chunks:
+            self._misuse(replies.MIXED_DATA)
         elif not transaction.recipients:
             self._say(replies.NO_RECIPIENTS)
         else:
@@ -284,6 +293,45 @@ class Dialogue(Session):
             else:
                 # The transaction stays open until RSET, as with the servers that take the RFC literally.
                 self._refuse(Stage.DATA, verdict, transaction.recipients)
+
+    def _bdat(self, argument: bytes) -> None:
+        """A chunk follows, whatever is said about it."""
+        found = parse_bdat(argument)
+        if found is None:
+            self._misuse(replies.SYNTAX)
+            return
+        transaction, refusal = self._transaction, None
+        if transaction is None or not transaction.recipients:
+            refusal = replies.NO_MAIL if transaction is None else replies.NO_RECIPIENTS
+        elif self._chunks is None:
+            verdict = transaction.policy.data(transaction.recipients)
+            refusal = None if verdict.goes_on else verdict.reply
+            transaction.interruption = transaction.policy.mid_data(transaction.recipients)
+        self._chunks = self._chunks or Chunks()
+        self._chunks.begin(found[0], last=found[1], refusal=refusal)
+
+    def _take_chunk(self, chunks: Chunks) -> bool:
+        """Read on in a chunk; when all of it is there, answer."""
+        transaction = self._transaction
+        limit = self._receiver.policy.size_limit(self._visit.host)
+        octets = self._intake.take_octets(chunks.left)
+        if octets and transaction is not None and not transaction.interruption.goes_on:
+            self._chunks = self._transaction = None
+            self._interrupt(transaction, transaction.interruption)
+            return False
+        chunks.add(octets, limit)
+        if chunks.left:
+            return False
+        chunks.inside = False
+        if transaction is None or chunks.refusal is not None:
+            self._chunks = None
+            self._say(chunks.refusal or replies.NO_MAIL)
+        elif chunks.last:
+            self._chunks = self._transaction = None
+            self._dot(transaction, chunks.data(limit))
+        else:
+            self._say(b"250 2.0.0 %d octets so far\r\n" % chunks.size)
+        return True
 
     def _need_mail(self) -> None:
         if self._mail_refused:

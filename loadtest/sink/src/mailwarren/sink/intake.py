@@ -110,6 +110,12 @@ class Intake:
         self._head = b""
         self._dropped = 0
 
+    def take_octets(self, most: int) -> bytes:
+        """What has arrived, up to ``most`` octets."""
+        octets = bytes(self._buffer[self._at : self._at + most])
+        self._take(self._at + len(octets))
+        return octets
+
     @property
     def has_data(self) -> bool:
         """Whether any octet of the data has arrived since ``begin_data``."""

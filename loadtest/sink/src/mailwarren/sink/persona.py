@@ -2,7 +2,7 @@
 
 import re
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -42,17 +42,23 @@ OF_RECIPIENTS = frozenset({Stage.RCPT, Stage.DATA, Stage.MID_DATA, Stage.DOT})
 class Tls(StrEnum):
     """What STARTTLS leads to.
 
-    ``default``: as the sink was started; ``none``: it is not offered; ``valid``, ``expired``, ``wrong_name``,
-    ``self_signed``: it is offered with such a certificate (of the sink's own authority, ``GET /ca.pem``);
+    ``default``: as the sink was started; ``none``: it is not offered; ``valid``, ``expired``, ``not_yet_valid``,
+    ``wrong_name``, ``self_signed``: it is offered with such a certificate (of the sink's own authority,
+    ``GET /ca.pem``); ``untrusted``: with one of another authority; ``with_authority``: valid, and the authority's own
+    certificate is shown behind it, as DANE-TA wants; ``old_version``: TLS 1.1 at most;
     ``broken``: 220, and then octets that are no TLS; ``stalled``: 220, and then nothing at all.
     """
 
     DEFAULT = "default"
     NONE = "none"
     VALID = "valid"
+    WITH_AUTHORITY = "with_authority"
     EXPIRED = "expired"
+    NOT_YET_VALID = "not_yet_valid"
     WRONG_NAME = "wrong_name"
     SELF_SIGNED = "self_signed"
+    UNTRUSTED = "untrusted"
+    OLD_VERSION = "old_version"
     BROKEN = "broken"
     STALLED = "stalled"
 
@@ -173,6 +179,9 @@ class Persona(_Data, frozen=True):
         drop_after_dot: share of mails that are taken and recorded, and whose connection is cut instead of the answer.
         tls: what STARTTLS leads to.
         requires_tls: 530 5.7.0 to MAIL in the clear.
+        chunking: CHUNKING is offered, and BDAT taken (RFC 3030).
+        size_limit: octets of one mail, in place of the script's.
+        leaves_out: extensions that EHLO does not offer: ``SMTPUTF8``, ``8BITMIME``, ``SIZE``, ``PIPELINING``.
         connections: open at once; above it 421 and close.
         connections_per_client: the same, for each client address.
         mails_per_connection: final dots on one connection; then 421 and close.
@@ -196,6 +205,9 @@ class Persona(_Data, frozen=True):
     drop_after_dot: Share = 0
     tls: Tls = Tls.DEFAULT
     requires_tls: bool = False
+    chunking: bool = False
+    size_limit: Annotated[int, msgspec.Meta(ge=1, le=1 << 30)] | None = None
+    leaves_out: tuple[Literal["SMTPUTF8", "8BITMIME", "SIZE", "PIPELINING"], ...] = ()
     connections: Limit | None = None
     connections_per_client: Limit | None = None
     mails_per_connection: Limit | None = None
@@ -246,3 +258,5 @@ class Persona(_Data, frozen=True):
                 raise ValueError(f"latency_by_stage_ms has {stage.value}, where no recipient is known yet: {only}")
         if self.tls is not Tls.DEFAULT or self.requires_tls:
             raise ValueError(f"tls and requires_tls are decided before a recipient is known: {only}")
+        if self.chunking or self.size_limit is not None or self.leaves_out:
+            raise ValueError(f"chunking, size_limit and leaves_out are said before a recipient is known: {only}")

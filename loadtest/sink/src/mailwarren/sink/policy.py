@@ -184,6 +184,12 @@ class Policy:
         role = self.role_at(visit.host)
         return role.site if role else self._sites.no_persona
 
+    def size_limit(self, host: Host) -> int:
+        """Octets of the largest mail that is taken at this address."""
+        role = self.role_at(host)
+        own = role.persona.size_limit if role is not None else None
+        return self.script.size_limit if own is None else own
+
     def role_at(self, host: Host) -> Role | None:
         """Who answers at this address before a recipient is known."""
         if not self._roles:

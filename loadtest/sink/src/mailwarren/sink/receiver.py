@@ -127,6 +127,21 @@ class Receiver:
         role = self.policy.role_at(visit.host)
         return role is not None and role.persona.requires_tls
 
+    def takes_chunks(self, visit: Visit) -> bool:
+        """Whether mail may come by BDAT."""
+        role = self.policy.role_at(visit.host)
+        return role is not None and role.persona.chunking
+
+    def extensions(self, visit: Visit) -> list[str]:
+        """What EHLO offers, but for STARTTLS and AUTH."""
+        role = self.policy.role_at(visit.host)
+        offered = ["PIPELINING", f"SIZE {self.policy.size_limit(visit.host)}", "8BITMIME", "SMTPUTF8"]
+        if role is not None:
+            offered = [line for line in offered if line.partition(" ")[0] not in role.persona.leaves_out]
+            if role.persona.chunking:
+                offered.append("CHUNKING")
+        return [*offered, "ENHANCEDSTATUSCODES"]
+
     def _turn(self) -> None:
         now = self.clock()
         self._changes_at = self._timeline.next_change(now)

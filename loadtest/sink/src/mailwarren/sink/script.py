@@ -161,7 +161,7 @@ def _like(persona: Any, known: Mapping[str, Any], place: str) -> Any:
 
 def _leave_out_connections(merged: dict[str, Any], inherited: Mapping[str, Any]) -> None:
     """A persona chosen by domain inherits nothing that is said before a recipient is known."""
-    for key in ("tls", "requires_tls"):
+    for key in ("tls", "requires_tls", "chunking", "size_limit", "leaves_out"):
         if key in inherited:
             del merged[key]
     for key in ("rules", "mix"):

@@ -195,7 +195,7 @@ class Sink:
         url = ""
         if bound_http is not None:
             url = f"http://{_shown(bound_http)}"
-            self._http = HttpServer(build_app(self._receiver, lambda: self.certificates.pem))
+            self._http = HttpServer(build_app(self._receiver, lambda: self.certificates))
             await self._http.start(bound_http)
         shown = [_shown(one) for one in bound]
         extra, of_names = shown[1 : len(unnamed)], shown[len(unnamed) :]

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from mailwarren.sink import reply as replies
+from mailwarren.sink.chunks import Chunks
 from mailwarren.sink.intake import Intake
 from mailwarren.sink.outbox import Outbox, Wire
 from mailwarren.sink.persona import Stage, Tls
@@ -25,6 +26,7 @@ class Session:
         self._intake = Intake()
         self._outbox = Outbox(wire, receiver.store, visit)
         self._transaction: Transaction | None = None
+        self._chunks: Chunks | None = None  # what of the mail has come by BDAT
         self._exchange: Exchange | None = None
         self._greeted = False
         self._extended = False  # greeted with EHLO
@@ -52,7 +54,7 @@ class Session:
         """TLS is up: everything said before is forgotten (RFC 3207 §4.2)."""
         self._secure = True
         self._greeted = self._extended = False
-        self._transaction = None
+        self._transaction = self._chunks = None
 
     # -- how it speaks
 
@@ -100,13 +102,12 @@ class Session:
         if delay is None:
             return
         self._greeted, self._extended = True, extended
-        self._transaction = None  # RFC 5321 §4.1.4: EHLO resets like RSET
+        self._transaction = self._chunks = None  # RFC 5321 §4.1.4: EHLO resets like RSET
         self._mail_refused = False
         receiver = self._receiver
         lines = [self._hostname]
         if extended:
-            lines += ["PIPELINING", f"SIZE {receiver.script.size_limit}", "8BITMIME", "SMTPUTF8"]
-            lines.append("ENHANCEDSTATUSCODES")
+            lines += receiver.extensions(self._visit)
             if self._offers_tls and not self._secure:
                 lines.append("STARTTLS")
             if receiver.credentials and self._auth_is_safe:
@@ -166,7 +167,7 @@ class Session:
         if argument:
             self._misuse(replies.SYNTAX)
         elif (delay := self._allowed(Stage.RSET)) is not None:
-            self._transaction = None
+            self._transaction = self._chunks = None
             self._mail_refused = False
             self._outbox.say(replies.FLUSHED, delay)
 

@@ -4,14 +4,16 @@ Streams are made in slices, with the loop free in between: reading a million rec
 """
 
 import asyncio
+import ipaddress
 from collections.abc import AsyncIterator, Callable
 from itertools import islice
+from typing import TYPE_CHECKING
 
 import msgspec
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, Response, StreamingResponse
+from starlette.responses import HTMLResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from mailwarren.sink import page
@@ -20,10 +22,15 @@ from mailwarren.sink.mailbox import Mail, Summary, summarize
 from mailwarren.sink.message import view
 from mailwarren.sink.metrics import exposition
 from mailwarren.sink.page_script import script_cards
+from mailwarren.sink.persona import Tls
 from mailwarren.sink.receiver import Receiver
 from mailwarren.sink.store import Mode
+from mailwarren.sink.visit import Host
 from mailwarren.sink.web_ledger import LedgerSide
 from mailwarren.sink.web_script import ScriptSide
+
+if TYPE_CHECKING:
+    from mailwarren.sink.certificates import Certificates
 
 # A mail's html is shown, never run: no script, no form, nothing fetched from anywhere.
 _MAIL_POLICY = "sandbox; default-src 'none'; img-src data:; style-src 'unsafe-inline'"
@@ -33,9 +40,9 @@ _PAGE_POLICY = (
 )
 
 
-def build_app(receiver: Receiver, authority: Callable[[], bytes]) -> Starlette:
-    """The application over one receiver; ``authority`` gives the certificate of its CA in PEM."""
-    side, script, ledger = _Side(receiver, authority), ScriptSide(receiver), LedgerSide(receiver)
+def build_app(receiver: Receiver, certificates: "Callable[[], Certificates]") -> Starlette:
+    """The application over one receiver; ``certificates`` gives those of the sink."""
+    side, script, ledger = _Side(receiver, certificates), ScriptSide(receiver), LedgerSide(receiver)
     return Starlette(
         routes=[
             Route("/", side.index),
@@ -43,6 +50,7 @@ def build_app(receiver: Receiver, authority: Callable[[], bytes]) -> Starlette:
             Route("/healthz", side.healthz),
             Route("/metrics", side.metrics),
             Route("/ca.pem", side.authority),
+            Route("/tlsa", side.tlsa),
             Route("/stats", side.stats),
             Route("/records", side.records),
             Route("/pairs", side.pairs),
@@ -67,10 +75,10 @@ def build_app(receiver: Receiver, authority: Callable[[], bytes]) -> Starlette:
 class _Side:
     """The endpoints."""
 
-    def __init__(self, receiver: Receiver, authority: Callable[[], bytes]) -> None:
+    def __init__(self, receiver: Receiver, certificates: "Callable[[], Certificates]") -> None:
         self._receiver = receiver
         self._store = receiver.store
-        self._authority = authority
+        self._certificates = certificates
 
     async def healthz(self, _request: Request) -> Response:
         return answer({"status": "ok"})
@@ -79,7 +87,19 @@ class _Side:
         return Response(exposition(self._store), media_type="text/plain; version=0.0.4; charset=utf-8")
 
     async def authority(self, _request: Request) -> Response:
-        return Response(self._authority(), media_type="application/x-pem-file")
+        return Response(self._certificates().pem, media_type="application/x-pem-file")
+
+    async def tlsa(self, request: Request) -> Response:
+        """TLSA records that fit what an address shows, one a line."""
+        query = request.query_params
+        try:
+            kind = Tls(query.get("tls", Tls.VALID))
+            ip, _, port = query["host"].rpartition(":")
+            host = Host(query["host"], ip.strip("[]"), int(port), query.get("name", ""))
+            ipaddress.ip_address(host.ip)
+        except (KeyError, ValueError) as error:
+            raise HTTPException(422, "expected host=ADDRESS:PORT, and tls and name as there") from error
+        return PlainTextResponse("\n".join([*self._certificates().tlsa(kind, host), ""]))
 
     async def stats(self, _request: Request) -> Response:
         return answer(self._store.stats())

@@ -5,7 +5,7 @@ from alembic import op
 from sqlalchemy.dialects.postgresql import ARRAY
 
 revision = "0017_tls"
-down_revision = "0013_schedules"
+down_revision = "0014_blobs"
 branch_labels = None
 depends_on = None
 step = "expand"
