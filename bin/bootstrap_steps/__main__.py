@@ -61,6 +61,7 @@ def _is_ready() -> bool:
         ca_bundle_needed=False,
         prometheus_needed=_needs_prometheus(),
         opendkim_needed=_needs_opendkim(),
+        unbound_needed=_needs_unbound(),
     )
     return not missing
 
@@ -73,6 +74,11 @@ def _needs_prometheus() -> bool:
 def _needs_opendkim() -> bool:
     """Only tests do (`--with-opendkim`)."""
     return "--with-opendkim" in sys.argv[1:]
+
+
+def _needs_unbound() -> bool:
+    """Only tests do (`--with-unbound`)."""
+    return "--with-unbound" in sys.argv[1:]
 
 
 def _needs_rabbitmq() -> bool:
@@ -88,6 +94,7 @@ def _prepare() -> None:
         ca_bundle_needed=needs_bundle,
         prometheus_needed=_needs_prometheus(),
         opendkim_needed=_needs_opendkim(),
+        unbound_needed=_needs_unbound(),
     )
     IN_DOCKER.unlink(missing_ok=True)
     if packages and install_packages(packages, LOG):

@@ -16,11 +16,19 @@ from progress import StepError, run_logged, say, step, tail
 RABBITMQ_GLOB = "usr/lib/rabbitmq/lib/rabbitmq_server-*/sbin/rabbitmq-server"
 PROMTOOL = "promtool"
 OPENDKIM = Path("/usr/sbin/opendkim")
+UNBOUND = Path("/usr/sbin/unbound")
 _POLICY = Path("/usr/sbin/policy-rc.d")
 _POLICY_TEXT = (
     "#!/bin/sh\n# Put here by Mailwarren's bootstrap while it installs a package; safe to delete.\nexit 101\n"
 )
-_UNITS = ("rabbitmq-server.service", "epmd.service", "epmd.socket", "prometheus.service", "opendkim.service")
+_UNITS = (
+    "rabbitmq-server.service",
+    "epmd.service",
+    "epmd.socket",
+    "prometheus.service",
+    "opendkim.service",
+    "unbound.service",
+)
 _UNIT_FOLDERS = (Path("/lib/systemd/system"), Path("/usr/lib/systemd/system"))
 
 
@@ -30,6 +38,7 @@ def missing_packages(
     ca_bundle_needed: bool,
     prometheus_needed: bool = False,
     opendkim_needed: bool = False,
+    unbound_needed: bool = False,
 ) -> list[str]:
     """Names of the Debian packages that have to be installed, in the order to say them."""
     needed = []
@@ -40,6 +49,8 @@ def missing_packages(
     # Not by the PATH, on which users other than root do not have that folder.
     if opendkim_needed and not OPENDKIM.exists() and shutil.which("opendkim") is None:
         needed.append("opendkim")
+    if unbound_needed and not UNBOUND.exists() and shutil.which("unbound") is None:
+        needed.append("unbound")
     if ca_bundle_needed:
         needed.append("ca-certificates")
     return needed
@@ -106,6 +117,11 @@ def _what_to_do(packages: Sequence[str]) -> str:
             "Only tests need OpenDKIM, as a verifier of signatures that is not ours; they start no service of it.",
             "'sudo systemctl disable --now opendkim' stops the one that Debian starts.",
         ]
+    if "unbound" in packages:
+        lines += [
+            "Only tests need Unbound, as a resolver that validates DNSSEC; they start private ones.",
+            "'sudo systemctl disable --now unbound' stops the one that Debian starts.",
+        ]
     return "\n".join(lines)
 
 
@@ -118,6 +134,8 @@ def _instead_without_apt(packages: Sequence[str]) -> str:
         ways.append("Put prometheus and promtool (2.42 or later) on the PATH.")
     if "opendkim" in packages:
         ways.append("Put opendkim (2.11 or later) on the PATH.")
+    if "unbound" in packages:
+        ways.append("Put unbound (1.17 or later) on the PATH.")
     return "\n".join(ways)
 
 
