@@ -41,6 +41,7 @@ from mailwarren.contracts.shaping import (
     SlotPlan,
     Token,
 )
+from mailwarren.contracts.tls import TlsNeed, TlsPolicy, TlsSession
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -285,6 +286,41 @@ def an_attached() -> Parcel:
     )
 
 
+def a_mail_that_asks_for_tls() -> Parcel:
+    """Of version 2 as well: code that knows no such wish would send it in the clear."""
+    single = a_single()
+    return msgspec.structs.replace(single, content=msgspec.structs.replace(single.content, tls=TlsNeed.REQUIRED))
+
+
+def an_outcome_with_tls() -> Outcomes:
+    """How TLS went, and the negotiations that were made for it: one failed, one went well."""
+    event = every_outcome().events[list(Kind).index(Kind.DELIVERED)]
+    failed = TlsSession(
+        domain="example.test",
+        policy=TlsPolicy.STS,
+        result="certificate-expired",
+        mx="mx1.example.test",
+        ip="192.0.2.1",
+        text="TLS handshake: certificate: certificate has expired",
+        policy_string=("version: STSv1", "mode: testing", "mx: *.example.test", "max_age: 86400"),
+        mx_host=("*.example.test",),
+    )
+    went_well = TlsSession("example.test", TlsPolicy.NONE, mx="mx2.example.test", ip="192.0.2.2")
+    assert event.tried is not None
+    tried = msgspec.structs.replace(
+        event.tried,
+        tls="TLSv1.3 TLS_AES_256_GCM_SHA384",
+        tls_policy="mta-sts testing",
+        sessions=(failed, went_well),
+    )
+    return Outcomes((msgspec.structs.replace(event, tried=tried),))
+
+
+def a_heartbeat_with_broken_hosts() -> Heartbeat:
+    """Of a sender that speaks to a host in the clear."""
+    return msgspec.structs.replace(a_heartbeat(), leaving=False, tls_broken=("mx.d.test[192.0.2.9]:25",))
+
+
 @dataclass(frozen=True)
 class Case:
     """A golden file, its value, and the way there and back."""
@@ -316,6 +352,9 @@ CASES = (
     parcel_case("broadcast", a_broadcast()),
     replace(parcel_case("signed", a_signed()), file="parcel.signed.v2"),
     replace(parcel_case("signed_again", a_signed_again()), file="parcel.signed_again.v2"),
+    replace(parcel_case("tls_required", a_mail_that_asks_for_tls()), file="parcel.tls_required.v2"),
+    Case("outcomes.tls.v1", an_outcome_with_tls(), codec.decode_tracker),
+    Case("heartbeat.broken_tls.v1", a_heartbeat_with_broken_hosts(), codec.decode_notice),
     Case("outcomes.traced.v1", a_traced_outcome(), codec.decode_tracker),
     Case(
         "question.traced.v1",

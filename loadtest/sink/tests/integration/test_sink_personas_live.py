@@ -117,7 +117,10 @@ async def starttls(sink: Sink, address: str, context: ssl.SSLContext, name: str)
 
 @pytest.mark.asyncio(loop_factories=["uvloop"])
 async def test_each_kind_of_tls_is_what_it_is_called() -> None:
-    kinds = ("valid", "expired", "wrong_name", "self_signed", "broken", "stalled")
+    kinds = (
+        "valid", "expired", "wrong_name", "self_signed", "broken", "stalled",
+        "with_authority", "not_yet_valid", "untrusted", "old_version",
+    )  # fmt: skip
     personas = [{"name": kind, "hosts": [f"{kind.replace('_', '-')}.test"], "tls": kind} for kind in kinds]
     mx = {f"{kind.replace('_', '-')}.test": f"127.0.0.{n}:0" for n, kind in enumerate(kinds, 2)}
     async with running_sink(script={"personas": personas}, mx=mx, http=None) as sink:
@@ -131,9 +134,12 @@ async def test_each_kind_of_tls_is_what_it_is_called() -> None:
         assert results[3] == "self-signed certificate"
         assert results[4] == "SSLError"
         assert results[5] == "TimeoutError"
+        assert results[6:] == [
+            "taken", "certificate is not yet valid", "unable to get local issuer certificate", "SSLError",
+        ]  # fmt: skip
         sites = sink.store.sites
         await sink.wait_until(lambda stats: stats.connections_open == 0)
-        assert [sites.personas[kind].mails for kind in kinds] == [1, 0, 0, 0, 0, 0]
+        assert [sites.personas[kind].mails for kind in kinds] == [1, 0, 0, 0, 0, 0, 1, 0, 0, 0]
 
 
 async def test_a_sink_has_certificates_of_its_own(dial: Any) -> None:

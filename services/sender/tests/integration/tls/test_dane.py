@@ -1,4 +1,4 @@
-"""DANE with a resolver that really validates (Unbound), zones that are signed, badly signed and not signed (RFC 7672)."""
+"""DANE (RFC 7672) with a resolver that validates, Unbound, and zones that are signed, badly signed and not signed."""
 
 import asyncio
 import hashlib
