@@ -3,6 +3,7 @@
 import re
 
 from mailwarren.sink.intake import HEAD, MailData
+from mailwarren.sink.role import Verdict
 
 _ARGUMENT = re.compile(rb"(\d{1,12})(?: +(LAST))?", re.IGNORECASE)
 
@@ -27,7 +28,7 @@ class Chunks:
         self.left = 0
         self.inside = False
         self.last = False
-        self.refusal: bytes | None = None
+        self.refusal: Verdict | None = None
         self._content = bytearray()
         self._size = 0
 
@@ -36,7 +37,7 @@ class Chunks:
         """Octets so far."""
         return self._size
 
-    def begin(self, size: int, *, last: bool, refusal: bytes | None) -> None:
+    def begin(self, size: int, *, last: bool, refusal: Verdict | None) -> None:
         """A chunk follows; it has to be read also where it is refused."""
         self.left, self.last, self.inside = size, last, True
         self.refusal = self.refusal or refusal

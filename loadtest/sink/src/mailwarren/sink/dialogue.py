@@ -302,10 +302,11 @@ class Dialogue(Session):
             return
         transaction, refusal = self._transaction, None
         if transaction is None or not transaction.recipients:
-            refusal = replies.NO_MAIL if transaction is None else replies.NO_RECIPIENTS
+            said = replies.NO_MAIL if transaction is None else replies.NO_RECIPIENTS
+            refusal = Verdict(said, replies.code_of(said))
         elif self._chunks is None:
             verdict = transaction.policy.data(transaction.recipients)
-            refusal = None if verdict.goes_on else verdict.reply
+            refusal = None if verdict.goes_on else verdict
             transaction.interruption = transaction.policy.mid_data(transaction.recipients)
         self._chunks = self._chunks or Chunks()
         self._chunks.begin(found[0], last=found[1], refusal=refusal)
@@ -323,9 +324,10 @@ class Dialogue(Session):
         if chunks.left:
             return False
         chunks.inside = False
-        if transaction is None or chunks.refusal is not None:
+        if chunks.refusal is not None or transaction is None:
             self._chunks = None
-            self._say(chunks.refusal or replies.NO_MAIL)
+            refusal = chunks.refusal or Verdict(replies.NO_MAIL, replies.code_of(replies.NO_MAIL))
+            self._refuse(Stage.DATA, refusal, transaction.recipients if transaction is not None else ())
         elif chunks.last:
             self._chunks = self._transaction = None
             self._dot(transaction, chunks.data(limit))

@@ -289,11 +289,13 @@ class Pool:
                 return opened
             self.failed_dials_total += 1
             self._dials.failed[site.name] += 1
-            # Where connections stand, one more refused is the server's limit, not its death.
-            if not queue.reaches(host):
-                route = site.route if _is_about_tls(opened) else ""
-                kept = replace(opened, negotiated=[])
-                self._health.failed(host, kept, asyncio.get_running_loop().time(), route)
+            # Where connections stand, one more refused is the server's limit, not its death. They may stand for mail
+            # that needs other TLS.
+            about_tls, reached = _is_about_tls(opened), queue.reaches(host)
+            if about_tls or not reached:
+                kept, now = replace(opened, negotiated=[]), asyncio.get_running_loop().time()
+                self._health.failed(host, kept, now, site.route if about_tls else "")
+            if not reached:
                 self._blame(site, opened)
             log.info("sender.smtp.no_session", site=site.name, host=opened.host, reason=opened.reason)
             failures.append(opened)

@@ -128,19 +128,19 @@ class Routes:
     def _make(
         self, domain: str, hosts: tuple[MailHost, ...], sts: Known, shaping: Shaping, *, tls: bool
     ) -> Site | PolicyFailure:
-        # Best first, and by name among equals: all domains of one MX set agree.
-        name = shaping.site_of(hosts[0].name)
-        rules = shaping.policy(name)
-        enforced = sts.policy is not None and sts.policy.mode is StsMode.ENFORCE
         policy = _policy(ascii_domain(domain), sts)
         allowed = [host for host in hosts if host.dane is None or host.dane.unknown is None]
         if not allowed:
             return self._refuse(policy, hosts, TlsProblem.DNSSEC, hosts[0].dane.unknown if hosts[0].dane else None)
+        enforced = sts.policy is not None and sts.policy.mode is StsMode.ENFORCE
         if enforced and sts.policy is not None:
             allowed = [host for host in allowed if host.dane is not None or sts.policy.allows(host.name)]
         if not allowed:
             text = f"the MTA-STS policy of {policy.domain} names none of its mail hosts"
             return self._refuse(policy, hosts, TlsProblem.STS_MX, text)
+        # Best first, and by name among equals: all domains of one MX set agree.
+        name = shaping.site_of(allowed[0].name)
+        rules = shaping.policy(name)
         mode = TlsMode.VERIFY if enforced else at_least(rules.tls, required=tls)
         addresses = tuple(self._host(host, address) for host in allowed for address in host.addresses)
         return Site(name, addresses, mode, limits=rules.limits, row=_unless(rules.tls, mode), policy=policy)

@@ -207,7 +207,7 @@ class StsCache:
                 return await _body(host, response)
             finally:
                 await response.aclose()
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
             untrusted = next((one for one in _causes(error) if isinstance(one, ssl.SSLCertVerificationError)), None)
             if untrusted is not None:
                 raise StsUnavailable(NOT_TRUSTED, f"{host}: certificate: {untrusted.verify_message}") from error
