@@ -2,11 +2,14 @@
 
 import hashlib
 import ssl
+from datetime import UTC, datetime, timedelta
 
 import pytest
 import trustme
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
 from mailwarren.sender.smtp import TlsProblem
 from mailwarren.sender.smtp.dane import LONGEST_DATA, Dane, Tlsa
@@ -91,6 +94,27 @@ def test_an_intermediate_authority_can_be_the_anchor(authority):
     between = der(child.cert_pem.bytes())
     assert between in shown
     assert Dane((anchored(between),), NAMES).problem(shown) is None
+
+
+def test_a_certificate_that_is_no_authority_signs_for_nobody(authority, root):
+    """The anchor's customers could otherwise speak for each other's hosts."""
+    now, key = datetime.now(UTC), ec.generate_private_key(ec.SECP256R1())
+    customer = authority.issue_cert("evil.example")
+    issuer = x509.load_pem_x509_certificate(customer.cert_chain_pems[0].bytes())
+    signing = load_pem_private_key(customer.private_key_pem.bytes(), None)
+    forged = (
+        x509.CertificateBuilder()
+        .subject_name(issuer.subject)
+        .issuer_name(issuer.subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("mx.x.example")]), critical=False)
+        .sign(signing, hashes.SHA256())
+    )
+    shown = [forged.public_bytes(Encoding.DER), issuer.public_bytes(Encoding.DER), root]
+    assert Dane((anchored(root),), NAMES).problem(shown) is TlsProblem.CERTIFICATE
 
 
 def test_the_record_may_hold_the_anchor_that_is_not_shown(authority, root):

@@ -10,10 +10,18 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import lru_cache
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from cryptography.x509.verification import PolicyBuilder, Store, VerificationError
+from cryptography.x509.verification import (
+    Criticality,
+    ExtensionPolicy,
+    Policy,
+    PolicyBuilder,
+    Store,
+    VerificationError,
+)
 
 from mailwarren.sender.smtp.tlsproblem import TlsProblem
 
@@ -144,12 +152,31 @@ def _check_chain(anchor: bytes, chain: Sequence[bytes], names: Sequence[str]) ->
             return TlsProblem.NOT_YET_VALID
         if now > one.not_valid_after_utc:
             return TlsProblem.EXPIRED
-    builder = PolicyBuilder().store(Store([trusted])).time(now)
+    builder = _policy().store(Store([trusted])).time(now)
     for name in names:
         with suppress(VerificationError):
             builder.build_server_verifier(x509.DNSName(name)).verify(leaf, others)
             return None
     return TlsProblem.CERTIFICATE if _is_for(leaf, names) else TlsProblem.WRONG_NAME
+
+
+def _may_sign(policy: Policy, certificate: x509.Certificate, usage: x509.KeyUsage | None) -> None:
+    """Refuse an authority whose key is for something else."""
+    del policy, certificate
+    if usage is not None and not usage.key_cert_sign:
+        raise ValueError("its key is not for certificates")
+
+
+@lru_cache(maxsize=1)
+def _policy() -> PolicyBuilder:
+    """What a chain must have: names, and authorities that are such. Private ones do not care for browsers' rules."""
+    of_server = ExtensionPolicy.permit_all().require_present(x509.SubjectAlternativeName, Criticality.AGNOSTIC, None)
+    of_authority = (
+        ExtensionPolicy.permit_all()
+        .require_present(x509.BasicConstraints, Criticality.AGNOSTIC, None)
+        .may_be_present(x509.KeyUsage, Criticality.AGNOSTIC, _may_sign)
+    )
+    return PolicyBuilder().extension_policies(ee_policy=of_server, ca_policy=of_authority)
 
 
 def _is_for(certificate: x509.Certificate, names: Sequence[str]) -> bool:
