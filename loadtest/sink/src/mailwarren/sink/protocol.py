@@ -11,6 +11,7 @@ import structlog
 
 from mailwarren.sink import reply as replies
 from mailwarren.sink.dialogue import Dialogue
+from mailwarren.sink.oldtls import OldTls
 from mailwarren.sink.persona import Tls
 from mailwarren.sink.receiver import Receiver
 from mailwarren.sink.store import Ticket
@@ -82,6 +83,7 @@ class SmtpProtocol(asyncio.Protocol):
         self._lost = False
         self._deaf = False  # what still comes is not read
         self._breaks_tls = False  # and the first of it answered by an alert
+        self._old_tls: OldTls | None = None  # who answers it
 
     # -- asyncio.Protocol
 
@@ -109,7 +111,13 @@ class SmtpProtocol(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Hand the octets to the dialogue."""
         if self._deaf:
-            if self._breaks_tls:
+            if self._old_tls is not None:
+                said, ended = self._old_tls.answer(data)
+                self._transport.write(said)
+                if ended:
+                    self._old_tls = None
+                    self._hang_up()
+            elif self._breaks_tls:
                 self._breaks_tls = False
                 self._transport.write(_NO_TLS)
                 self._hang_up()
@@ -173,6 +181,9 @@ class SmtpProtocol(asyncio.Protocol):
         if kind in {Tls.STALLED, Tls.BROKEN}:
             self._deaf = True
             self._breaks_tls = kind is Tls.BROKEN
+        elif kind is Tls.OLD_VERSION:
+            self._deaf = True
+            self._old_tls = OldTls(self._listener.contexts(kind, self._host))
         else:
             self._transport.pause_reading()
             self._upgrade = self._loop.create_task(self._secure(kind))

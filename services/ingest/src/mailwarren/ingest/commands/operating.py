@@ -27,7 +27,7 @@ def list_senders(api: Api, *, plain: bool) -> list[Any]:
     rows: list[dict[str, Any]] = api.get("/senders")["data"]
     if not plain:
         return list(rows)
-    return _table(
+    lines = _table(
         ["host", "fleet", "version", "queues", "in flight", "waiting", "mails/s", "heard"],
         [
             [
@@ -37,6 +37,8 @@ def list_senders(api: Api, *, plain: bool) -> list[Any]:
             for row in rows
         ],
     )  # fmt: skip
+    hosts = sorted({host for row in rows for host in row["tls_broken"]})
+    return [*lines, f"in the clear, for their TLS is broken: {', '.join(hosts)}"] if hosts else lines
 
 
 def list_shaping(api: Api, *, past: bool, plain: bool) -> list[Any]:
