@@ -179,7 +179,11 @@ def test_senders_are_those_whose_heartbeats_are_heard(client, queues, tell, wait
     bulk = queues.topology.send_queue(Lane.BULK, "yahoo").name
     held = overrides.row(suspend=False, rate=0.5)
     one = a_beat(queues=(bulk,), sites=(SiteState("yahoo", open=2, busy=1, waiting=5, slots=2, rate_10s=1.5),))
-    two = a_beat(host="sender-1", sites=(SiteState("yahoo", open=1, slots=1), SiteState("d.test", waiting=9)))
+    two = a_beat(
+        host="sender-1",
+        tls_broken=("mx.d.test[192.0.2.9]:25",),
+        sites=(SiteState("yahoo", open=1, slots=1), SiteState("d.test", waiting=9)),
+    )
     tell(Sighting("yahoo", None, "slow", 1.0, 1, "421"))
     for beat in (one, two):
         tell(beat)
@@ -190,6 +194,7 @@ def test_senders_are_those_whose_heartbeats_are_heard(client, queues, tell, wait
         (str(two.sender), "sender-1", 3, 2.5),
     ]
     assert listed["data"][0]["queues"] == [bulk]
+    assert [row["tls_broken"] for row in listed["data"]] == [[], ["mx.d.test[192.0.2.9]:25"]]
     sites = client.get("/shaping").json()["sites"]
     assert [site["name"] for site in sites] == ["d.test", "yahoo"]
     assert sites[1] == {
