@@ -38,8 +38,19 @@ def bench_classify(benchmark, case):
 @pytest.mark.parametrize("behind", [0, 3])
 def bench_1000_mails_over_20_connections(benchmark, sink, behind):
     """``behind``: how many envelopes may follow the data before them without waiting for its reply."""
+    _send(benchmark, sink, SiteLimits(connections=20, behind=behind))
+
+
+@pytest.mark.parametrize("behind", [0, 3])
+@pytest.mark.parametrize("chunking", [False, True], ids=["data", "bdat"])
+def bench_1000_mails_with_data_or_bdat(benchmark, chunking_sink, chunking, behind):
+    """Both to a sink that offers CHUNKING."""
+    _send(benchmark, chunking_sink, SiteLimits(connections=20, behind=behind, chunking=chunking))
+
+
+def _send(benchmark, sink, limits):
     host, _, port = sink.rpartition(":")
-    site = Site("sink", (Host(host, int(port)),), limits=SiteLimits(connections=20, behind=behind))
+    site = Site("sink", (Host(host, int(port)),), limits=limits)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
 
         async def open_pool() -> Pool:

@@ -34,10 +34,22 @@ def parcel(make_parcel: Callable[[], Parcel]) -> Parcel:
 @pytest.fixture(scope="session")
 def sink(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A sink process; ``127.0.0.1:port``."""
-    root: Path = tmp_path_factory.mktemp("sink")
+    yield from _sink(tmp_path_factory.mktemp("sink"))
+
+
+@pytest.fixture(scope="session")
+def chunking_sink(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """One that offers CHUNKING."""
+    root = tmp_path_factory.mktemp("chunking")
+    script = root / "script.json"
+    script.write_text('{"personas": [{"hosts": ["127.0.0.1"], "chunking": true}]}')
+    yield from _sink(root, "--script", str(script))
+
+
+def _sink(root: Path, *arguments: str) -> Iterator[str]:
     system = System(root, amqp_url="", database_url="")
     try:
-        system.start_sink("--keep", "10")
+        system.start_sink("--keep", "10", *arguments)
         yield system.smtp_url.removeprefix("smtp://")
     finally:
         system.close()
