@@ -9,6 +9,7 @@ from mailwarren.contracts.ids import new_id
 from mailwarren.contracts.parcel import Attempt
 from mailwarren.contracts.shaping import Override, Scope
 from mailwarren.contracts.testing import a_parcel, an_event
+from mailwarren.contracts.tls import TlsPolicy, TlsSession
 from mailwarren.sender import metrics
 from mailwarren.sender.smtp import SMARTHOST, SiteStats
 
@@ -100,3 +101,24 @@ def test_what_is_in_force_is_shown_while_it_is_and_persons_are_one() -> None:
     metrics.record_overrides(())
     labels = shown | {"cause": "person"}
     assert REGISTRY.get_sample_value("mailwarren_sender_overrides", labels) is None
+
+
+def test_negotiations_of_tls_are_counted_by_whose_rule_held_and_how_they_ended() -> None:
+    before = value("tls_sessions_total", policy="sts", result="certificate-expired")
+    good = value("tls_sessions_total", policy="tlsa", result="ok")
+    expired = TlsSession("x.test", TlsPolicy.STS, "certificate-expired")
+    metrics.record_sessions((expired, expired, TlsSession("y.test", TlsPolicy.DANE)))
+    assert value("tls_sessions_total", policy="sts", result="certificate-expired") == before + 2
+    assert value("tls_sessions_total", policy="tlsa", result="ok") == good + 1
+
+
+def test_hosts_with_broken_tls_are_a_number_that_goes_down_again() -> None:
+    metrics.record_broken_tls(3)
+    assert value("tls_broken_hosts") == 3
+    metrics.record_broken_tls(0)
+    assert value("tls_broken_hosts") == 0
+
+
+def test_fetches_of_policies_stand_at_nothing_before_the_first() -> None:
+    for result in ("ok", "sts-policy-fetch-error", "sts-policy-invalid", "sts-webpki-invalid"):
+        assert REGISTRY.get_sample_value("mailwarren_sender_sts_fetches_total", {"result": result}) is not None

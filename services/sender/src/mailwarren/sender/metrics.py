@@ -83,6 +83,16 @@ _settle_seconds = Histogram(
     buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
 )
 _parked = Counter("mailwarren_sender_parked_total", "Messages put into mail.dead", ["reason"])
+_tls_sessions = Counter(
+    "mailwarren_sender_tls_sessions_total",
+    "Negotiations of TLS with mail hosts of recipients' domains, by whose rule held and how they ended",
+    ["policy", "result"],
+)
+_tls_broken = Gauge(
+    "mailwarren_sender_tls_broken_hosts",
+    "Mail hosts that are spoken to in the clear for a time because their handshakes broke and nothing requires TLS",
+)
+_sts_fetches = Counter("mailwarren_sender_sts_fetches_total", "MTA-STS policies fetched, by how that went", ["result"])
 # A counter that is born with its first count never grows in Prometheus' eyes: what alerts watch stands at 0 before.
 for _lane in Lane:
     _unsettled.labels(_lane)
@@ -94,6 +104,8 @@ for _reason in ("undecodable", "error", "poison"):
 for _algorithm in (RSA, ED25519):
     for _origin in ("made", "kept"):
         _signatures.labels(_algorithm, _origin)
+for _result in ("ok", "sts-policy-fetch-error", "sts-policy-invalid", "sts-webpki-invalid"):
+    _sts_fetches.labels(_result)
 _info = Gauge("mailwarren_sender_info", "1, with what this sender consumes", ["fleet", "lanes", "shards"])
 _prefetch = Gauge("mailwarren_sender_prefetch", "Parcels that this sender holds of each queue, at most")
 _queues = Gauge("mailwarren_sender_queues", "Queues that this sender consumes")
@@ -108,16 +120,6 @@ _connections = Gauge("mailwarren_sender_smtp_connections", "Open SMTP connection
 _waiting = Gauge("mailwarren_sender_smtp_waiting", "Mails that wait for an SMTP connection", ["provider"])
 _opened = Counter("mailwarren_sender_smtp_connections_opened_total", "SMTP sessions set up", ["provider"])
 _refused = Counter("mailwarren_sender_smtp_dials_failed_total", "Hosts that gave no SMTP session", ["provider"])
-_tls_sessions = Counter(
-    "mailwarren_sender_tls_sessions_total",
-    "Negotiations of TLS with mail hosts of recipients' domains, by whose rule held and how they ended",
-    ["policy", "result"],
-)
-_tls_broken = Gauge(
-    "mailwarren_sender_tls_broken_hosts",
-    "Mail hosts that are spoken to in the clear for a time because their handshakes broke and nothing requires TLS",
-)
-_sts_fetches = Counter("mailwarren_sender_sts_fetches_total", "MTA-STS policies fetched, by how that went", ["result"])
 _epoch = Gauge("mailwarren_sender_epoch", "Broker connections of the consumer so far")
 
 _rules_valid = Gauge(

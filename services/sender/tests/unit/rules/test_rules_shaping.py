@@ -107,6 +107,14 @@ def test_timeouts_are_laid_over_each_other_key_by_key() -> None:
     assert shaping.policy("google").limits.timeouts == SiteTimeouts(30.0, 60.0, 120.0, 7.0, 30.0, 60.0)
 
 
+def test_messages_go_by_bdat_only_where_a_row_says_so() -> None:
+    shaping = read_shaping((built_in("shaping"), b"[sites.'x.test']\nchunking = true\n"))
+    assert shaping.policy("x.test").limits.chunking
+    assert not any(shaping.policy(name).limits.chunking for name in (*shaping.names - {"x.test"}, "other"))
+    with pytest.raises(RulesError, match="chunking"):
+        read_shaping((b"[default]\nchunking = 'yes'\n",))
+
+
 def test_a_rate_is_lifted() -> None:
     shaping = over("[default]\nrate = 'none'\nconnection_rate = 'none'\n")
     limits = shaping.policy("example.org").limits
