@@ -7,6 +7,7 @@ import pytest
 from mailwarren.contracts.events import Kind
 from mailwarren.contracts.tls import TlsPolicy
 from mailwarren.sender.smtp import Resolver, StsCache, TlsContexts, stscache
+from mailwarren.sender.transmit import Tried
 
 ANNOUNCED = "v=STSv1; id=1;"
 ENFORCE = ("mode: enforce", "mx: mx.a.example", "max_age: 86400")
@@ -31,9 +32,14 @@ def announce(zone, web):
     return make
 
 
-def forget(sender):
-    """Let the next mail ask DNS again, as it does when the record's time is over."""
-    sender.policies._domains._entries.clear()
+async def next_mail(sender) -> Tried:
+    """A mail after the record's time is over, and after what that mail has begun is done."""
+    for _ in range(2):
+        sender.policies._domains._entries.clear()
+        sender.pool._health._troubles.clear()
+        tried = await sender.send("a.example")
+        await asyncio.gather(*sender.policies._renewing.values())
+    return tried
 
 
 async def test_an_enforced_policy_is_kept_and_told_of(mail_hosts, make_sender, web, announce):
@@ -177,23 +183,23 @@ async def test_a_cached_policy_holds_whatever_dns_and_web_server_say_until_its_t
     await sender.send("a.example")
     sink.play({"personas": [{"hosts": ["mx.a.example"], "tls": "expired"}]})
 
-    async def name_of_next() -> str | None:
-        forget(sender)
-        sender.pool._health._troubles.clear()
-        return (await sender.send("a.example")).attempt.bounce_class
-
-    assert await name_of_next() == "tls_expired"
+    assert (await next_mail(sender)).attempt.bounce_class == "tls_expired"
     zone.txt("_mta-sts.a.example", None)
-    assert await name_of_next() == "tls_expired", "no record any more"
+    assert (await next_mail(sender)).attempt.bounce_class == "tls_expired", "no record any more"
     zone.broken.add("_mta-sts.a.example")
-    assert await name_of_next() == "tls_expired", "no answer"
+    assert (await next_mail(sender)).attempt.bounce_class == "tls_expired", "no answer"
     zone.broken.clear()
     zone.txt("_mta-sts.a.example", "v=STSv1; id=2;")
     web.pages.clear()
-    assert await name_of_next() == "tls_expired", "a new one that cannot be had"
-    assert sender.fetches == ["ok", "sts-policy-fetch-error"]
+    assert sender.fetches == ["ok"]
+    tried = await next_mail(sender)
+    assert tried.attempt.bounce_class == "tls_expired", "a new one that cannot be had"
+    assert sender.fetches == ["ok", "sts-policy-fetch-error"], "and is not tried with every mail"
+    clock.now += 301
+    await next_mail(sender)
+    assert sender.fetches == ["ok", *["sts-policy-fetch-error"] * 2]
     clock.now += 86_401
-    assert await name_of_next() is None, "its time is over"
+    assert (await next_mail(sender)).attempt.bounce_class is None, "its time is over"
 
 
 async def test_a_new_id_brings_the_new_policy_and_an_old_one_is_fetched_once_a_day(
@@ -205,18 +211,35 @@ async def test_a_new_id_brings_the_new_policy_and_an_old_one_is_fetched_once_a_d
     sender = make_sender(sink.certificates.pem, web.pem, sts_port=web.port, clock=clock)
     assert (await sender.send("a.example")).kind is Kind.DEFERRED
 
-    web.policy("a.example", "mode: none", "max_age: 604800")
-    forget(sender)
-    assert (await sender.send("a.example")).kind is Kind.DEFERRED
+    web.policy("a.example", "mode: none", "max_age: 604800", wait=0.3)
+    assert (await next_mail(sender)).kind is Kind.DEFERRED
     assert sender.fetches == ["ok"], "the id is the same"
 
     zone.txt("_mta-sts.a.example", "v=STSv1; id=2;")
-    forget(sender)
-    assert (await sender.send("a.example")).kind is Kind.DELIVERED
+    assert (await next_mail(sender)).kind is Kind.DELIVERED
+    assert sender.fetches == ["ok", "ok"]
     clock.now += 86_401
-    forget(sender)
-    assert (await sender.send("a.example")).kind is Kind.DELIVERED
+    assert (await next_mail(sender)).kind is Kind.DELIVERED
     assert sender.fetches == ["ok", "ok", "ok"]
+
+
+async def test_no_mail_waits_for_a_newer_policy_and_its_failure_is_told(mail_hosts, make_sender, zone, web, announce):
+    sink = await mail_hosts({"mx.a.example": {"tls": "valid"}})
+    announce("a.example", *ENFORCE)
+    sender = make_sender(sink.certificates.pem, web.pem, sts_port=web.port)
+    await sender.send("a.example")
+    zone.txt("_mta-sts.a.example", "v=STSv1; id=2;")
+    announced = web.policy("a.example", *ENFORCE, wait=0.5, status="500 Oops")
+    sender.policies._domains._entries.clear()
+
+    async with asyncio.timeout(announced.wait):
+        first = await sender.send("a.example")
+    assert (first.attempt.tls_policy, first.kind) == ("mta-sts", Kind.DELIVERED)
+    await asyncio.gather(*sender.policies._renewing.values())
+    second = await sender.send("a.example")
+
+    assert [one.result for one in first.attempt.sessions] == [""]
+    assert [one.result for one in second.attempt.sessions] == ["sts-policy-fetch-error", ""]
 
 
 async def test_many_mails_ask_once(mail_hosts, make_sender, zone, web, announce):

@@ -1,8 +1,8 @@
 """MTA-STS policies of domains: found by DNS, fetched over HTTPS, kept for as long as they say (RFC 8461 §3.3, §5.1).
 
-A cached policy holds until its time is over, whatever DNS and the web server say or fail to say meanwhile. A domain
-without one, whose policy cannot be fetched, gets its mail as if it had none; that is told, and tried again after
-``FAILED_HOLD`` seconds.
+A cached policy holds until its time is over, whatever DNS and the web server say or fail to say meanwhile; a newer one
+is fetched beside the mail. A domain whose policy cannot be fetched, and is not cached, gets its mail as if it had none;
+that is told, and tried again after ``FAILED_HOLD`` seconds.
 """
 
 import asyncio
@@ -10,7 +10,7 @@ import ssl
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import httpx
 import structlog
@@ -57,9 +57,12 @@ class Known:
 
 @dataclass(frozen=True, slots=True)
 class _Cached:
+    """A policy, when it was fetched, and before when no newer one is tried (Unix time)."""
+
     ident: str
     policy: StsPolicy
     fetched: float
+    again: float = 0.0
 
     def holds(self, now: float) -> bool:
         return now < self.fetched + self.policy.max_age
@@ -93,6 +96,7 @@ class StsCache:
         self._client: httpx.AsyncClient | None = None
         self._fetches = asyncio.Semaphore(FETCHES)
         self._policies: OrderedDict[str, _Cached] = OrderedDict()
+        self._renewing: dict[str, asyncio.Task[None]] = {}
         self._domains: LookupCache[Known] = LookupCache(self._look_up, size=KEPT)
 
     async def policy(self, domain: str) -> Known:
@@ -102,6 +106,10 @@ class StsCache:
     async def close(self) -> None:
         """Cancel what is under way, and close the connections."""
         await self._domains.close()
+        renewing = list(self._renewing.values())
+        for task in renewing:
+            task.cancel()
+        await asyncio.gather(*renewing, return_exceptions=True)
         if self._client is not None:
             await self._client.aclose()
 
@@ -119,18 +127,42 @@ class StsCache:
         # Without a record there is no policy to look for, but one that is cached goes on to hold (§5.1).
         if ident is None or (cached is not None and cached.ident == ident and now < cached.fetched + REFRESH):
             return _known(cached), self._hold(cached, ttl, now)
+        if cached is not None:
+            # It holds meanwhile: no mail waits for a newer one.
+            known = _known(cached)
+            self._renew(domain, ident, cached, known)
+            return known, self._hold(cached, SHORTEST_HOLD, now)
+        found_policy = await self._try(domain, ident)
+        if isinstance(found_policy, TlsSession):
+            return _known(None, found_policy), FAILED_HOLD
+        return _known(found_policy), self._hold(found_policy, ttl, now)
+
+    def _renew(self, domain: str, ident: str, cached: _Cached, known: Known) -> None:
+        """Fetch a newer policy beside the mail, unless that has just failed; ``known`` tells when it fails."""
+        if domain in self._renewing or self._clock() < cached.again:
+            return
+
+        async def renew() -> None:
+            found = await self._try(domain, ident)
+            if isinstance(found, TlsSession):
+                known.trouble.append(found)
+                self._keep(domain, replace(cached, again=self._clock() + FAILED_HOLD))
+
+        task = self._renewing[domain] = asyncio.create_task(renew())
+        task.add_done_callback(lambda _: self._renewing.pop(domain, None))
+
+    async def _try(self, domain: str, ident: str) -> _Cached | TlsSession:
+        """The policy, kept from now on, or what reports call it that there is none."""
         try:
             async with self._fetches:
                 policy = await self._fetch(domain)
         except StsUnavailable as error:
             self._fetched(error.result)
-            log.info("sender.sts.unavailable", domain=domain, result=error.result, cached=cached is not None)
-            trouble = TlsSession(domain, TlsPolicy.STS, error.result, text=str(error)[:200])
-            return _known(cached, trouble), self._hold(cached, FAILED_HOLD, now)
+            log.info("sender.sts.unavailable", domain=domain, result=error.result, cached=domain in self._policies)
+            return TlsSession(domain, TlsPolicy.STS, error.result, text=str(error)[:200])
         self._fetched("ok")
         log.info("sender.sts.fetched", domain=domain, mode=policy.mode.value, max_age=policy.max_age)
-        fresh = self._keep(domain, _Cached(ident, policy, now))
-        return _known(fresh), self._hold(fresh, ttl, now)
+        return self._keep(domain, _Cached(ident, policy, self._clock()))
 
     @staticmethod
     def _hold(cached: _Cached | None, seconds: float, now: float) -> float:
