@@ -173,7 +173,7 @@ class Sender:
     def __init__(
         self,
         port: int,
-        ca_file: Path,
+        ca_file: Path | None,
         *,
         resolver: Resolver,
         rows: bytes = b"",
@@ -197,7 +197,7 @@ class Sender:
             changed=room.look_again,
         )
         contexts = TlsContexts(ca_file)
-        settings = ClientSettings("sender.example", contexts, QUICK, broken or BrokenTls())
+        settings = ClientSettings("sender.example", contexts, QUICK, BrokenTls() if broken is None else broken)
         self.pool = self.shares.pool = Pool(settings, watch=self.shares, host_hold=30.0)
         self.fetches: list[str] = []
         self.policies = None
@@ -245,8 +245,9 @@ async def make_sender(nothing_leaks: None, zone: Zone, free_port: int, tmp_path:
     made: list[Sender] = []
 
     def make(*authorities: bytes, resolver: Resolver | None = None, **options: Any) -> Sender:
-        ca_file = tmp_path / f"ca{len(made)}.pem"
-        ca_file.write_bytes(b"".join(authorities))
+        ca_file = tmp_path / f"ca{len(made)}.pem" if authorities else None
+        if ca_file is not None:
+            ca_file.write_bytes(b"".join(authorities))
         asked = resolver or Resolver([zone.address], private=True)
         made.append(Sender(free_port, ca_file, resolver=asked, **options))
         return made[-1]

@@ -7,6 +7,7 @@ import pytest
 from mailwarren.contracts.events import Kind
 from mailwarren.contracts.reply import Command
 from mailwarren.contracts.tls import TlsPolicy
+from mailwarren.sender.shaping.shares import Shares
 from mailwarren.sender.smtp import BrokenTls, Host, TlsProblem
 
 REFUSING = {
@@ -127,16 +128,15 @@ async def test_a_mail_that_cannot_have_its_tls_stands_in_nobodys_way(mail_hosts,
     assert other.kind is Kind.DELIVERED
 
 
-async def test_a_breaker_counts_no_failure_that_only_some_mail_has(mail_hosts, make_sender, zone):
+async def test_the_breaker_hears_of_no_failure_that_only_some_mail_has(mail_hosts, make_sender, monkeypatch):
+    told: list[str] = []
+    monkeypatch.setattr(Shares, "no_session", lambda _, site, failure: told.append(f"{site.name} {failure.reason}"))
     sink = await mail_hosts({"mx.a.example": {"tls": "none"}, "mx.b.example": {"tls": "none"}})
-    sender = make_sender(sink.certificates.pem, rows=b"[default]\nbreaker = 1\n")
 
-    await sender.send("a.example", tls=True)
-
-    assert not sender.shares.bars("a.example")
-    strict = make_sender(sink.certificates.pem, rows=b"[default]\nbreaker = 1\ntls = 'required'\n")
-    await strict.send("b.example")
-    assert strict.shares.bars("b.example"), "what its row asks for holds for all of its mail"
+    await make_sender(sink.certificates.pem).send("a.example", tls=True)
+    assert told == []
+    await make_sender(sink.certificates.pem, rows=b"[default]\ntls = 'required'\n").send("b.example")
+    assert told == ["b.example tls"], "what its row asks for holds for all of its mail"
 
 
 class Clock:

@@ -29,6 +29,7 @@ PROTOCOL_ERROR = "protocol_error"
 
 _OF_THE_PROTOCOL = ("5.5.", "5.6.")
 
+_SERVICE_CLOSING = 421
 _WANTS_LOGIN = frozenset({530, 534, 535, 538})
 """AUTH or STARTTLS first, in answer to whatever command (RFC 4954 §6, RFC 3207 §4)."""
 
@@ -108,11 +109,14 @@ def read_reply(reply: Reply, attempt: int, rules: ReplyRules, site: str | None =
 def _judge(reply: Reply, attempt: int, rule: Rule | None) -> tuple[Kind, str]:
     """The outcome of a negative reply, and its bounce class."""
     name = rule.bounce_class if rule else None
+    if reply.command is Command.STARTTLS and reply.code != _SERVICE_CLOSING:
+        # Whatever it says of policies, it is about TLS.
+        return Kind.DEFERRED, TLS_REFUSED
     if reply.transient:
-        return Kind.DEFERRED, name or (TLS_REFUSED if reply.command is Command.STARTTLS else "transient")
+        return Kind.DEFERRED, name or "transient"
     if reply.command in _OF_THE_SESSION or reply.code in _WANTS_LOGIN:
         # A server that refuses the connection or our login says nothing about this recipient.
-        return Kind.DEFERRED, name or (TLS_REFUSED if reply.command is Command.STARTTLS else "bad_connection")
+        return Kind.DEFERRED, name or "bad_connection"
     if (reply.enhanced or "").startswith(_OF_THE_PROTOCOL) and name is None:
         # Protocol trouble is often a passing confusion of the two ends: once more, on a fresh connection.
         return (Kind.DEFERRED if attempt == 1 else Kind.FAILED), PROTOCOL_ERROR
