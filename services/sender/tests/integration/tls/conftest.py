@@ -89,6 +89,7 @@ class Zone:
         name, kind = _name(request.q.qname), QTYPE[request.q.qtype]
         self.asked[name, kind] += 1
         reply = request.reply()
+        reply.header.ad = 0  # the library says what was asked
         if name in self.broken:
             reply.header.rcode = RCODE.SERVFAIL
             return reply

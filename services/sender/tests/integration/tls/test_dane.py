@@ -101,10 +101,16 @@ async def unbound(folder: Path, *zones: Signed, plain: str = "") -> AsyncIterato
 
 
 def _free_port() -> int:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
-        udp.bind(("127.0.0.1", 0))
-        port: int = udp.getsockname()[1]
-    return port
+    """A port that is free for UDP and for TCP."""
+    while True:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp, socket.socket() as tcp:
+            udp.bind(("127.0.0.1", 0))
+            port: int = udp.getsockname()[1]
+            try:
+                tcp.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
 
 
 async def _answers(port: int, process: asyncio.subprocess.Process, log: Path) -> None:
@@ -233,7 +239,7 @@ async def test_one_record_that_fits_among_others_is_enough(host, validating, mak
 
 
 @pytest.mark.parametrize(
-    "record", ["0 0 1 " + "00" * 32, "1 1 1 " + "00" * 32, "3 2 1 " + "00" * 32, "3 1 3 " + "00" * 32, "3 1 1 0011"]
+    "record", ["0 0 1 " + "00" * 32, "1 1 1 " + "00" * 32, "3 2 1 " + "00" * 32, "3 1 3 " + "00" * 32]
 )
 async def test_records_that_smtp_cannot_use_ask_for_tls_whatever_the_certificate(
     host, validating, make_sender, free_port, record
