@@ -161,8 +161,8 @@ class Pool:
             others = tuple(one for one in site.hosts if one.name != connection.host.name)
             if others:
                 elsewhere = await self.send(replace(site, hosts=others), envelope, data, may_send)
-                found = result if _gave_no_session(elsewhere) else elsewhere
-                result = msgspec.structs.replace(found, sessions=sessions + elsewhere.sessions)
+                decided = result if _gave_no_session(elsewhere) else elsewhere
+                result = msgspec.structs.replace(decided, sessions=sessions + elsewhere.sessions)
         return result
 
     @staticmethod
