@@ -17,6 +17,7 @@ from mailwarren.store.states import (
     DomainState,
     ImportState,
     KeyState,
+    Leaving,
     Origin,
     PropertyType,
     ScheduleState,
@@ -24,7 +25,7 @@ from mailwarren.store.states import (
     Subscription,
     Visibility,
 )
-from mailwarren.store.tables import broadcasts, contacts, domains, imports, scheduled, tracker
+from mailwarren.store.tables import broadcasts, contacts, domains, imports, scheduled, tracker, unsubscribes
 
 WORDS = {
     ("contents", "syntax"): Syntax,
@@ -51,6 +52,7 @@ WORDS = {
     ("domains", "tls"): domains.TLS,
     ("domain_keys", "state"): KeyState,
     ("domain_keys", "algorithm"): [RSA, ED25519],
+    ("unsubscribes", "reason"): Leaving,
 }
 OF_CONTACTS = [
     contacts.contacts, contacts.contact_properties, contacts.segments, contacts.contact_segments, contacts.topics,
@@ -60,15 +62,18 @@ OF_IMPORTS = [imports.contact_imports, imports.contact_import_chunks, imports.co
 OF_SCHEDULES = [scheduled.scheduled, scheduled.scheduled_contents]
 OF_BROADCASTS = [broadcasts.broadcasts]
 OF_DOMAINS = [domains.domains, domains.domain_keys]
-OF_INGEST = [*OF_CONTACTS, *OF_IMPORTS, *OF_SCHEDULES, *OF_BROADCASTS, *OF_DOMAINS]
+OF_LISTS = [unsubscribes.unsubscribes]
+OF_INGEST = [*OF_CONTACTS, *OF_IMPORTS, *OF_SCHEDULES, *OF_BROADCASTS, *OF_DOMAINS, *OF_LISTS]
+OF_BOTH = [tracker.suppressions]
 TABLES = [
     tracker.contents, tracker.emails, tracker.cancels, tracker.deliveries, tracker.events, tracker.claims,
-    tracker.suppressions, tracker.stats_minute, tracker.shaping_overrides,
+    tracker.stats_minute, tracker.shaping_overrides,
 ]  # fmt: skip
+ALL = TABLES + OF_INGEST + OF_BOTH
 
 
 def checks():
-    for table in TABLES + OF_INGEST:
+    for table in ALL:
         for constraint in table.constraints:
             if isinstance(constraint, CheckConstraint):
                 column, listed = str(constraint.sqltext).split(" IN ")
@@ -84,7 +89,10 @@ def test_every_end_and_every_event_but_started_is_a_state():
     assert set(State) - ENDS == {State.ACCEPTED, State.DEFERRED, State.PARKED, State.UNCONFIRMED}
 
 
-@pytest.mark.parametrize("table", TABLES + OF_INGEST, ids=lambda table: table.name)
-def test_every_table_names_its_one_writer(table):
-    assert table.comment.startswith("Writer: tracker. " if table in TABLES else "Writer: ingest. ")
+@pytest.mark.parametrize("table", ALL, ids=lambda table: table.name)
+def test_every_table_names_its_one_writer_and_one_table_two(table):
+    if table in OF_BOTH:
+        assert table.comment.startswith("Writers: tracker, ingest. ")
+    else:
+        assert table.comment.startswith("Writer: tracker. " if table in TABLES else "Writer: ingest. ")
     assert table.metadata is metadata

@@ -86,7 +86,7 @@ def test_a_content_is_signed_once_for_all_its_parcels():
     shared = [SendEmail(SHARED, "s.test", (Recipient(f"a@d{n}.test", ""),), Lane.BULK) for n in range(200)]
     other = SendEmail(a_content(), "t.test", (Recipient("b@e.test", ""),), Lane.HIGH)
     numbered = [Numbered(index, new_id(), email) for index, email in enumerate([*shared, other])]
-    planned = list(plan_parcels(Plan(TENANT, new_id(), 5.0), numbered, (), new_id, sign))
+    planned = list(plan_parcels(Plan(TENANT, new_id(), 5.0), numbered, frozenset(), new_id, sign=sign))
     assert len(planned) > 2
     assert asked == [(SHARED.subject, "s.test"), (a_content().subject, "t.test")]
     assert {(p.parcel.lane, p.parcel.content.signing, p.parcel.content.envelope_sender) for p in planned} == {

@@ -12,7 +12,7 @@ import msgspec
 from mailwarren.contracts.events import ControlEntry, Outcomes, TrackerMessage
 from mailwarren.contracts.ids import PARTITIONS
 from mailwarren.contracts.order import Order
-from mailwarren.contracts.parcel import Content, Parcel
+from mailwarren.contracts.parcel import Parcel
 from mailwarren.contracts.settle import Answer, Question
 from mailwarren.contracts.shaping import Keeper, Notice, Token
 
@@ -23,7 +23,8 @@ WRITTEN = 1
 this one or after a rollback, reads all that this one wrote (ADR 0019)."""
 WITH_NEEDS = 2
 """The version of a parcel that asks for more than code of version 1 would do: it would read it, and send the mail
-without its attachments, unsigned, from another envelope sender, or without the TLS that it asks for."""
+without its attachments or links to unsubscribe, unsigned, from another envelope sender, or without the TLS that it asks
+for."""
 VERSION_HEADER = "mw-version"
 TYPE_HEADER = "mw-type"
 TRACE_HEADER = "traceparent"
@@ -78,7 +79,7 @@ def parcel_headers(parcel: Parcel) -> dict[str, Any]:
         "argsrepr": "",
         "kwargsrepr": "",
         "ignore_result": True,
-        VERSION_HEADER: max(WRITTEN, WITH_NEEDS) if _has_needs(parcel.content) else WRITTEN,
+        VERSION_HEADER: max(WRITTEN, WITH_NEEDS) if _has_needs(parcel) else WRITTEN,
         TYPE_HEADER: "parcel",
     }
     if parcel.trace is not None:
@@ -86,12 +87,14 @@ def parcel_headers(parcel: Parcel) -> dict[str, Any]:
     return headers
 
 
-def _has_needs(content: Content) -> bool:
+def _has_needs(parcel: Parcel) -> bool:
+    content = parcel.content
     return (
         bool(content.attachments)
         or content.signing is not None
         or content.envelope_sender is not None
         or content.tls is not None
+        or (parcel.unsubscribe is not None and bool(parcel.unsubscribe.base))
     )
 
 

@@ -86,12 +86,20 @@ class CancelBroadcast(msgspec.Struct, frozen=True, tag="cancel_broadcast"):
     at: float
 
 
-class Suppress(msgspec.Struct, frozen=True, tag="suppress"):
-    """An address was put on a tenant's suppression list."""
+class Suppress(msgspec.Struct, frozen=True, omit_defaults=True, tag="suppress"):
+    """Somebody decided that an address (lower case), and ``more`` of them, get none of a tenant's mail.
+
+    With a ``topic`` only none about it; with :data:`~mailwarren.contracts.unsubscribe.LISTS` none that goes to lists.
+    ``until`` (Unix seconds) is when it ends, if ever. ``removed``: they get it again.
+    """
 
     tenant: UUID
     address: str
     at: float
+    topic: UUID | None = None
+    until: float | None = None
+    removed: bool = False
+    more: tuple[str, ...] = ()
 
 
 class Marker(msgspec.Struct, frozen=True, tag="marker"):

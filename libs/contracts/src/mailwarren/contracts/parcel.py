@@ -13,6 +13,7 @@ import msgspec
 from mailwarren.contracts.lanes import Lane
 from mailwarren.contracts.reply import Reply
 from mailwarren.contracts.tls import TlsNeed, TlsSession
+from mailwarren.contracts.unsubscribe import Unsubscribe
 
 PARCEL_SIZE = 50
 """Deliveries in a parcel at most: one ack for 50, and one kill repeats questions for at most 50."""
@@ -183,7 +184,8 @@ class Parcel(msgspec.Struct, frozen=True, omit_defaults=True):
     trace of the API call, and what in it this parcel comes from.
     ``returned`` counts how often the broker had to give this attempt to another sender in messages before this one, and
     ``begun`` the senders that began its mail and were gone before they had finished it: such mail may kill senders.
-    ``setbacks`` says why each try so far came to nothing, the oldest first.
+    ``setbacks`` says why each try so far came to nothing, the oldest first. ``unsubscribe`` is there when the mail goes
+    to a list.
     """
 
     id: UUID
@@ -210,3 +212,4 @@ class Parcel(msgspec.Struct, frozen=True, omit_defaults=True):
     setbacks: tuple[Setback, ...] = ()
     created_at: float | None = None
     broadcast: UUID | None = None
+    unsubscribe: Unsubscribe | None = None

@@ -46,7 +46,9 @@ TABLES: Mapping[str, Mapping[Service, frozenset[str]]] = {
     "events_default": {TRACKER: frozenset({"SELECT", "DELETE"})},
     "cancels": {TRACKER: frozenset({"SELECT", "INSERT", "DELETE"})},
     "claims": {TRACKER: _RIUD},
-    "suppressions": {TRACKER: _RIU, INGEST: _R},
+    # Two writers, and no other table has them: ``docs/adr/0035``.
+    "suppressions": {TRACKER: _RIU, INGEST: _RIUD},
+    "unsubscribes": {INGEST: _RIUD},
     "stats_minute": {TRACKER: _RIU},
     "shaping_overrides": {TRACKER: _RIUD, INGEST: _R},
     "tls_results": {TRACKER: _RIUD, INGEST: _R},

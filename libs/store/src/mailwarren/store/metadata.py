@@ -14,6 +14,12 @@ metadata = MetaData(
     }
 )
 
+NEW_ID = (
+    "encode(set_bit(set_bit(overlay(uuid_send(gen_random_uuid()) PLACING substring(int8send((extract(epoch FROM "
+    "clock_timestamp()) * 1000)::bigint) FROM 3) FROM 1 FOR 6), 52, 1), 53, 1), 'hex')::uuid"
+)
+"""SQL for a UUIDv7: an id that sorts by its making, where a statement makes rows that Python never sees."""
+
 
 def one_of(column: str, values: Iterable[str]) -> CheckConstraint:
     """A check that ``column`` is one of ``values`` (or null), named after the column.

@@ -52,6 +52,19 @@ class Origin(StrEnum):
     MANUAL = "manual"
 
 
+class Leaving(StrEnum):
+    """How an address came to be unsubscribed (``unsubscribes.reason``)."""
+
+    LINK = "unsubscribe"
+    """Its reader followed the link of a mail."""
+    CONTACT = "contact"
+    """The tenant said so of its contact."""
+    MANUAL = "manual"
+    """The tenant put it on the list."""
+    IMPORT = "import"
+    """It stood in a file."""
+
+
 class Subscription(StrEnum):
     """Whether a contact gets what is written about a topic."""
 

@@ -6,7 +6,7 @@ parcels ask the tracker before they are sent (``settle``), the first too: a seco
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 from uuid import UUID
 
@@ -24,8 +24,10 @@ from mailwarren.ingest.adapters.sending_domains import SendingDomains
 from mailwarren.ingest.adapters.suppressions import Suppressions
 from mailwarren.ingest.domain.admission import Marks, room_at_all, room_for
 from mailwarren.ingest.domain.email import Numbered, SendEmail
+from mailwarren.ingest.domain.list_mail import Left, by_topic
 from mailwarren.ingest.domain.parcels import Plan, PlannedParcel, plan_parcels
 from mailwarren.ingest.domain.scheduled import Kept, kept, whole_content
+from mailwarren.ingest.domain.unsubscribe_links import Links
 from mailwarren.ingest.metrics import record_accepted, record_no_room
 from mailwarren.ingest.ops import metrics
 from mailwarren.runtime.amqp import PublishError
@@ -54,6 +56,13 @@ class Item(NamedTuple):
     numbered: Numbered
 
 
+class Unwanted(NamedTuple):
+    """Addresses of a tenant's recipients that get nothing, and those that get nothing about a topic."""
+
+    suppressed: frozenset[str]
+    left: Mapping[UUID, frozenset[str]]
+
+
 class NotTaken(PublishError):
     """Nothing of a batch was published; the rows are still due."""
 
@@ -68,6 +77,7 @@ class ScheduledMail:
         marks: above which nothing more is published.
         suppressions: the list.
         domains: what mail is signed for, as it stands when it is released.
+        links: to unsubscribe.
     """
 
     def __init__(
@@ -79,6 +89,7 @@ class ScheduledMail:
         suppressions: Suppressions,
         *,
         domains: SendingDomains,
+        links: Links,
     ) -> None:
         self._releases = releases
         self._broker = broker
@@ -86,6 +97,7 @@ class ScheduledMail:
         self._marks = marks
         self._suppressions = suppressions
         self._domains = domains
+        self._links = links
         self._look_at = 0.0
 
     async def release(self) -> bool:
@@ -128,19 +140,19 @@ class ScheduledMail:
             if row.content not in contents:
                 contents[row.content] = whole_content(mail, bodies[row.content])
         room = {index for index, mail in enumerate(mails) if self._room(lane, mail)}
-        suppressed = await self._suppressed(rows, mails)
-        if suppressed is None:
-            await self._releases.put_back(rows, PAUSE, untouched=True)
-            raise NotTaken("the suppression list could not be read")
         emails = [
             Item(row, mail, Numbered(index, row.id, _email(mail, contents[row.content], lane)))
             for index, (row, mail) in enumerate(zip(rows, mails, strict=True))
             if index in room
         ]
+        unwanted = await self._unwanted(emails)
+        if unwanted is None:
+            await self._releases.put_back(rows, PAUSE, untouched=True)
+            raise NotTaken("the suppression list could not be read")
         await self._releases.put_back(
             [row for index, row in enumerate(rows) if index not in room], FULL_PAUSE, untouched=True
         )
-        await self._publish(emails, suppressed)
+        await self._publish(emails, unwanted)
 
     def _room(self, lane: Lane, mail: Kept) -> bool:
         state = self._depths.state
@@ -150,21 +162,25 @@ class ScheduledMail:
                 return False
         return True
 
-    async def _suppressed(self, rows: Sequence[Taken], mails: Sequence[Kept]) -> dict[UUID, frozenset[str]] | None:
-        asked: dict[UUID, set[str]] = {}
-        for row, mail in zip(rows, mails, strict=True):
-            asked.setdefault(row.tenant, set()).update(recipient.address.lower() for recipient in mail.recipients)
-        found: dict[UUID, frozenset[str]] = {}
-        for tenant, addresses in asked.items():
-            among = await self._suppressions.among(tenant, addresses)
-            if among is None:
+    async def _unwanted(self, emails: Sequence[Item]) -> dict[UUID, Unwanted] | None:
+        """By tenant; None when it cannot be read."""
+        tenants: dict[UUID, list[SendEmail]] = {}
+        for item in emails:
+            tenants.setdefault(item.row.tenant, []).append(item.numbered.email)
+        found: dict[UUID, Unwanted] = {}
+        for tenant, mails in tenants.items():
+            asked = {recipient.address.lower() for email in mails for recipient in email.recipients}
+            among = await self._suppressions.among(tenant, asked)
+            left = await self._suppressions.left(tenant, by_topic(mails))
+            if among is None or left is None:
                 return None
-            found[tenant] = among
+            found[tenant] = Unwanted(among, left)
         return found
 
-    async def _publish(self, emails: Sequence[Item], suppressed: dict[UUID, frozenset[str]]) -> None:
+    async def _publish(self, emails: Sequence[Item], unwanted: dict[UUID, Unwanted]) -> None:
         said: dict[int, set[Said]] = {item.numbered.index: set() for item in emails}
-        for planned, what in await self._broker.publish(_planned(emails, suppressed, self._domains), PUBLISH_WITHIN):
+        parcels = _planned(emails, unwanted, self._domains, self._links)
+        for planned, what in await self._broker.publish(parcels, PUBLISH_WITHIN):
             for index in planned.indexes:
                 said[index].add(what)
             if what is Said.CONFIRMED:
@@ -207,11 +223,13 @@ def _chunks(rows: Sequence[Taken]) -> Iterator[Sequence[Taken]]:
 
 
 def _email(mail: Kept, content: Content, lane: Lane) -> SendEmail:
-    return SendEmail(content, mail.sender_domain, mail.recipients, lane, mail.expires_at, mail.on_unknown)
+    return SendEmail(
+        content, mail.sender_domain, mail.recipients, lane, mail.expires_at, mail.on_unknown, topic=mail.topic
+    )
 
 
 def _planned(
-    emails: Sequence[Item], suppressed: dict[UUID, frozenset[str]], domains: SendingDomains
+    emails: Sequence[Item], unwanted: dict[UUID, Unwanted], domains: SendingDomains, links: Links
 ) -> Iterator[PlannedParcel]:
     """Parcels, by the calls that the emails came from."""
     now = time.time()
@@ -229,5 +247,7 @@ def _planned(
             trace=mail.trace,
             created_at=row.created_at.timestamp(),
         )
-        numbered = [item.numbered for item in found]
-        yield from plan_parcels(plan, numbered, suppressed[row.tenant], new_id, domains.signing(row.tenant))
+        numbered, out = [item.numbered for item in found], unwanted[row.tenant]
+        left = Left(links, row.tenant, row.base, out.left)
+        sign = domains.signing(row.tenant)
+        yield from plan_parcels(plan, numbered, out.suppressed, new_id, sign=sign, left=left)

@@ -203,6 +203,7 @@ async def run_scheduler(settings: OpsSettings) -> None:
         Marks(settings.max_depth, settings.max_tracker_depth),
         Suppressions(database, SUPPRESSIONS_WITHIN),
         domains=domains,
+        links=settings.unsubscribe_links(),
     )
     periodic = Periodic(PeriodicJobs(database), publisher, topology, periods(settings))
     imports = ImportOrders(ImportWork(database), publisher, topology, settings.imports_at_once)

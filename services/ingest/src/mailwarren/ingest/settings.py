@@ -9,6 +9,7 @@ from mailwarren.ingest.adapters.dns import nameserver
 from mailwarren.ingest.domain.attachments import BLOCKED
 from mailwarren.ingest.domain.dns_records import Site
 from mailwarren.ingest.domain.spf import wanted_terms
+from mailwarren.ingest.domain.unsubscribe_links import Links, split_keys
 from mailwarren.runtime.settings import Settings as Shared
 from mailwarren.store.engine import dsn
 
@@ -52,7 +53,11 @@ class Settings(Shared):
     internal_token: SecretStr | None = None
     """Its bearer token, 16 characters at least. Without it there is no such port, and attachments are refused."""
     public_url: str = ""
-    """What stands before ``/v1`` in download links; empty: the host that the caller named."""
+    """What stands before ``/v1`` in download links, and before ``/u`` in links to unsubscribe. Empty: the host that the
+    caller named, and no links to unsubscribe."""
+    link_keys: SecretStr | None = None
+    """Secrets that links to unsubscribe are signed with, 16 characters at least each, separated by spaces: the first
+    signs, all are taken. Without one no such links are made. Links in old mails need the key that signed them."""
     max_attachments: int = Field(default=20, ge=1, le=100)
     """Files of an email."""
     max_attachments_size: int = Field(default=40 * 2**20, ge=1024)
@@ -84,7 +89,7 @@ class Settings(Shared):
     drain: float = Field(default=20.0, gt=0)
     """Seconds for which requests may go on after SIGTERM."""
 
-    @field_validator("blob_url", "internal_token", "data_keys", "resolver", mode="before")
+    @field_validator("blob_url", "internal_token", "data_keys", "resolver", "link_keys", mode="before")
     @classmethod
     def _empty_is_none(cls, value: object) -> object:
         return value or None
@@ -118,6 +123,17 @@ class Settings(Shared):
     def site(self) -> Site:
         """This system, as the records of domains name it."""
         return Site(tuple(wanted_terms(self.spf)), self.bounce_host.lower())
+
+    @field_validator("link_keys")
+    @classmethod
+    def _are_keys(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            split_keys(value.get_secret_value())
+        return value
+
+    def unsubscribe_links(self) -> Links:
+        """What makes the links."""
+        return Links(self.public_url, split_keys(self.link_keys.get_secret_value()) if self.link_keys else ())
 
     @field_validator("public_url")
     @classmethod

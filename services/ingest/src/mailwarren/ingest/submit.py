@@ -43,8 +43,10 @@ from mailwarren.ingest.domain.admission import Full, Marks, room_for
 from mailwarren.ingest.domain.email import Numbered, RowError, SendEmail
 from mailwarren.ingest.domain.idempotency import PUBLISH_WITHIN, Replay
 from mailwarren.ingest.domain.keys import ApiKey
+from mailwarren.ingest.domain.list_mail import Left, by_topic
 from mailwarren.ingest.domain.parcels import Plan, PlannedParcel, plan_parcels
 from mailwarren.ingest.domain.refusal import Refusal, invalid, unavailable
+from mailwarren.ingest.domain.unsubscribe_links import Links
 from mailwarren.ingest.metrics import record_accepted, record_idempotent, record_no_room, record_unchecked
 from mailwarren.ingest.scheduling import Times, keep
 
@@ -142,6 +144,7 @@ class Submit:
         schedule: Schedule,
         attached: EmailAttachments,
         domains: SendingDomains,
+        links: Links,
     ) -> None:
         self._broker = broker
         self._depths = depths
@@ -152,6 +155,7 @@ class Submit:
         self._schedule = schedule
         self._attached = attached
         self._domains = domains
+        self._links = links
 
     async def submit(self, submission: Submission, answer: Callable[[Acceptance], Answered]) -> Answered:
         """Send it; ``answer`` makes the bytes, which a keyed call keeps.
@@ -243,7 +247,7 @@ class Submit:
     async def _send(self, work: _Work) -> dict[int, str]:
         """Publish what is to be sent now; what the broker does not have for certain, with the reason."""
         if emails := work.at_once:
-            suppressed = await self._suppressed(work)
+            suppressed, left = await self._suppressed(work)
             plan = Plan(
                 tenant=work.submission.caller.tenant,
                 base=work.base,
@@ -253,7 +257,8 @@ class Submit:
                 trace=work.submission.trace,
             )
             sign = self._domains.signing(plan.tenant)
-            return await self._publish(work, plan_parcels(plan, emails, suppressed, new_id, sign))
+            parcels = plan_parcels(plan, emails, suppressed, new_id, sign=sign, left=left)
+            return await self._publish(work, parcels)
         return {}
 
     def _check_senders(self, work: _Work) -> None:
@@ -307,13 +312,15 @@ class Submit:
         work.drop(refused)
         work.final = False
 
-    async def _suppressed(self, work: _Work) -> frozenset[str]:
+    async def _suppressed(self, work: _Work) -> tuple[frozenset[str], Left]:
+        tenant = work.submission.caller.tenant
         addresses = {recipient.address.lower() for numbered in work.at_once for recipient in numbered.email.recipients}
-        found = await self._suppressions.among(work.submission.caller.tenant, addresses)
-        if found is None:
+        found = await self._suppressions.among(tenant, addresses)
+        listed = by_topic(numbered.email for numbered in work.at_once)
+        who = await self._suppressions.left(tenant, listed) if listed else {}
+        if found is None or who is None:
             record_unchecked()
-            return frozenset()
-        return found
+        return found or frozenset(), Left(self._links, tenant, work.base, who or {})
 
     async def _attach(self, work: _Work, files: Sequence[Attachment]) -> None:
         """Write which files the email has, before anybody may ask for them."""

@@ -44,6 +44,7 @@ from mailwarren.sender.transmit import Permit, Transmitter, Tried, Withdrawn
 
 log = structlog.get_logger()
 
+UNWANTED = "the address was put on the suppression list, or unsubscribed, after the mail was accepted"
 OPEN_BYTES = 16 * 2**20
 """Bodies of the parcels that are open at once; the others of the prefetch wait as they came."""
 
@@ -331,7 +332,11 @@ class Deliverer:
             await self._outcomes.report(parcel.partition, make_event(parcel, delivery, Kind.STARTED))
 
         def wanted(delivery: Delivery) -> bool:
-            return not self._withdrawn(parcel, delivery) and time.time() < until
+            return (
+                not self._withdrawn(parcel, delivery)
+                and not self._control.is_unwanted(parcel, delivery)
+                and time.time() < until
+            )
 
         return Permit(
             incoming.owned,
@@ -382,6 +387,8 @@ class Deliverer:
     def _settled_without_trying(self, parcel: Parcel, delivery: Delivery) -> Event | None:
         if self._withdrawn(parcel, delivery):
             return make_event(parcel, delivery, Kind.CANCELED)
+        if self._control.is_unwanted(parcel, delivery):
+            return make_event(parcel, delivery, Kind.SUPPRESSED, reason=UNWANTED)
         if time.time() >= self._deferrals.deadline(parcel):
             return make_event(parcel, delivery, Kind.EXPIRED, tried=delivery.last, reason="its time ran out")
         return None

@@ -14,7 +14,7 @@ from mailwarren.sender import metrics
 from mailwarren.sender.adapters.dkim_keys import DkimKeys, DomainKeys, KeyStats
 from mailwarren.sender.domain.dkim import Signed, hash_body, sign_mail
 from mailwarren.sender.domain.mime import File, write_body_with_files
-from mailwarren.sender.domain.render import fill, write_body, write_head
+from mailwarren.sender.domain.render import fill, leave_link, write_body, write_head
 from mailwarren.sender.smtp import WireData, assemble_data, end_lines, stuff_dots
 
 BLANK_LINE = b"\r\n\r\n"
@@ -58,13 +58,13 @@ class Signing:
             TemplateProblem: the template fails with this delivery's variables.
             Unbuildable: a rendered header holds a line break, or an address a control character.
         """
-        content = parcel.content
-        subject, html, text = fill(content, delivery)
+        content, leave = parcel.content, leave_link(parcel, delivery)
+        subject, html, text = fill(content, delivery, leave)
         if content.syntax is Syntax.LITERAL:
             body = self._shared_body(content, files)
         else:
             body = make_body(html, text, files, delivery.id.hex)
-        head = end_lines(write_head(content, delivery, parcel.accepted_at, subject)) + body.fields
+        head = end_lines(write_head(content, delivery, parcel.accepted_at, subject, leave)) + body.fields
         begin = time.perf_counter()
         loop = asyncio.get_running_loop()
         signed = await loop.run_in_executor(self._threads, _sign, self._keys, head, body, delivery.signature)

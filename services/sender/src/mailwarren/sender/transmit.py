@@ -21,7 +21,7 @@ from mailwarren.sender.adapters.ladder import Stale
 from mailwarren.sender.adapters.outcomes import OutcomeWriter
 from mailwarren.sender.domain.classify import PROTOCOL_ERROR, Reading, ReplyRules, read_reply
 from mailwarren.sender.domain.mime import File, build_mail_with_files
-from mailwarren.sender.domain.render import Unbuildable, build_mail
+from mailwarren.sender.domain.render import Unbuildable, build_mail, leave_link
 from mailwarren.sender.metrics import record_sessions
 from mailwarren.sender.shaping.automation import Automation
 from mailwarren.sender.shaping.shaper import Shaper
@@ -204,9 +204,10 @@ def _wire_data(parcel: Parcel, delivery: Delivery, files: Sequence[File]) -> Wir
     if parcel.content.signing is not None:
         # Nobody gave us what signs it: a mistake of ours, for a person to look at.
         raise RuntimeError("mail that is to be signed may not be sent unsigned")
+    leave = leave_link(parcel, delivery)
     if files:
-        return prepare_pieces(build_mail_with_files(parcel.content, delivery, parcel.accepted_at, files))
-    return prepare_data(build_mail(parcel.content, delivery, parcel.accepted_at))
+        return prepare_pieces(build_mail_with_files(parcel.content, delivery, parcel.accepted_at, files, leave))
+    return prepare_data(build_mail(parcel.content, delivery, parcel.accepted_at, leave))
 
 
 _REFUSED = {"5.3.4": "message_too_large", "5.6.7": "no_smtputf8"}

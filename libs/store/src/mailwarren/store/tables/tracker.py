@@ -27,7 +27,7 @@ from mailwarren.contracts.events import Kind
 from mailwarren.contracts.lanes import Lane
 from mailwarren.contracts.parcel import OnUnknown, Role, Syntax
 from mailwarren.contracts.shaping import Scope
-from mailwarren.store.metadata import metadata, one_of
+from mailwarren.store.metadata import NEW_ID, metadata, one_of
 from mailwarren.store.states import Origin, State
 
 Time = DateTime(timezone=True)
@@ -206,8 +206,21 @@ suppressions = Table(
     Column("email_id", Uuid),
     Column("created_at", Time, nullable=False),
     Column("expires_at", Time),
+    # With a default, because a version that knows no ids inserts rows too.
+    Column("id", Uuid, server_default=text(NEW_ID)),
     one_of("origin", Origin),
-    comment="Writer: tracker. Addresses (lower case) that get none of a tenant's mail; reason is a bounce class.",
+    comment=(
+        "Writers: tracker, ingest. Addresses (lower case) that get none of a tenant's mail: the tracker adds what "
+        "bounces, ingest what people decide, and takes out. reason: a bounce class, or manual or import. Kept until "
+        "expires_at, or until somebody takes it out."
+    ),
+)
+Index("ix_suppressions_id", suppressions.c.tenant, suppressions.c.id)
+Index("ix_suppressions_origin", suppressions.c.tenant, suppressions.c.origin, suppressions.c.id)
+Index(
+    "ix_suppressions_expires_at",
+    suppressions.c.expires_at,
+    postgresql_where=suppressions.c.expires_at.is_not(None),
 )
 
 stats_minute = Table(

@@ -2,12 +2,13 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from uuid import UUID
 
 import structlog
 
+from mailwarren.contracts.unsubscribe import LISTS
 from mailwarren.ingest.adapters.database import Database, DatabaseDown
 
 log = structlog.get_logger()
@@ -26,6 +27,20 @@ SELECT s.tenant, s.address
 FROM unnest($1::uuid[], $2::text[]) AS asked(tenant, address)
 JOIN suppressions s ON s.tenant = asked.tenant AND s.address = asked.address
 WHERE s.expires_at IS NULL OR s.expires_at > now()
+"""
+# Who has left, and about a topic that one has to take first: who has not taken it. Of a topic that is gone: all.
+_LEFT = """
+SELECT u.address FROM unnest($3::text[]) AS asked(address)
+JOIN unsubscribes u ON u.tenant = $1 AND u.topic = ANY($2::uuid[]) AND u.address = asked.address
+"""
+_NOT_IN = """
+UNION
+SELECT asked.address FROM unnest($3::text[]) AS asked(address)
+WHERE NOT EXISTS (SELECT FROM topics t WHERE t.tenant = $1 AND t.id = $4 AND t.deleted_at IS NULL AND (
+  t.default_subscription = 'opt_in' OR EXISTS (
+    SELECT FROM contacts c
+    JOIN contact_topics s ON s.tenant = c.tenant AND s.contact = c.id AND s.topic = t.id AND s.subscription = 'opt_in'
+    WHERE c.tenant = $1 AND c.email_key = asked.address)))
 """
 
 
@@ -74,6 +89,33 @@ class Suppressions:
         finally:
             late.cancel()
 
+    async def left(self, tenant: UUID, asked: Mapping[UUID, Collection[str]]) -> dict[UUID, frozenset[str]] | None:
+        """Which of the addresses (lower case) get no mail about their topic; None when that cannot be read in time.
+
+        Args:
+            tenant: whose mail.
+            asked: by topic; those of mail to lists without a topic under ``LISTS``.
+        """
+        loop = asyncio.get_running_loop()
+        found: dict[UUID, frozenset[str]] = {}
+        for topic, addresses in asked.items():
+            if loop.time() < self._pause_until:
+                return None
+            limit = self._limit + len(addresses) * LIMIT_EACH
+            sql, more = (_LEFT, ()) if topic == LISTS else (_LEFT + _NOT_IN, (topic,))
+            values = (tenant, list({LISTS, topic}), list(addresses), *more)
+            try:
+                rows = await self._database.fetch(sql, *values, within=limit)
+            except DatabaseDown as error:
+                self._down(error)
+                return None
+            found[topic] = frozenset(row["address"] for row in rows)
+        return found
+
+    def _down(self, error: DatabaseDown) -> None:
+        self._pause_until = asyncio.get_running_loop().time() + PAUSE
+        log.warning("ingest.suppressions.unread", error=str(error))
+
     async def _ask(self) -> None:
         try:
             while self._waiting:
@@ -93,8 +135,7 @@ class Suppressions:
             for row in rows:
                 found[row["tenant"]].add(row["address"])
         except DatabaseDown as error:
-            self._pause_until = asyncio.get_running_loop().time() + PAUSE
-            log.warning("ingest.suppressions.unread", error=str(error))
+            self._down(error)
         for question in batch:
             question.give(_hits(found, question))
 

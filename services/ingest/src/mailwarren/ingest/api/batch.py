@@ -10,12 +10,11 @@ import structlog
 from mailwarren.contracts.template import MAX_WORK
 from mailwarren.ingest.api.answers.emails import BatchSent, Sent
 from mailwarren.ingest.api.endpoint import Answer, Call
-from mailwarren.ingest.api.sending import encoded, keyed, problems, published, yes
+from mailwarren.ingest.api.sending import check_topic, encoded, filled, keyed, problems, yes
 from mailwarren.ingest.domain.decoding import decode, decode_batch
 from mailwarren.ingest.domain.email import RowError, SendEmail
 from mailwarren.ingest.domain.refusal import Refusal, invalid, missing
 from mailwarren.ingest.domain.requests import EmailBody
-from mailwarren.ingest.domain.template_mail import template_email
 from mailwarren.ingest.domain.validation import validate_email
 from mailwarren.ingest.submit import Acceptance, Answered, CallForm, Submission
 
@@ -79,11 +78,12 @@ async def _validate(
             body = decode(raw, EmailBody, what="The email")
             if body.attachments:
                 raise invalid("The `attachments` field is not possible in a batch. Send this email by POST /v1/emails.")
+            if body.topic_id is not None:
+                await check_topic(call, body.topic_id)
             if body.template is None:
                 emails.append((index, validate_email(body)))
             else:
-                version = await published(call, body.template)
-                emails.append((index, template_email(body, version, work=work)))
+                emails.append((index, await filled(call, body, body.template, work)))
                 await asyncio.sleep(0)  # a subject may take some milliseconds, and others wait
         except Refusal as refusal:
             # A template that cannot be read now makes no row wrong, and a keyed answer would say so for 24 hours.

@@ -8,12 +8,14 @@ from uuid import UUID
 import msgspec
 import structlog
 
+from mailwarren.contracts.lanes import Lane
 from mailwarren.ingest.api.answers.emails import BulkRow, BulkSent
 from mailwarren.ingest.api.endpoint import Answer, Call
-from mailwarren.ingest.api.sending import encoded, keyed, problems, published, yes
+from mailwarren.ingest.api.sending import check_topic, encoded, keyed, problems, published, yes
 from mailwarren.ingest.domain.bulk import BulkMail, validate_bulk, validate_row
 from mailwarren.ingest.domain.decoding import decode_bulk
 from mailwarren.ingest.domain.email import RowError, SendEmail
+from mailwarren.ingest.domain.list_mail import check_link
 from mailwarren.ingest.domain.refusal import Refusal
 from mailwarren.ingest.submit import Acceptance, Answered, CallForm, Submission
 
@@ -32,6 +34,10 @@ async def send(call: Call) -> Answer:
     async with call.services.aside:
         # Templates are compiled here, which may take a tenth of a second for each.
         mail = await asyncio.to_thread(validate_bulk, body, version)
+    if mail.shows_link:
+        check_link(listed=mail.lane is Lane.BULK or mail.topic is not None, made=call.services.unsubscribe.made)
+    if mail.topic is not None:
+        await check_topic(call, mail.topic)
     rows = body.recipients
     emails, errors = await validate_rows(mail, rows)
     submission = Submission(

@@ -13,14 +13,13 @@ from msgspec.structs import replace
 from mailwarren.contracts.ids import partition_of
 from mailwarren.ingest.api.answers.emails import Canceled, EmailFull, EmailList, Sent, Timeline
 from mailwarren.ingest.api.endpoint import Answer, Call, answer
-from mailwarren.ingest.api.sending import encoded, keyed, published, yes
+from mailwarren.ingest.api.sending import check_topic, encoded, filled, keyed, yes
 from mailwarren.ingest.api.shown import is_template, shown_delivery, shown_email, shown_in_list, timeline
 from mailwarren.ingest.domain.cursor import parse_id, parse_page
 from mailwarren.ingest.domain.decoding import decode
 from mailwarren.ingest.domain.email import SendEmail
 from mailwarren.ingest.domain.refusal import invalid, invalid_parameter, not_found
 from mailwarren.ingest.domain.requests import AttachmentBody, EmailBody
-from mailwarren.ingest.domain.template_mail import template_email
 from mailwarren.ingest.domain.validation import validate_email
 from mailwarren.ingest.submit import Acceptance, Answered, CallForm, Submission
 from mailwarren.store.states import ENDS
@@ -37,7 +36,9 @@ async def send(call: Call) -> Answer:
     if body.template is None:
         email = validate_email(body)
     else:
-        email = template_email(body, await published(call, body.template))
+        email = await filled(call, body, body.template)
+    if body.topic_id is not None:
+        await check_topic(call, body.topic_id)
     claim = keyed(call, "/emails", files=bool(body.attachments))
     if body.attachments:
         # A repeat gets its answer although a file may be gone from where it was fetched.

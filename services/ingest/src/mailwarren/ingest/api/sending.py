@@ -1,17 +1,22 @@
 """What the three ways to send have in common: the template, the Idempotency-Key and the bytes of a yes."""
 
 from collections.abc import Sequence
+from uuid import UUID
 
 import msgspec
 
+from mailwarren.contracts.template import MAX_WORK
+from mailwarren.contracts.unsubscribe import VARIABLES
 from mailwarren.ingest.adapters.database import DatabaseDown
 from mailwarren.ingest.api.answers.emails import RowProblem
 from mailwarren.ingest.api.endpoint import Answer, Call
 from mailwarren.ingest.domain.decoding import canonical, canonical_with_files
-from mailwarren.ingest.domain.email import RowError
+from mailwarren.ingest.domain.email import RowError, SendEmail
 from mailwarren.ingest.domain.idempotency import check_key, fingerprint
+from mailwarren.ingest.domain.list_mail import check_link, goes_to_list
 from mailwarren.ingest.domain.refusal import invalid, unavailable
-from mailwarren.ingest.domain.requests import TemplateRef
+from mailwarren.ingest.domain.requests import EmailBody, TemplateRef
+from mailwarren.ingest.domain.template_mail import template_email
 from mailwarren.ingest.domain.templates import Version
 from mailwarren.ingest.submit import Answered, Keyed
 
@@ -35,6 +40,33 @@ async def published(call: Call, reference: TemplateRef) -> Version:
             f"`{reference.id[:100]}`. POST /v1/templates/{{id}}/publish publishes one."
         )
     return version
+
+
+async def filled(call: Call, body: EmailBody, reference: TemplateRef, work: int = MAX_WORK) -> SendEmail:
+    """An email with a template.
+
+    Raises:
+        Refusal: as :func:`published`; 422, what is wrong with its variables.
+    """
+    version = await published(call, reference)
+    email = template_email(body, version, work=work)
+    if not VARIABLES.isdisjoint(version.required):
+        check_link(listed=goes_to_list(email), made=call.services.unsubscribe.made)
+    return email
+
+
+async def check_topic(call: Call, topic: UUID) -> None:
+    """Refuse a topic that the tenant does not have; while nobody can tell, it is taken.
+
+    Raises:
+        Refusal: 422.
+    """
+    try:
+        unknown = await call.services.lists.topics.missing(call.key.tenant, [topic])
+    except DatabaseDown:
+        return
+    if unknown is not None:
+        raise invalid(f"Invalid `topic_id` field: there is no topic with the id {topic}.")
 
 
 def keyed(call: Call, path: str, mode: str = "", *, files: bool = False) -> Keyed | None:

@@ -9,11 +9,14 @@ import msgspec
 from mailwarren.contracts.lanes import Lane
 from mailwarren.contracts.parcel import OnUnknown, Role, Syntax
 from mailwarren.contracts.template import TemplateProblem, render
+from mailwarren.contracts.unsubscribe import VARIABLES
 from mailwarren.ingest.api.answers.emails import DeliveryStatus, EmailShort, LastReply, Tag, TimelineEntry
 from mailwarren.ingest.domain.scheduled import changes
 from mailwarren.ingest.domain.status import last_event
 
 ACCEPTED = "accepted"
+NO_LINKS = {name: f"{{{{{{{name}}}}}}}" for name in VARIABLES}
+"""A reader's link is nobody else's to follow: it is shown as it is written."""
 
 
 def shown_in_list(row: Any) -> EmailShort:
@@ -31,7 +34,7 @@ def shown_email(row: Any, deliveries: Sequence[Any]) -> dict[str, Any]:
     """The fields of an email with its content; a bulk email's are rendered with its variables."""
     subject, html, text = row["subject"], row["html"], row["text"]
     if is_template(row):
-        variables = _json(row["variables"]) or {}
+        variables = NO_LINKS | (_json(row["variables"]) or {})
         subject = _rendered(subject, variables, html=False)
         html = html and _rendered(html, variables, html=True)
         text = text and _rendered(text, variables, html=False)

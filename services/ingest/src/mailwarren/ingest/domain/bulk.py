@@ -8,6 +8,7 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
 import msgspec
 
@@ -19,6 +20,7 @@ from mailwarren.contracts.template import (
     missing_variables,
     required_variables,
 )
+from mailwarren.contracts.unsubscribe import VARIABLES
 from mailwarren.ingest.domain.decoding import decode
 from mailwarren.ingest.domain.email import Recipient, SendEmail
 from mailwarren.ingest.domain.refusal import invalid, missing
@@ -53,7 +55,8 @@ class BulkMail:
 
     ``required`` are the variables that the template needs; ``nested``: some of them are attributes (``user.name``).
     ``subject_work``: units that rendering the subject of one row may take. ``version`` is the template's, when there
-    is one, ``defaults`` its variables for rows that do not give them.
+    is one, ``defaults`` its variables for rows that do not give them. ``shows_link``: the content has the reader's link
+    to unsubscribe.
     """
 
     content: Content
@@ -68,6 +71,8 @@ class BulkMail:
     version: Version | None = None
     defaults: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     scheduled_at: str | None = None
+    topic: UUID | None = None
+    shows_link: bool = False
 
 
 def validate_bulk(body: BulkBody, version: Version | None = None) -> BulkMail:
@@ -89,7 +94,8 @@ def validate_bulk(body: BulkBody, version: Version | None = None) -> BulkMail:
         body = with_template(body, version)
     sender = check_mailbox(given(body.from_, "from"), "from")
     content = check_content(body, sender, Syntax.TEMPLATE)
-    required = _required(content)
+    names = _required(content)
+    required = names - VARIABLES
     return BulkMail(
         content=content,
         sender_domain=sender.domain,
@@ -103,6 +109,8 @@ def validate_bulk(body: BulkBody, version: Version | None = None) -> BulkMail:
         version=version,
         defaults=defaults,
         scheduled_at=body.scheduled_at,
+        topic=body.topic_id,
+        shows_link=names != required,
     )
 
 
@@ -138,8 +146,9 @@ def validate_row(mail: BulkMail, index: int, raw: msgspec.Raw) -> SendEmail:
         metadata = metadata | check_metadata(row.metadata, f"{field}.metadata")
     recipient = Recipient(box.address, box.text(), variables=variables, metadata=metadata)
     return SendEmail(
-        mail.content, mail.sender_domain, (recipient,), mail.lane, mail.expires_at, mail.on_unknown, mail.scheduled_at
-    )
+        mail.content, mail.sender_domain, (recipient,), mail.lane, mail.expires_at, mail.on_unknown, mail.scheduled_at,
+        mail.topic,
+    )  # fmt: skip
 
 
 def _required(content: Content) -> frozenset[str]:

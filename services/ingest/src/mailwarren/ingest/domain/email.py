@@ -27,6 +27,7 @@ class SendEmail(msgspec.Struct, frozen=True, gc=False):
     """One email, checked. Each address occurs once.
 
     ``expires_at`` is Unix seconds; ``scheduled_at`` stands as the caller wrote it: it takes a clock to be understood.
+    ``topic`` is the id of what it is about, if it has a topic.
 
     The rows of a bulk call are emails of one recipient each that share one ``content`` object.
     """
@@ -38,6 +39,7 @@ class SendEmail(msgspec.Struct, frozen=True, gc=False):
     expires_at: float | None = None
     on_unknown: OnUnknown = OnUnknown.RESEND
     scheduled_at: str | None = None
+    topic: UUID | None = None
 
 
 class Numbered(msgspec.Struct, frozen=True, gc=False):

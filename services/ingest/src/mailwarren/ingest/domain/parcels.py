@@ -1,6 +1,8 @@
 """Cutting emails into parcels (DESIGN §4, stop 3): pure."""
 
-from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
+from typing import NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -9,7 +11,9 @@ from mailwarren.contracts.ids import delivery_id, partition_of
 from mailwarren.contracts.parcel import PARCEL_SIZE, Content, Delivery, Parcel
 from mailwarren.contracts.routing import domain_of
 from mailwarren.contracts.shards import shard_of
+from mailwarren.contracts.unsubscribe import Unsubscribe
 from mailwarren.ingest.domain.email import Numbered, Recipient, SendEmail
+from mailwarren.ingest.domain.list_mail import Left
 
 Members = Sequence[tuple[Numbered, Recipient]]
 
@@ -39,12 +43,22 @@ class PlannedParcel(msgspec.Struct, frozen=True):
     indexes: frozenset[int]
 
 
+class _Own(NamedTuple):
+    """What a parcel has to itself, or with those of its content."""
+
+    id: UUID
+    content: Content
+    unsubscribe: Unsubscribe | None
+
+
 def plan_parcels(
     plan: Plan,
     emails: Iterable[Numbered],
-    suppressed: Container[str],
+    suppressed: AbstractSet[str],
     new_id: Callable[[], UUID],
+    *,
     sign: Callable[[Content, str], Content] | None = None,
+    left: Left | None = None,
 ) -> Iterator[PlannedParcel]:
     """Every delivery exactly once, in parcels of one lane, shard and content with at most 50 deliveries.
 
@@ -57,6 +71,7 @@ def plan_parcels(
         new_id: makes the parcels' own ids.
         sign: says in a content which domain signs it, given the domain of its sender; None: nobody does. Asked once for
             each content.
+        left: who has left what goes to lists, and how others can. Asked once for each content.
     """
     groups: dict[tuple[str, int], dict[str, list[tuple[Numbered, Recipient]]]] = {}
     shards: dict[str, list[tuple[Numbered, Recipient]]] = {}
@@ -72,13 +87,15 @@ def plan_parcels(
                 members = shards[shard] = []
             members.append((numbered, recipient))
     for shards in groups.values():
-        content: Content | None = None
+        email = next(iter(shards.values()))[0][0].email
+        content = email.content if sign is None else sign(email.content, email.sender_domain)
+        gone, unsubscribe = suppressed, None
+        if left is not None:
+            unsubscribe, more = left.of(email)
+            gone = suppressed | more if more else suppressed
         for shard, members in shards.items():
-            if content is None:
-                email = members[0][0].email
-                content = email.content if sign is None else sign(email.content, email.sender_domain)
             for chunk in _chunks(members):
-                parcel = _parcel(plan, shard, chunk, suppressed, (new_id(), content))
+                parcel = _parcel(plan, shard, chunk, gone, _Own(new_id(), content, unsubscribe))
                 yield PlannedParcel(parcel, frozenset([numbered.index for numbered, _ in chunk]))
 
 
@@ -89,16 +106,15 @@ def _chunks(members: Members) -> Iterator[Members]:
         yield members[count * number // parcels : count * (number + 1) // parcels]
 
 
-def _parcel(plan: Plan, shard: str, members: Members, suppressed: Container[str], own: tuple[UUID, Content]) -> Parcel:
+def _parcel(plan: Plan, shard: str, members: Members, suppressed: AbstractSet[str], own: _Own) -> Parcel:
     first: SendEmail = members[0][0].email
-    ident, content = own
     return Parcel(
-        id=ident,
+        id=own.id,
         tenant=plan.tenant,
         lane=first.lane,
         shard=shard,
         partition=partition_of(plan.base),
-        content=content,
+        content=own.content,
         deliveries=tuple([_delivery(numbered, recipient, suppressed) for numbered, recipient in members]),
         accepted_at=plan.accepted_at,
         request_id=plan.request_id,
@@ -108,10 +124,11 @@ def _parcel(plan: Plan, shard: str, members: Members, suppressed: Container[str]
         trace=plan.trace,
         created_at=plan.created_at,
         broadcast=plan.broadcast,
+        unsubscribe=own.unsubscribe,
     )
 
 
-def _delivery(numbered: Numbered, recipient: Recipient, suppressed: Container[str]) -> Delivery:
+def _delivery(numbered: Numbered, recipient: Recipient, suppressed: AbstractSet[str]) -> Delivery:
     email_id = str(numbered.id)
     return Delivery(
         id=delivery_id(email_id, recipient.address),

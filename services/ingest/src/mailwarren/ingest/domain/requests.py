@@ -101,7 +101,12 @@ class Options(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     tags: list[TagBody] | None = None
     scheduled_at: ScheduledAt | None = None
     template: Annotated[TemplateRef | None, Meta(description="Instead of `html` and `text`.")] = None
-    topic_id: NotYet = None
+    topic_id: Annotated[
+        UUID | None,
+        Meta(
+            description="What it is about: who has left the topic, or all lists, gets none of it. With a link to leave."
+        ),
+    ] = None
 
 
 class EmailBody(Options, forbid_unknown_fields=True, kw_only=True):

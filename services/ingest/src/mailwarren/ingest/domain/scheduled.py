@@ -25,7 +25,10 @@ WORDS = {
 
 
 class Kept(msgspec.Struct, frozen=True, omit_defaults=True):
-    """An email but for its html and text, which many rows of a call may share. ``bulk``: of a bulk call."""
+    """An email but for its html and text, which many rows of a call may share. ``bulk``: of a bulk call.
+
+    ``topic`` is what it is about, if it has a topic.
+    """
 
     content: Content
     sender_domain: str
@@ -34,6 +37,7 @@ class Kept(msgspec.Struct, frozen=True, omit_defaults=True):
     on_unknown: OnUnknown = OnUnknown.RESEND
     bulk: bool = False
     trace: str | None = None
+    topic: UUID | None = None
 
 
 class Bodies(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -60,7 +64,9 @@ def keep(email: SendEmail, *, bulk: bool, trace: str | None) -> bytes:
     """What goes into ``scheduled.mail``."""
     content = replace(email.content, html=None, text=None)
     return msgspec.json.encode(
-        Kept(content, email.sender_domain, email.recipients, email.expires_at, email.on_unknown, bulk, trace)
+        Kept(
+            content, email.sender_domain, email.recipients, email.expires_at, email.on_unknown, bulk, trace, email.topic
+        )
     )
 
 

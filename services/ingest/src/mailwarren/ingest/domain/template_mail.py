@@ -17,6 +17,7 @@ from mailwarren.contracts.template import (
     render,
     uses_template_syntax,
 )
+from mailwarren.contracts.unsubscribe import VARIABLES
 from mailwarren.ingest.domain.email import SendEmail
 from mailwarren.ingest.domain.headers import check_value
 from mailwarren.ingest.domain.refusal import invalid, missing
@@ -31,6 +32,8 @@ MAX_VARIABLES = 32 * 1024
 MAX_DEPTH = 16
 """Nested lists and objects in variables: what we can decode, a sender must be able to decode inside a parcel."""
 FIELD = "template.variables"
+SAMPLE_LINKS = dict.fromkeys(VARIABLES, "https://example.com/unsubscribe")
+"""What a preview shows where a mail has its reader's link."""
 
 _LITERAL = {ord("\\"): "\\\\", ord('"'): '\\"', ord("{"): "\\x7b", ord("}"): "\\x7d"}
 
@@ -127,7 +130,7 @@ def fill(version: Version, variables: Mapping[str, Any], field: str) -> dict[str
             filled[variable.key] = variable.fallback_value
         else:
             filled.pop(variable.key, None)
-    if absent := missing_variables(version.required, filled):
+    if absent := missing_variables(version.required - VARIABLES, filled):
         texts = {"subject": written.subject, str(written.markup): written.source, "text": written.text}
         named = ", ".join(f"`{name}`{line_of(name, texts)}" for name in absent)
         raise missing(f"Missing variables in `{field}`: the template needs {named}.")
@@ -167,7 +170,7 @@ def preview(version: Version, given: Variables | None) -> Preview:
     Raises:
         Refusal: 422 naming the variables that are missing and their lines, or what cannot be rendered.
     """
-    variables = fill(version, given_variables(given, "variables"), "variables")
+    variables = SAMPLE_LINKS | fill(version, given_variables(given, "variables"), "variables")
     written = version.written
     if written.subject is not None:
         check_subject(written.subject, variables, MAX_WORK, "subject")

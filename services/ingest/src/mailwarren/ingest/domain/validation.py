@@ -61,6 +61,7 @@ def validate_email(
         expires_at=body.expires_at.timestamp() if body.expires_at else None,
         on_unknown=body.on_unknown or OnUnknown.RESEND,
         scheduled_at=body.scheduled_at,
+        topic=body.topic_id,
     )
 
 

@@ -16,15 +16,15 @@ from mailwarren.contracts.access import MARKER_KEY
 from mailwarren.contracts.codec import NewerVersion, Undecodable, decode_control, encode, headers_of
 from mailwarren.contracts.events import Cancel, CancelBroadcast, ControlEntry, Marker, Suppress
 from mailwarren.contracts.ids import new_id
+from mailwarren.contracts.parcel import Delivery, Parcel
 from mailwarren.contracts.shaping import SHAPING_KEY, Override, OverrideEnd, SlotPlan
 from mailwarren.contracts.topology import Topology
 from mailwarren.runtime.amqp import Link, Publisher
+from mailwarren.sender.domain.unwanted import KEEP, Unwanted
 
 log = structlog.get_logger()
 
 PREFETCH = 500
-KEEP = 50 * 3600.0
-"""Seconds that entries matter: longer than a mail lives."""
 PRUNE_EVERY = 10_000
 
 
@@ -46,6 +46,7 @@ class ControlLog:
         self._shaped = shaped
         self._topology = topology
         self._canceled: dict[UUID, float] = {}
+        self._unwanted = Unwanted()
         self._offset: int | None = None
         self._marker: UUID | None = None
         self._read = asyncio.Event()
@@ -64,6 +65,10 @@ class ControlLog:
     def is_canceled(self, ident: UUID) -> bool:
         """Whether the email, or the broadcast, was withdrawn."""
         return ident in self._canceled
+
+    def is_unwanted(self, parcel: Parcel, delivery: Delivery) -> bool:
+        """Whether its address was put on a list that the mail has to heed."""
+        return bool(self._unwanted) and self._unwanted.holds(parcel, delivery, time.time())
 
     async def _follow(self, connection: aio_pika.abc.AbstractConnection) -> None:
         self._read.clear()
@@ -109,16 +114,16 @@ class ControlLog:
             case Marker():
                 if entry.nonce == self._marker:
                     self._read.set()
-                    log.info("sender.control.read", canceled=len(self._canceled))
+                    log.info("sender.control.read", canceled=len(self._canceled), suppressed=len(self._unwanted))
             case Override() | OverrideEnd() | SlotPlan():
                 self._shaped(entry)
             case Suppress():
-                # Ingest refuses suppressed addresses at acceptance; what is on its way is delivered.
-                pass
+                self._unwanted.note(entry)
         self._entries += 1
         if self._entries % PRUNE_EVERY == 0:
             oldest = time.time() - KEEP
             self._canceled = {ident: at for ident, at in self._canceled.items() if at > oldest}
+            self._unwanted.prune(time.time())
 
 
 class ShapingWriter:

@@ -26,15 +26,17 @@ class File:
     encoded: memoryview
 
 
-def build_mail_with_files(content: Content, delivery: Delivery, accepted_at: float, files: Sequence[File]) -> Part:
+def build_mail_with_files(
+    content: Content, delivery: Delivery, accepted_at: float, files: Sequence[File], leave: str = ""
+) -> Part:
     """The whole mail, in parts that each end with a line; the files' octets are not copied.
 
     Raises:
         TemplateProblem: the template fails with this delivery's variables.
         Unbuildable: a header would hold a line break.
     """
-    subject, html, text = fill(content, delivery)
-    head = write_head(content, delivery, accepted_at, subject)
+    subject, html, text = fill(content, delivery, leave)
+    head = write_head(content, delivery, accepted_at, subject, leave)
     return _joined([head, *write_body_with_files(html, text, files, delivery.id.hex)])
 
 

@@ -13,8 +13,9 @@ from email.header import Header
 from email.utils import format_datetime, parseaddr
 from functools import lru_cache
 
-from mailwarren.contracts.parcel import Content, Delivery, Role, Syntax
+from mailwarren.contracts.parcel import Content, Delivery, Parcel, Role, Syntax
 from mailwarren.contracts.template import render
+from mailwarren.contracts.unsubscribe import VARIABLES
 
 LONGEST_LINE = 998
 """Octets in a line without its CRLF (RFC 5322 §2.1.1)."""
@@ -29,6 +30,7 @@ _PLAIN_MAILBOX = re.compile(
     r"[a-z0-9_+-]+(?:\.[a-z0-9_+-]+)*@[a-z0-9.-]+|(?:[a-z0-9]+ )+<[a-z0-9_+-]+(?:\.[a-z0-9_+-]+)*@[a-z0-9.-]+>",
     re.IGNORECASE | re.ASCII,
 )
+_LEAVING = frozenset({"list-unsubscribe", "list-unsubscribe-post"})
 _SPECIALS = re.compile(r'[()<>@,:;".\[\]\\]')
 
 
@@ -36,15 +38,21 @@ class Unbuildable(ValueError):
     """The mail cannot be built from what the parcel says; it fails with this text."""
 
 
-def build_mail(content: Content, delivery: Delivery, accepted_at: float) -> bytes:
+def build_mail(content: Content, delivery: Delivery, accepted_at: float, leave: str = "") -> bytes:
     """The whole mail with CRLF line ends, not dot-stuffed.
+
+    Args:
+        content: what it says.
+        delivery: to whom.
+        accepted_at: its date, Unix seconds.
+        leave: the reader's link to unsubscribe, if there is one.
 
     Raises:
         TemplateProblem: the template fails with this delivery's variables.
         Unbuildable: a rendered header holds a line break, or an address a control character.
     """
-    subject, html, text = fill(content, delivery)
-    return write_head(content, delivery, accepted_at, subject) + write_body(html, text, delivery.id.hex)
+    subject, html, text = fill(content, delivery, leave)
+    return write_head(content, delivery, accepted_at, subject, leave) + write_body(html, text, delivery.id.hex)
 
 
 def write_body(html: str | None, text: str | None, ident: str) -> bytes:
@@ -59,9 +67,12 @@ def write_body(html: str | None, text: str | None, ident: str) -> bytes:
     return text_part(b"html", html) if html is not None else text_part(b"plain", text or "")
 
 
-def write_head(content: Content, delivery: Delivery, accepted_at: float, subject: str) -> bytes:
+def write_head(content: Content, delivery: Delivery, accepted_at: float, subject: str, leave: str = "") -> bytes:
     """The mail's own header fields, without those of its body."""
     before, after = _fixed_fields(content.sender, content.reply_to, tuple(content.headers.items()), int(accepted_at))
+    # RFC 8058 §3.1. Whoever gives such a header answers for it.
+    if leave and not any(name.lower() in _LEAVING for name in content.headers):
+        after = f"List-Unsubscribe: <{leave}>\r\nList-Unsubscribe-Post: List-Unsubscribe=One-Click\r\n{after}"
     return (
         f"{before}{_recipients(content, delivery)}Subject: {_unstructured(subject, 'Subject')}\r\n"
         f"Message-ID: <{delivery.message_id}>\r\n{after}"
@@ -81,17 +92,22 @@ def _fixed_fields(
     return f"From: {mailbox_field(sender)}\r\nDate: {date}\r\n", "".join(f"{line}\r\n" for line in lines)
 
 
-def fill(content: Content, delivery: Delivery) -> tuple[str, str | None, str | None]:
-    """Subject, html and text as this delivery has them; errors as :func:`build_mail`."""
+def fill(content: Content, delivery: Delivery, leave: str = "") -> tuple[str, str | None, str | None]:
+    """Subject, html and text as this delivery has them; arguments and errors as :func:`build_mail`."""
     if content.syntax is Syntax.LITERAL:
         return content.subject, content.html, content.text
-    values = delivery.variables
+    values = {**delivery.variables, **dict.fromkeys(VARIABLES, leave)} if leave else delivery.variables
     subject = render(content.subject, values, html=False)
     if re.search(r"[\r\n\0]", subject):
         raise Unbuildable("a variable brings a line break into the subject")
     html = None if content.html is None else render(content.html, values, html=True)
     text = None if content.text is None else render(content.text, values, html=False)
     return subject, html, text
+
+
+def leave_link(parcel: Parcel, delivery: Delivery) -> str:
+    """Where the reader of a delivery can unsubscribe; empty when nothing is made for that."""
+    return "" if parcel.unsubscribe is None else parcel.unsubscribe.link(delivery.to)
 
 
 def _recipients(content: Content, delivery: Delivery) -> str:

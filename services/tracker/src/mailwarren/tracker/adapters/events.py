@@ -35,7 +35,7 @@ FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::uuid[], $6::floa
   AS t (tenant, address, reason, origin, email_id, at)
 ORDER BY tenant, address
 ON CONFLICT (tenant, address) DO UPDATE
-  SET reason = excluded.reason, origin = excluded.origin, email_id = excluded.email_id,
+  SET id = excluded.id, reason = excluded.reason, origin = excluded.origin, email_id = excluded.email_id,
       created_at = excluded.created_at, expires_at = NULL
   WHERE s.expires_at IS NOT NULL
 """
