@@ -6,6 +6,7 @@ import pytest
 
 from mailwarren.ingest.api.body import PATIENCE, ClientGone, read_body
 from mailwarren.ingest.api.docs import openapi
+from mailwarren.ingest.api.endpoint import FORM
 from mailwarren.ingest.api.errors import error_body
 from mailwarren.ingest.api.paths import canonical
 from mailwarren.ingest.api.tables import ENDPOINTS
@@ -73,10 +74,10 @@ def test_every_endpoint_is_described_with_its_body_and_answers(document):
         if endpoint.answer is None:
             assert all(status.startswith(("4", "5")) for status in operation["responses"])
             continue
-        answer = operation["responses"][str(endpoint.status)]["content"][endpoint.media]["schema"]
-        if endpoint.media == "application/json":
+        answer = operation["responses"][str(endpoint.status)]["content"][endpoint.gives]["schema"]
+        if endpoint.gives == "application/json":
             assert answer["$ref"].rpartition("/")[2] in document["components"]["schemas"]
-        if endpoint.upload:
+        if endpoint.takes == FORM:
             assert set(operation["requestBody"]["content"]) == {"multipart/form-data", "text/csv"}
         assert "401" in operation["responses"]
     assert sum(len(methods) for methods in document["paths"].values()) == len(ENDPOINTS)

@@ -38,6 +38,7 @@ from mailwarren.ingest.adapters.remote import Fetcher
 from mailwarren.ingest.adapters.scheduled import Schedule
 from mailwarren.ingest.adapters.schema import Schema
 from mailwarren.ingest.adapters.sending_domains import SendingDomains
+from mailwarren.ingest.adapters.suppression_lists import SuppressionLists
 from mailwarren.ingest.adapters.suppressions import Suppressions
 from mailwarren.ingest.adapters.templates import Templates
 from mailwarren.ingest.adapters.tls_reports import TlsReports
@@ -49,11 +50,13 @@ from mailwarren.ingest.attach import Attacher
 from mailwarren.ingest.domain.admission import Marks
 from mailwarren.ingest.domain.attachments import Limits
 from mailwarren.ingest.domain.downloads import signing_key
+from mailwarren.ingest.domain.unsubscribe_links import Links
 from mailwarren.ingest.internal.app import make_internal_app
 from mailwarren.ingest.internal.keys import key_routes
 from mailwarren.ingest.markup.compiler import Compiler
 from mailwarren.ingest.settings import OpsSettings, Settings
 from mailwarren.ingest.submit import Submit
+from mailwarren.ingest.told import Told
 from mailwarren.ingest.verifying import Verifier
 from mailwarren.runtime.amqp import Link, Publisher
 from mailwarren.runtime.collector import calm_collector
@@ -105,6 +108,7 @@ async def running_api(settings: Settings) -> AsyncIterator[Api]:
     attached = EmailAttachments(database)
     store, attacher = _blobs(settings, attached)
     domains = _domains(settings, database)
+    links = _links(settings)
     submit = Submit(
         broker=broker,
         depths=depths,
@@ -115,6 +119,7 @@ async def running_api(settings: Settings) -> AsyncIterator[Api]:
         schedule=schedule,
         attached=attached,
         domains=domains.sending,
+        links=links,
     )
     schema = Schema(database)
     health = Health("ingest")
@@ -134,6 +139,9 @@ async def running_api(settings: Settings) -> AsyncIterator[Api]:
         reads=reads,
         lists=Lists(database),
         imports=Imports(database),
+        suppressions=SuppressionLists(database),
+        told=Told(broker),
+        unsubscribe=links,
         schedule=schedule,
         broadcasts=Broadcasts(database),
         domains=domains,
@@ -169,6 +177,14 @@ async def running_api(settings: Settings) -> AsyncIterator[Api]:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(2):
                     await unconfirmed.report()
+
+
+def _links(settings: Settings) -> Links:
+    """What makes links to unsubscribe."""
+    links = settings.unsubscribe_links()
+    if settings.public_url and not links.made:
+        log.warning("ingest.unsubscribe.off", why="MAILWARREN_LINK_KEYS is not set")
+    return links
 
 
 def _blobs(settings: Settings, attached: EmailAttachments) -> tuple[BlobStore | None, Attacher | None]:

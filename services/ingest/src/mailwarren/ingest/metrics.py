@@ -23,6 +23,10 @@ _replayed = Counter("mailwarren_ingest_idempotent_total", "Keyed calls that were
 _unchecked = Counter(
     "mailwarren_ingest_suppression_unchecked_total", "Requests accepted without a look at the suppression list."
 )
+_untold = Counter(
+    "mailwarren_ingest_suppressions_untold_total", "Suppressed addresses that the senders could not be told of."
+)
+_followed = Counter("mailwarren_ingest_unsubscribe_links_total", "Links to unsubscribe, by what was done.", ("what",))
 _scheduled = Counter("mailwarren_ingest_scheduled_emails_total", "Emails kept to be sent later.")
 _unreported = Gauge("mailwarren_ingest_unconfirmed_waiting", "Unconfirmed deliveries not yet told to the tracker.")
 _dropped = Counter("mailwarren_ingest_unconfirmed_dropped_total", "Such reports given up because too many waited.")
@@ -47,6 +51,8 @@ _key_reads = Counter("mailwarren_ingest_signing_key_reads_total", "Senders' requ
 # A counter that is born with its first count never grows in Prometheus' eyes: what alerts watch stands at 0 before.
 for _cause in ("broker_down", "broker_blocked", "broker_alarm", "tracker_backlog", "no_queue", "queue_full"):
     _no_room.labels(_cause)
+for _what in ("shown", "one_click", "left", "saved", "refused"):
+    _followed.labels(_what)
 for _result in ("stored", "known", "failed"):
     _attachments.labels(_result)
 for _result in ("read", "missing", "failed"):
@@ -108,6 +114,16 @@ def record_idempotent(what: str) -> None:
 def record_unchecked() -> None:
     """Addresses were not compared with the suppression list."""
     _unchecked.inc()
+
+
+def record_untold(addresses: int) -> None:
+    """The senders do not know that these are suppressed: what they have of their mail is sent."""
+    _untold.inc(addresses)
+
+
+def record_link(what: str) -> None:
+    """A page was ``shown``; somebody left by ``one_click`` or on the page, ``saved`` a choice, or was ``refused``."""
+    _followed.labels(what).inc()
 
 
 def record_scheduled(emails: int) -> None:

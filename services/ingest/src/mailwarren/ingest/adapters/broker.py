@@ -16,7 +16,7 @@ import structlog
 from msgspec.structs import replace
 
 from mailwarren.contracts.codec import encode, encode_order, encode_parcel, headers_of, order_headers, parcel_headers
-from mailwarren.contracts.events import Cancel, CancelBroadcast, Outcomes
+from mailwarren.contracts.events import Cancel, CancelBroadcast, Outcomes, Suppress
 from mailwarren.contracts.order import Order
 from mailwarren.contracts.parcel import Content, Parcel
 from mailwarren.contracts.routing import partition_key
@@ -33,6 +33,8 @@ log = structlog.get_logger()
 TOPOLOGY_HINT = "run: mailwarren topology apply"
 BROADCAST_KEY = "broadcast"
 """The routing key of cancels of broadcasts in the control log, which the stream alone is bound to."""
+SUPPRESS_KEY = "suppress"
+"""The routing key of suppressions in the control log, which the stream alone is bound to."""
 WINDOW = 200
 """Parcels of one request in flight at most."""
 WINDOW_BYTES = 16 * 1024 * 1024
@@ -154,6 +156,14 @@ class Broker:
         """
         entry = CancelBroadcast(broadcast, tenant, time.time())
         await self._publisher.publish(self._control_log, BROADCAST_KEY, encode(entry), headers_of(entry))
+
+    async def publish_suppress(self, entry: Suppress) -> None:
+        """Tell every sender who is on a list now, or no longer.
+
+        Raises:
+            PublishError: they may not know.
+        """
+        await self._publisher.publish(self._control_log, SUPPRESS_KEY, encode(entry), headers_of(entry))
 
     async def publish_order(self, order: Order) -> None:
         """Give a worker something to do.

@@ -20,6 +20,7 @@ from mailwarren.ingest.api.paths import canonical
 from mailwarren.ingest.api.services import Services
 from mailwarren.ingest.api.tables import ENDPOINTS
 from mailwarren.ingest.domain.refusal import application_error
+from mailwarren.ingest.pages.routes import page_routes
 from mailwarren.runtime import tracing
 from mailwarren.runtime.traceparent import ANSWER, HEADER, new_traceparent, read_traceparent
 
@@ -45,13 +46,14 @@ def make_app(services: Services) -> "RequestIds":
         Route(_pattern(path), ours[method, path], methods=[method]) for method, path in sorted(ours, key=_precedence)
     ]
     app.router.routes.append(download_route(services))
+    app.router.routes.extend(page_routes(services))
     app.router.routes.extend(health_routes(services.health))
     return RequestIds(app, {place: endpoint for place, endpoint in ours.items() if "{" not in place[1]})
 
 
 def _pattern(path: str) -> str:
     """The router's form of a path. A contact's address may have slashes, which reach us decoded."""
-    return path.replace("{contact}", "{contact:path}")
+    return path.replace("{contact}", "{contact:path}").replace("{id_or_email}", "{id_or_email:path}")
 
 
 def _precedence(place: tuple[str, str]) -> tuple[int, list[bool]]:

@@ -7,13 +7,14 @@ from typing import Any
 
 import msgspec
 
-from mailwarren.ingest.api.endpoint import Endpoint
+from mailwarren.ingest.api.endpoint import CSV, FORM, JSON, Endpoint
 from mailwarren.ingest.api.errors import ErrorBody
 from mailwarren.ingest.domain.cursor import DEFAULT_LIMIT, MAX_LIMIT
 from mailwarren.ingest.domain.idempotency import MAX_KEY
 from mailwarren.ingest.domain.imports.request import FIELDS as IMPORT_FIELDS
 from mailwarren.ingest.domain.requests import RecipientBody
-from mailwarren.store.states import State
+from mailwarren.ingest.domain.suppressions import Scope
+from mailwarren.store.states import Origin, State
 
 DESCRIPTION = """
 Send mail and read what became of it. The wire contract follows Resend's public API, so its official SDKs work with
@@ -67,6 +68,21 @@ _PARAMETERS: dict[str, dict[str, Any]] = {
         "in": "query",
         "schema": {"type": "string", "enum": ["permanent", "transient", "undetermined"]},
         "description": "With `type=bounced`.",
+    },
+    "origin": {
+        "in": "query",
+        "schema": {"type": "string", "enum": [origin.value for origin in Origin]},
+        "description": "Only what came to the list in this way; of the scope `all`.",
+    },
+    "scope": {
+        "in": "query",
+        "schema": {"type": "string", "enum": [scope.value for scope in Scope]},
+        "description": "`all` (the default), `lists`, or `topic` with a `topic_id`.",
+    },
+    "topic_id": {
+        "in": "query",
+        "schema": {"type": "string", "format": "uuid"},
+        "description": "Of mail about this topic.",
     },
     "after": {
         "in": "query",
@@ -123,6 +139,7 @@ _PARAMETERS: dict[str, dict[str, Any]] = {
 _ID: dict[str, Any] = {"schema": {"type": "string", "format": "uuid"}}
 _PATH: dict[str, dict[str, Any]] = {
     "contact": {"schema": {"type": "string"}, "description": "The contact's id, or its email address."},
+    "id_or_email": {"schema": {"type": "string"}, "description": "The entry's id, or the address."},
     "id_or_alias": {"schema": {"type": "string"}, "description": "The template's id, or its alias."},
     "number": {"schema": {"type": "integer", "minimum": 1}},
 }
@@ -160,7 +177,7 @@ def _operation(endpoint: Endpoint, references: dict[str, Any]) -> dict[str, Any]
         "tags": [endpoint.path.split("/")[2]],
         "parameters": list(_parameters(endpoint)),
         "responses": {
-            **({str(endpoint.status): _done(endpoint, references)} if endpoint.answer else {}),
+            **_done(endpoint, references),
             **{
                 str(status): _content(HTTPStatus(status).phrase, references[_name(ErrorBody)])
                 for status in endpoint.errors
@@ -168,18 +185,18 @@ def _operation(endpoint: Endpoint, references: dict[str, Any]) -> dict[str, Any]
         },
     }
     if endpoint.request is not None:
-        content = _content("", references[_name(endpoint.request)])
-        if endpoint.upload:
-            file = {"schema": {"type": "string"}}
-            content = {"content": {"multipart/form-data": content["content"]["application/json"], "text/csv": file}}
+        schema = references[_name(endpoint.request)]
+        content = _content("", schema, endpoint.takes)
+        if endpoint.takes == FORM:
+            content["content"][CSV] = {"schema": {"type": "string"}}
         operation["requestBody"] = content | {"required": True}
     return operation
 
 
 def _done(endpoint: Endpoint, references: dict[str, Any]) -> dict[str, Any]:
-    if endpoint.media == "application/json":
-        return _content("Done", references[_name(endpoint.answer)])
-    return {"description": "Done", "content": {endpoint.media: {"schema": references[_name(endpoint.answer)]}}}
+    if not endpoint.answer:
+        return {}
+    return {str(endpoint.status): _content("Done", references[_name(endpoint.answer)], endpoint.gives)}
 
 
 def _parameters(endpoint: Endpoint) -> Iterable[dict[str, Any]]:
@@ -189,8 +206,8 @@ def _parameters(endpoint: Endpoint) -> Iterable[dict[str, Any]]:
         yield {"name": name, "required": False} | _PARAMETERS[name]
 
 
-def _content(description: str, schema: Any) -> dict[str, Any]:
-    content: dict[str, Any] = {"content": {"application/json": {"schema": schema}}}
+def _content(description: str, schema: Any, media: str = JSON) -> dict[str, Any]:
+    content: dict[str, Any] = {"content": {media: {"schema": schema}}}
     return content | {"description": description} if description else content
 
 

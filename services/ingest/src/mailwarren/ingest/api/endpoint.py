@@ -12,6 +12,7 @@ from urllib.parse import parse_qsl
 
 import msgspec
 import structlog
+from msgspec.structs import replace
 
 from mailwarren.ingest.adapters.database import DatabaseDown
 from mailwarren.ingest.api.auth import authenticate
@@ -29,6 +30,7 @@ log = structlog.get_logger()
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+JSON, FORM, CSV = "application/json", "multipart/form-data", "text/csv"
 REQUEST_ID = "mailwarren.request_id"
 """Where the request's id stands in the ASGI scope."""
 SPAN = "mailwarren.span"
@@ -36,12 +38,15 @@ SPAN = "mailwarren.span"
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """An HTTP response with a JSON body, or with ``blocks`` of another type, which ``headers`` name."""
+    """An HTTP response with a JSON body, or with ``pieces`` of a file, read while they are sent.
+
+    The pieces end early where they cannot be read any more, and the client sees that the answer is cut short.
+    """
 
     status: int
     body: bytes
     headers: Headers = ()
-    blocks: AsyncIterator[bytes] | None = None
+    pieces: AsyncIterator[bytes] | None = None
 
 
 class Call(msgspec.Struct, frozen=True):
@@ -56,7 +61,7 @@ class Call(msgspec.Struct, frozen=True):
     trace: str | None = None
     """The request's ``traceparent``."""
     receive: Receive | None = None
-    """Of an endpoint with ``upload``: where its body comes from, unread."""
+    """Where the endpoint reads the body itself."""
 
     def header(self, name: str) -> str | None:
         """A header's value."""
@@ -75,10 +80,10 @@ Handler = Callable[[Call], Awaitable[Answer]]
 class Endpoint:
     """One method of one path. ``request`` and ``answer`` are msgspec types; ``errors`` the statuses to document.
 
-    ``files``: a request may carry attachments, so a large one waits for memory instead of being refused. ``upload``:
-    ``request`` describes a form with a file, which the handler reads while it comes in. ``media``: of the answer.
+    ``files``: a request may carry attachments, so a large one waits for memory instead of being refused.
 
-    ``answer`` is None where every call is refused.
+    ``answer`` is None where every call is refused. ``takes`` and ``gives`` are media types; what is taken in another
+    than JSON the handler reads as it comes in. A :data:`FORM` has a file, which may also come alone, as CSV.
     """
 
     name: str
@@ -94,8 +99,8 @@ class Endpoint:
     headers: tuple[str, ...] = ()
     query: tuple[str, ...] = ()
     files: bool = False
-    upload: bool = False
-    media: str = "application/json"
+    takes: str = JSON
+    gives: str = JSON
     errors: tuple[int, ...] = field(default=())
 
 
@@ -131,26 +136,25 @@ class EndpointApp:
         except ClientGone:
             return
         span.tell(http__route=self._endpoint.path, http__response__status_code=done.status)
-        if done.blocks is not None:
-            await self._stream(done, done.blocks, send)
-            record_request(self._endpoint.name, done.status, time.perf_counter() - start)
-            return
-        headers = [
-            (b"content-type", b"application/json"),
-            (b"content-length", str(len(done.body)).encode()),
-            *done.headers,
-        ]
-        await send({"type": "http.response.start", "status": done.status, "headers": headers})
-        await send({"type": "http.response.body", "body": done.body})
+        if done.pieces is None:
+            headers = [
+                (b"content-type", b"application/json"),
+                (b"content-length", str(len(done.body)).encode()),
+                *done.headers,
+            ]
+            await send({"type": "http.response.start", "status": done.status, "headers": headers})
+            await send({"type": "http.response.body", "body": done.body})
+        else:
+            await self._send_pieces(done, done.pieces, send)
         record_request(self._endpoint.name, done.status, time.perf_counter() - start)
 
-    async def _stream(self, done: Answer, blocks: AsyncIterator[bytes], send: Send) -> None:
-        await send({"type": "http.response.start", "status": done.status, "headers": [*done.headers]})
+    async def _send_pieces(self, done: Answer, pieces: AsyncIterator[bytes], send: Send) -> None:
+        headers = [(b"content-type", f"{self._endpoint.gives}; charset=utf-8".encode()), *done.headers]
+        await send({"type": "http.response.start", "status": done.status, "headers": headers})
         try:
-            async for block in blocks:
-                await send({"type": "http.response.body", "body": block, "more_body": True})
+            async for piece in pieces:
+                await send({"type": "http.response.body", "body": piece, "more_body": True})
         except DatabaseDown as error:
-            # Without its end the client knows that the answer is not all there.
             log.warning("ingest.answer.cut_short", endpoint=self._endpoint.name, error=str(error))
             return
         await send({"type": "http.response.body", "body": b""})
@@ -176,9 +180,8 @@ class EndpointApp:
         key = await authenticate(_text(headers, b"authorization"), self._endpoint.permission, self._services.keys)
         if self._endpoint.request is None:
             return await self._endpoint.handler(self._call(scope, headers, key, b""))
-        if self._endpoint.upload:
-            call = self._call(scope, headers, key, b"")
-            return await self._endpoint.handler(msgspec.structs.replace(call, receive=receive))
+        if self._endpoint.takes != JSON:
+            return await self._endpoint.handler(replace(self._call(scope, headers, key, b""), receive=receive))
         declared, services = _text(headers, b"content-length"), self._services
         if self._endpoint.files and is_large(declared, services.max_body, services.max_with_files):
             async with room_for_large(services.large_bodies, int(declared or 0)):

@@ -123,7 +123,6 @@ async def read_errors(call: Call) -> Answer:
     row = await _found(call)
     ident = UUID(str(row["id"]))
     headers = (
-        (b"content-type", b"text/csv; charset=utf-8"),
         (b"content-disposition", f'attachment; filename="import-{ident}-errors.csv"'.encode()),
         (b"x-content-type-options", b"nosniff"),
         (b"cache-control", b"private, no-store"),

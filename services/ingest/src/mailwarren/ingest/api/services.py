@@ -18,13 +18,16 @@ from mailwarren.ingest.adapters.queue_looks import QueueLooks
 from mailwarren.ingest.adapters.reads import Reads
 from mailwarren.ingest.adapters.scheduled import Schedule
 from mailwarren.ingest.adapters.sending_domains import SendingDomains
+from mailwarren.ingest.adapters.suppression_lists import SuppressionLists
 from mailwarren.ingest.adapters.templates import Templates
 from mailwarren.ingest.adapters.tls_reports import TlsReports
 from mailwarren.ingest.adapters.vault import Vault
 from mailwarren.ingest.attach import Attacher
 from mailwarren.ingest.domain.dns_records import Site
+from mailwarren.ingest.domain.unsubscribe_links import Links
 from mailwarren.ingest.markup.compiler import Compiler
 from mailwarren.ingest.submit import Submit
+from mailwarren.ingest.told import Told
 from mailwarren.ingest.verifying import Verifier
 from mailwarren.runtime.health import Health
 from mailwarren.runtime.room import Room
@@ -57,6 +60,9 @@ class Services:
     parked: Parked
     lists: Lists
     imports: Imports
+    suppressions: SuppressionLists
+    told: Told
+    unsubscribe: Links
     templates: Templates
     compiler: Compiler
     schedule: Schedule

@@ -2,7 +2,7 @@
 
 from mailwarren.ingest.api import imports
 from mailwarren.ingest.api.answers.imports import ImportList, ImportMade, ImportPreview, ImportShown
-from mailwarren.ingest.api.endpoint import MAKING, PAGE, READING, Endpoint
+from mailwarren.ingest.api.endpoint import CSV, FORM, MAKING, PAGE, READING, Endpoint
 from mailwarren.ingest.domain.imports.request import FIELDS, ImportForm
 
 _PATH = "/v1/contacts/imports"
@@ -16,7 +16,7 @@ ENDPOINTS = (
         summary="Import contacts from a CSV file",
         handler=imports.create,
         request=ImportForm,
-        upload=True,
+        takes=FORM,
         answer=ImportMade,
         query=_FIELDS,
         description=(
@@ -33,7 +33,7 @@ ENDPOINTS = (
         summary="See what an import would make of a file",
         handler=imports.preview,
         request=ImportForm,
-        upload=True,
+        takes=FORM,
         answer=ImportPreview,
         query=_FIELDS,
         description="Ours. Nothing is kept; the beginning of the file is enough.",
@@ -72,7 +72,7 @@ ENDPOINTS = (
         summary="Download the rows that failed",
         handler=imports.read_errors,
         answer=str,
-        media="text/csv",
+        gives=CSV,
         description=(
             "Ours. CSV with the number, the line and the error before the row's own cells, the first 100,000 of them."
             " Mended, it can be imported like any file. Cells that a spreadsheet would carry out as formulas have an"
