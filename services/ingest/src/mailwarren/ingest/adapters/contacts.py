@@ -19,26 +19,52 @@ from mailwarren.ingest.domain.cursor import Page
 from mailwarren.ingest.domain.properties import Value, with_fallbacks
 
 # In the order of the keys: calls that share addresses lock them in the same order, and none waits in a circle.
+# Who left all lists before they were a contact is one that has left them, unless the call says otherwise.
 _INSERT = """
 INSERT INTO contacts AS c
   (tenant, id, email, email_key, first_name, last_name, unsubscribed, properties, created_at, updated_at)
-SELECT $1, r.id, r.email, r.email_key, r.first_name, r.last_name, coalesce(r.unsubscribed, false),
+SELECT $1, r.id, r.email, r.email_key, r.first_name, r.last_name, coalesce(r.unsubscribed, EXISTS (
+    SELECT FROM unsubscribes u WHERE u.tenant = $1 AND u.topic = '00000000-0000-0000-0000-000000000000'
+      AND u.address = r.email_key)),
   r.properties, now(), now()
 FROM unnest($2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::boolean[], $8::jsonb[])
   AS r(id, email, email_key, first_name, last_name, unsubscribed, properties)
 ORDER BY r.email_key
 """
+# What is said of a contact holds for its address, and what its address left for the contact: docs/adr/0035.
+_AGREED = """
+, gone AS (
+  INSERT INTO unsubscribes (tenant, topic, address, reason, created_at)
+  SELECT $1, '00000000-0000-0000-0000-000000000000', d.email_key, 'contact', now()
+  FROM done d WHERE d.unsubscribed ORDER BY d.email_key
+  ON CONFLICT DO NOTHING
+), back AS (
+  DELETE FROM unsubscribes u USING unnest($4::text[], $7::boolean[]) AS said(address, unsubscribed)
+  WHERE said.unsubscribed IS FALSE AND u.tenant = $1 AND u.topic = '00000000-0000-0000-0000-000000000000'
+    AND u.address = said.address AND u.address IN (SELECT d.email_key FROM done d)
+), topics_left AS (
+  INSERT INTO contact_topics (tenant, contact, topic, subscription, updated_at)
+  SELECT $1, d.id, u.topic, 'opt_out', now()
+  FROM done d JOIN unsubscribes u ON u.tenant = $1 AND u.address = d.email_key
+  JOIN topics t ON t.tenant = $1 AND t.id = u.topic
+  ORDER BY d.id, u.topic
+  ON CONFLICT DO NOTHING
+)
+SELECT id, email_key FROM done
+"""
 # EXCLUDED is what would have been inserted and cannot tell a given false from none at all: $9 has the ids of the given.
-_UPSERT = f"""{_INSERT}
+_UPSERT = f"""
+WITH done AS ({_INSERT}
 ON CONFLICT (tenant, email_key) DO UPDATE SET
   first_name = coalesce(excluded.first_name, c.first_name),
   last_name = coalesce(excluded.last_name, c.last_name),
   unsubscribed = CASE WHEN excluded.id = ANY($9::uuid[]) THEN excluded.unsubscribed ELSE c.unsubscribed END,
   properties = c.properties || excluded.properties,
   updated_at = now()
-RETURNING id, email_key
-"""
-_SKIP = f"{_INSERT} ON CONFLICT (tenant, email_key) DO NOTHING RETURNING id, email_key"
+RETURNING id, email_key, unsubscribed
+){_AGREED}"""
+_SKIP = f"""
+WITH done AS ({_INSERT} ON CONFLICT (tenant, email_key) DO NOTHING RETURNING id, email_key, unsubscribed){_AGREED}"""
 _HEAD = "SELECT c.id, c.email, c.email_key, c.first_name, c.last_name, c.unsubscribed, c.properties, c.created_at"
 _SELECT = f"{_HEAD} FROM contacts c WHERE c.tenant = $1"
 _IN_SEGMENT = f"""
@@ -46,13 +72,23 @@ _IN_SEGMENT = f"""
 WHERE m.tenant = $1 AND m.segment = $2
 """
 _UPDATE = """
+WITH done AS (
 UPDATE contacts SET
   first_name = CASE WHEN $3 THEN $4 ELSE first_name END,
   last_name = CASE WHEN $5 THEN $6 ELSE last_name END,
   unsubscribed = coalesce($7, unsubscribed),
   properties = jsonb_strip_nulls(properties || $8::jsonb),
   updated_at = now()
-WHERE tenant = $1 AND id = $2 RETURNING id
+WHERE tenant = $1 AND id = $2 RETURNING id, email_key
+), gone AS (
+  INSERT INTO unsubscribes (tenant, topic, address, reason, created_at)
+  SELECT $1, '00000000-0000-0000-0000-000000000000', d.email_key, 'contact', now() FROM done d WHERE $7::boolean
+  ON CONFLICT DO NOTHING
+), back AS (
+  DELETE FROM unsubscribes u USING done d WHERE NOT $7::boolean
+    AND u.tenant = $1 AND u.topic = '00000000-0000-0000-0000-000000000000' AND u.address = d.email_key
+)
+SELECT id FROM done
 """
 _DELETE = "DELETE FROM contacts WHERE tenant = $1 AND id = $2 RETURNING id"
 _MEMBERSHIPS = """

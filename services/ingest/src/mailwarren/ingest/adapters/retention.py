@@ -149,11 +149,27 @@ WITH gone AS (
   )) RETURNING 1
 ) SELECT count(*) FROM gone
 """
+_UNSUBSCRIBES = """
+WITH gone AS (
+  DELETE FROM unsubscribes WHERE ctid = ANY(ARRAY(
+    SELECT u.ctid FROM topics t JOIN unsubscribes u ON u.tenant = t.tenant AND u.topic = t.id
+    WHERE t.deleted_at < now() - $1::interval LIMIT $2
+  )) RETURNING 1
+) SELECT count(*) FROM gone
+"""
+_SUPPRESSIONS = """
+WITH gone AS (
+  DELETE FROM suppressions WHERE (tenant, address) IN (
+    SELECT tenant, address FROM suppressions WHERE expires_at < now() - $1::interval LIMIT $2 FOR UPDATE SKIP LOCKED
+  ) RETURNING 1
+) SELECT count(*) FROM gone
+"""
 DELETED = {
     "contact_values": _VALUES,
     "contact_properties": _PROPERTIES,
     "contact_segments": _TIES.format("segment"),
     "segments": _UNTIED.format("segment"),
+    "unsubscribes": _UNSUBSCRIBES,
     "contact_topics": _TIES.format("topic"),
     "topics": _UNTIED.format("topic"),
 }
@@ -176,6 +192,11 @@ class Retention:
         """What somebody deleted, a ``kind`` of :data:`DELETED`."""
         (row,) = await self._fetch(DELETED[kind], _SETTLED)
         return {kind: row[0]}
+
+    async def suppressions(self) -> dict[str, int]:
+        """Suppressions that have ended."""
+        (row,) = await self._fetch(_SUPPRESSIONS, _SETTLED)
+        return {"suppressions": row[0]}
 
     async def scheduled_mail(self) -> dict[str, int]:
         """What released emails say: the ledger has it."""

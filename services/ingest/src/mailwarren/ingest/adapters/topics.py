@@ -35,8 +35,10 @@ _MISSING = """
 SELECT asked.id FROM unnest($2::uuid[]) AS asked(id)
 WHERE NOT EXISTS (SELECT FROM topics t WHERE t.tenant = $1 AND t.id = asked.id AND t.deleted_at IS NULL)
 """
-# Locked as a foreign key locks them: nobody deletes a contact between our look and our write.
+# Locked as a foreign key locks them: nobody deletes a contact between our look and our write. What a contact chose
+# holds for its address: docs/adr/0035.
 _CHOOSE = """
+WITH done AS (
 INSERT INTO contact_topics (tenant, contact, topic, subscription, updated_at)
 SELECT c.tenant, c.id, t.id, choice.subscription, now()
 FROM unnest($3::uuid[], $4::text[]) AS choice(topic, subscription)
@@ -44,6 +46,19 @@ JOIN topics t ON t.tenant = $1 AND t.id = choice.topic AND t.deleted_at IS NULL
 JOIN contacts c ON c.tenant = $1 AND c.id = ANY($2::uuid[])
 ORDER BY c.id, t.id FOR KEY SHARE OF c, t
 ON CONFLICT (tenant, contact, topic) DO UPDATE SET subscription = excluded.subscription, updated_at = now()
+RETURNING contact, topic, subscription
+), said AS (
+  SELECT c.email_key, d.topic, d.subscription FROM done d JOIN contacts c ON c.tenant = $1 AND c.id = d.contact
+), gone AS (
+  INSERT INTO unsubscribes (tenant, topic, address, reason, created_at)
+  SELECT $1, s.topic, s.email_key, 'contact', now() FROM said s WHERE s.subscription = 'opt_out'
+  ORDER BY s.topic, s.email_key
+  ON CONFLICT DO NOTHING
+), back AS (
+  DELETE FROM unsubscribes u USING said s
+  WHERE s.subscription = 'opt_in' AND u.tenant = $1 AND u.topic = s.topic AND u.address = s.email_key
+)
+SELECT 1 FROM done
 """
 _OF_CONTACT = """
 SELECT t.id, t.name, t.description, coalesce(chosen.subscription, t.default_subscription) AS subscription

@@ -16,22 +16,28 @@ from mailwarren.ingest.domain.cursor import Page
 from mailwarren.ingest.domain.suppressions import Entry
 from mailwarren.store.states import Leaving, Origin, Subscription, Visibility
 
-# Rows are locked in the order of their addresses, so that calls which share some do not wait in a circle.
+# Contacts are locked first, in the order of their addresses, as whoever changes contacts does: nobody waits in a circle.
 _LEAVE = """
-WITH made AS (
-  INSERT INTO unsubscribes (tenant, topic, address, id, reason, source, created_at)
-  SELECT $1, $2::uuid, r.address, r.id, $5::text, $6::uuid, now() FROM unnest($3::text[], $4::uuid[]) AS r(address, id)
-  ORDER BY r.address
-  ON CONFLICT (tenant, topic, address) DO NOTHING RETURNING address, id
-), people AS (
-  UPDATE contacts SET unsubscribed = true, updated_at = now()
-  WHERE $2 = '00000000-0000-0000-0000-000000000000' AND tenant = $1 AND email_key = ANY($3) AND NOT unsubscribed
+WITH people AS (
+  UPDATE contacts c SET unsubscribed = true, updated_at = now()
+  FROM (
+    SELECT id FROM contacts
+    WHERE $2::uuid = '00000000-0000-0000-0000-000000000000' AND tenant = $1 AND email_key = ANY($3) AND NOT unsubscribed
+    ORDER BY email_key FOR UPDATE
+  ) AS held WHERE c.tenant = $1 AND c.id = held.id RETURNING 1
 ), chosen AS (
   INSERT INTO contact_topics (tenant, contact, topic, subscription, updated_at)
   SELECT c.tenant, c.id, t.id, 'opt_out', now()
   FROM topics t JOIN contacts c ON c.tenant = t.tenant AND c.email_key = ANY($3)
   WHERE t.tenant = $1 AND t.id = $2 ORDER BY c.id FOR KEY SHARE OF c, t
-  ON CONFLICT (tenant, contact, topic) DO UPDATE SET subscription = 'opt_out', updated_at = now()
+  ON CONFLICT (tenant, contact, topic) DO UPDATE SET subscription = 'opt_out', updated_at = now() RETURNING 1
+), made AS (
+  INSERT INTO unsubscribes (tenant, topic, address, id, reason, source, created_at)
+  SELECT $1, $2::uuid, r.address, r.id, $5::text, $6::uuid, now()
+  FROM unnest($3::text[], $4::uuid[]) AS r(address, id)
+  WHERE (SELECT count(*) FROM people) >= 0 AND (SELECT count(*) FROM chosen) >= 0
+  ORDER BY r.address
+  ON CONFLICT (tenant, topic, address) DO NOTHING RETURNING address, id
 )
 SELECT address, id FROM made
 UNION ALL
@@ -39,17 +45,23 @@ SELECT u.address, u.id FROM unsubscribes u WHERE u.tenant = $1 AND u.topic = $2 
   AND NOT EXISTS (SELECT FROM made m WHERE m.address = u.address)
 """
 _COME_BACK = """
-WITH gone AS (
-  DELETE FROM unsubscribes WHERE tenant = $1 AND topic = $2 AND address = ANY($3) RETURNING id, address
-), people AS (
-  UPDATE contacts SET unsubscribed = false, updated_at = now()
-  WHERE $2 = '00000000-0000-0000-0000-000000000000' AND tenant = $1 AND email_key = ANY($3) AND unsubscribed
+WITH people AS (
+  UPDATE contacts c SET unsubscribed = false, updated_at = now()
+  FROM (
+    SELECT id FROM contacts
+    WHERE $2::uuid = '00000000-0000-0000-0000-000000000000' AND tenant = $1 AND email_key = ANY($3) AND unsubscribed
+    ORDER BY email_key FOR UPDATE
+  ) AS held WHERE c.tenant = $1 AND c.id = held.id RETURNING 1
 ), chosen AS (
   INSERT INTO contact_topics (tenant, contact, topic, subscription, updated_at)
   SELECT c.tenant, c.id, t.id, 'opt_in', now()
   FROM topics t JOIN contacts c ON c.tenant = t.tenant AND c.email_key = ANY($3)
   WHERE t.tenant = $1 AND t.id = $2 ORDER BY c.id FOR KEY SHARE OF c, t
-  ON CONFLICT (tenant, contact, topic) DO UPDATE SET subscription = 'opt_in', updated_at = now()
+  ON CONFLICT (tenant, contact, topic) DO UPDATE SET subscription = 'opt_in', updated_at = now() RETURNING 1
+), gone AS (
+  DELETE FROM unsubscribes WHERE tenant = $1 AND topic = $2 AND address = ANY($3)
+    AND (SELECT count(*) FROM people) >= 0 AND (SELECT count(*) FROM chosen) >= 0
+  RETURNING id, address
 )
 SELECT id, address FROM gone
 """

@@ -4,7 +4,9 @@ from collections.abc import Sequence
 from uuid import UUID
 
 import structlog
+from msgspec import UnsetType
 
+from mailwarren.contracts.unsubscribe import LISTS
 from mailwarren.ingest.api.answers.contacts import (
     ContactDeleted,
     ContactList,
@@ -26,6 +28,8 @@ from mailwarren.ingest.domain.cursor import Page, parse_id, parse_page
 from mailwarren.ingest.domain.decoding import decode
 from mailwarren.ingest.domain.properties import Property, check_values
 from mailwarren.ingest.domain.refusal import Refusal, invalid, not_found
+from mailwarren.ingest.domain.topics import Choice
+from mailwarren.store.states import Subscription
 
 log = structlog.get_logger()
 
@@ -46,6 +50,8 @@ async def create(call: Call) -> Answer:
     if (unknown := await lists.topics.missing(tenant, [choice.id for choice in choices])) is not None:
         raise no_topic(unknown)
     done = await lists.create(tenant, row, segments, choices)
+    await tell_lists(call, row.email_key, unsubscribed=row.unsubscribed)
+    await tell_topics(call, row.email_key, choices)
     return answer(ContactNamed(id=done.id), 201 if done.made else 200)
 
 
@@ -82,6 +88,7 @@ async def update(call: Call) -> Answer:
     values = check_values(change.properties, await lists.properties.declared(tenant)) if change.properties else {}
     if not await lists.contacts.update(tenant, contact.id, change, values):
         raise _no_contact(call)
+    await tell_lists(call, contact.email_key, unsubscribed=change.unsubscribed)
     return answer(ContactNamed(id=contact.id))
 
 
@@ -112,6 +119,22 @@ async def found_contact(call: Call, audience_id: UUID | None = None) -> Contact:
     if contact is None or (audience and not await lists.segments.has(tenant, audience, contact.id)):
         raise _no_contact(call)
     return contact
+
+
+async def tell_lists(call: Call, address: str, *, unsubscribed: bool | UnsetType | None) -> None:
+    """Tell the senders what a call said of a contact and all lists, if it did."""
+    if unsubscribed is True:
+        await call.services.told.suppressed(call.key.tenant, LISTS, [address])
+    elif unsubscribed is False:
+        await call.services.told.wanted(call.key.tenant, LISTS, [address])
+
+
+async def tell_topics(call: Call, address: str, choices: Sequence[Choice]) -> None:
+    """The same of topics."""
+    for choice in choices:
+        told = call.services.told
+        tell = told.wanted if choice.subscription is Subscription.IN else told.suppressed
+        await tell(call.key.tenant, choice.id, [address])
 
 
 def no_segment(ident: UUID) -> Refusal:

@@ -8,7 +8,7 @@ from mailwarren.ingest.api.answers.contacts import (
     MembershipEnded,
 )
 from mailwarren.ingest.api.answers.segments import SegmentList
-from mailwarren.ingest.api.contacts import found_contact, no_segment, no_topic
+from mailwarren.ingest.api.contacts import found_contact, no_segment, no_topic, tell_topics
 from mailwarren.ingest.api.endpoint import Answer, Call, answer
 from mailwarren.ingest.api.segments import shown_short
 from mailwarren.ingest.domain.contacts import check_same
@@ -85,4 +85,5 @@ async def update_topics(call: Call) -> Answer:
     if (unknown := await topics.missing(call.key.tenant, [choice.id for choice in choices])) is not None:
         raise no_topic(unknown)
     await topics.choose(call.key.tenant, [contact.id], choices)
+    await tell_topics(call, contact.email_key, choices)
     return answer(ContactTopicsChanged(id=contact.id))

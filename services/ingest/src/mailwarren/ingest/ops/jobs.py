@@ -66,7 +66,7 @@ def _steps(rows: Retention, settings: OpsSettings) -> list[Step]:
     if settings.stats_days:
         steps.append(lambda: rows.stats(settings.stats_days))
     steps += [partial(rows.deleted, kind) for kind in DELETED]
-    steps.append(rows.scheduled_mail)
+    steps += [rows.suppressions, rows.scheduled_mail]
     if settings.emails_days:
         steps.append(lambda: rows.scheduled(settings.emails_days))
         steps.append(lambda: rows.broadcasts(settings.emails_days))
