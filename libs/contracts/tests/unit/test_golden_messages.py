@@ -42,6 +42,7 @@ from mailwarren.contracts.shaping import (
     Token,
 )
 from mailwarren.contracts.tls import TlsNeed, TlsPolicy, TlsSession
+from mailwarren.contracts.unsubscribe import Unsubscribe
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -229,6 +230,12 @@ def a_signed_again() -> Parcel:
     )
 
 
+def a_listed() -> Parcel:
+    """About a topic, with links to leave it."""
+    links = Unsubscribe(REQUEST, "https://mail.example.org/u/", bytes((1, 2, 3, 4)), bytes((5, 6, 7, 8)))
+    return msgspec.structs.replace(a_single(), unsubscribe=links)
+
+
 def a_traced_outcome() -> Outcomes:
     """The same for what became of it."""
     event = every_outcome().events[list(Kind).index(Kind.DELIVERED)]
@@ -355,6 +362,7 @@ CASES = (
     replace(parcel_case("tls_required", a_mail_that_asks_for_tls()), file="parcel.tls_required.v2"),
     Case("outcomes.tls.v1", an_outcome_with_tls(), codec.decode_tracker),
     Case("heartbeat.broken_tls.v1", a_heartbeat_with_broken_hosts(), codec.decode_notice),
+    replace(parcel_case("listed", a_listed()), file="parcel.listed.v2"),
     Case("outcomes.traced.v1", a_traced_outcome(), codec.decode_tracker),
     Case(
         "question.traced.v1",
@@ -388,6 +396,19 @@ CASES = (
     Case(
         "suppress.log.v1",
         Suppress(tenant=TENANT, address="bob@example.test", at=1_764_000_006.5),
+        codec.decode_control,
+    ),
+    Case(
+        "suppress.topic.log.v1",
+        Suppress(
+            tenant=TENANT,
+            address="bob@example.test",
+            at=1_764_000_006.5,
+            topic=REQUEST,
+            until=1_764_000_106.5,
+            removed=True,
+            more=("eve@example.test",),
+        ),
         codec.decode_control,
     ),
     Case(

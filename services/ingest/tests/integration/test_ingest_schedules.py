@@ -24,6 +24,7 @@ from mailwarren.ingest.adapters.retention import Retention
 from mailwarren.ingest.adapters.sending_domains import SendingDomains
 from mailwarren.ingest.adapters.suppressions import Suppressions
 from mailwarren.ingest.domain.admission import Marks
+from mailwarren.ingest.domain.unsubscribe_links import Links
 from mailwarren.ingest.release import AT_ONCE, NotTaken, ScheduledMail
 from mailwarren.runtime.amqp import Link, Publisher
 
@@ -71,9 +72,14 @@ async def scheduler(place, *, amqp_url=None, marks=None, overdue=HOUR):
         domains = SendingDomains(database)
         await domains.refresh()
         yield ScheduledMail(
-            Releases(database, overdue), broker, depths, marks or Marks(10**6, 10**6), Suppressions(database, 4.0),
+            Releases(database, overdue),
+            broker,
+            depths,
+            marks or Marks(10**6, 10**6),
+            Suppressions(database, 4.0),
             domains=domains,
-        )  # fmt: skip
+            links=Links(),
+        )
 
 
 def run(place, rounds=1, **options):

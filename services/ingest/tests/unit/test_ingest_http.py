@@ -104,7 +104,8 @@ def test_the_schema_of_an_email_has_the_wires_names(document):
     schema = document["components"]["schemas"]["EmailBody"]
     assert schema["required"] == ["to"], "a template may have defaults for the others"
     assert schema["additionalProperties"] is False
-    assert "Not supported yet" in schema["properties"]["topic_id"]["description"]
+    keys = document["components"]["schemas"]["ApiKeyBody"]
+    assert "Not supported yet" in keys["properties"]["domain_id"]["description"]
     error = document["components"]["schemas"]["ErrorBody"]
     assert error["required"] == ["statusCode", "name", "message"]
 

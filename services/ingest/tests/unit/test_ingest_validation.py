@@ -116,7 +116,7 @@ def test_content_is_bounded_in_bytes():
         (b'{"from":"a","tags":[{"value":"x"}]}', "missing_required_field", "Missing `tags[0].name` field"),
         (b'{"from":"a","tags":[{"name":"x","y":1}]}', "validation_error", "Unknown `tags[0].y` field"),
         (b'{"nope":1}', "validation_error", "Unknown `nope` field"),
-        (b'{"topic_id":"1"}', "validation_error", "The `topic_id` field is not supported yet"),
+        (b'{"topic_id":"1"}', "validation_error", "Invalid `topic_id` field"),
         (b'{"attachments":[{"name":"a"}]}', "validation_error", "Unknown `attachments[0].name` field"),
         (b'{"attachments":{}}', "validation_error", "Invalid `attachments` field"),
         (b'{"headers":["X-A: b"]}', "validation_error", "Invalid `headers` field: expected `object`, got `array`."),

@@ -37,6 +37,7 @@ class Ports:
     def __init__(self) -> None:
         self.happened: list[tuple[str, Any]] = []
         self.canceled: set[UUID] = set()
+        self.unwanted: set[str] = set()
         self.blobs_error: Exception | None = None
         self.keys_error: Exception | None = None
         self.signed_by: list[Any] = []
@@ -105,6 +106,9 @@ class Ports:
 
     def is_canceled(self, email_id: UUID) -> bool:
         return email_id in self.canceled
+
+    def is_unwanted(self, _: Parcel, delivery: Delivery) -> bool:
+        return delivery.to in self.unwanted
 
     async def settle(self, parcel: Parcel, deliveries: list[Delivery], count: int, owned: Any) -> Settled:
         self.happened.append(("settle", count))
@@ -230,6 +234,23 @@ async def test_mail_of_another_broadcast_is_sent(ports: Ports) -> None:
     ports.canceled = {uuid4()}
     assert await ports.deliverer.finish(incoming(replace(a_parcel(), broadcast=uuid4()))) is Finish.ACK
     assert ports.names() == ["transmit", "delivered"]
+
+
+async def test_who_left_after_the_mail_was_accepted_gets_none_of_it(ports: Ports) -> None:
+    parcel = a_parcel(to=("a@x.test", "b@x.test"))
+    ports.unwanted = {"a@x.test"}
+    assert await ports.deliverer.finish(incoming(parcel)) is Finish.ACK
+    assert ports.of("transmit") == ["b@x.test"]
+    (event,) = ports.of("suppressed")
+    assert (event.to, event.attempt) == ("a@x.test", 0)
+    assert "after the mail was accepted" in event.reason
+
+
+async def test_who_leaves_while_the_mail_waits_for_a_connection_gets_none_of_it(ports: Ports) -> None:
+    parcel = a_parcel()
+    ports.before_data = lambda: ports.unwanted.add(parcel.deliveries[0].to)
+    assert await ports.deliverer.finish(incoming(parcel)) is Finish.ACK
+    assert ports.names() == ["suppressed"]
 
 
 async def test_a_mail_cancelled_while_it_waits_for_a_connection_is_not_sent(ports: Ports) -> None:

@@ -12,6 +12,7 @@ from mailwarren.ingest.adapters.releases import Releases
 from mailwarren.ingest.adapters.sending_domains import SendingDomains
 from mailwarren.ingest.adapters.suppressions import Suppressions
 from mailwarren.ingest.domain.admission import Marks
+from mailwarren.ingest.domain.unsubscribe_links import Links
 from mailwarren.ingest.release import ScheduledMail
 from mailwarren.runtime.amqp import Link, Publisher
 
@@ -52,6 +53,7 @@ def test_a_database_lost_between_confirm_and_commit_makes_a_second_copy_that_is_
             source = ScheduledMail(
                 Releases(database, timedelta(hours=1)), broker, Depths(link, place.topology, 0.2),
                 Marks(10**6, 10**6), Suppressions(database, 4.0), domains=domains,
+                links=Links(),
             )  # fmt: skip
             with pytest.MonkeyPatch.context() as patch:
                 patch.setattr(Releases, "released", lose)

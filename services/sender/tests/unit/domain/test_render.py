@@ -18,8 +18,8 @@ from mailwarren.sender.domain.render import Unbuildable, build_mail, encode_body
 ACCEPTED = 1_780_000_000.0
 
 
-def read(content: Content, delivery: Delivery | None = None) -> EmailMessage:
-    raw = build_mail(content, delivery or a_delivery(), ACCEPTED)
+def read(content: Content, delivery: Delivery | None = None, leave: str = "") -> EmailMessage:
+    raw = build_mail(content, delivery or a_delivery(), ACCEPTED, leave)
     assert b"\r\n" in raw
     assert raw.replace(b"\r\n", b"").count(b"\n") == 0, "a bare LF"
     assert raw.replace(b"\r\n", b"").count(b"\r") == 0, "a bare CR"
@@ -190,3 +190,30 @@ def test_a_failing_template_says_so() -> None:
     content = a_content(syntax=Syntax.TEMPLATE, text="{{ 1 / zero }}")
     with pytest.raises(TemplateProblem, match="division"):
         build_mail(content, a_delivery(variables={"zero": 0}), ACCEPTED)
+
+
+LINK = f"https://mail.example.org/u/{'x' * 430}"
+
+
+def test_mail_to_a_list_says_how_to_leave_it() -> None:
+    message = read(a_content(), leave=LINK)
+    assert message["List-Unsubscribe"] == f"<{LINK}>"
+    assert message["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
+    assert "List-Unsubscribe" not in read(a_content())
+
+
+@pytest.mark.parametrize("name", ["List-Unsubscribe", "list-unsubscribe-post"])
+def test_a_header_of_the_callers_own_stands_alone(name: str) -> None:
+    message = read(a_content(headers={name: "<mailto:leave@sender.test>"}), leave=LINK)
+    assert [value for key, value in message.items() if key.lower().startswith("list-")] == [
+        "<mailto:leave@sender.test>"
+    ]
+
+
+def test_a_template_shows_the_link_of_its_reader() -> None:
+    content = a_content(
+        text="{{{RESEND_UNSUBSCRIBE_URL}}}", html='<a href="{{ UNSUBSCRIBE_URL }}">x</a>', syntax=Syntax.TEMPLATE
+    )
+    message = read(content, a_delivery(variables={"UNSUBSCRIBE_URL": "https://evil.test"}), LINK)
+    assert body(message, "plain") == f"{LINK}\n"
+    assert body(message, "html") == f'<a href="{LINK}">x</a>\n'

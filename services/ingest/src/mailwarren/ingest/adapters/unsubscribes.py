@@ -16,7 +16,7 @@ from mailwarren.ingest.domain.cursor import Page
 from mailwarren.ingest.domain.suppressions import Entry
 from mailwarren.store.states import Leaving, Origin, Subscription, Visibility
 
-# Contacts are locked first, in the order of their addresses, as whoever changes contacts does: nobody waits in a circle.
+# Contacts are locked first, in the order of their addresses, as by all who change them: nobody waits in a circle.
 _LEAVE = """
 WITH people AS (
   UPDATE contacts c SET unsubscribed = true, updated_at = now()

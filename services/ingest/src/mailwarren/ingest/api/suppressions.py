@@ -139,9 +139,7 @@ async def read_csv(call: Call) -> Answer:
         for start in range(0, len(standing), AT_ONCE):
             await _add(call, topic, standing[start : start + AT_ONCE], imported=True)
     log.info("ingest.suppressions.imported", tenant=str(call.key.tenant), rows=rows, invalid=wrong)
-    return answer(
-        SuppressionsImported(rows=rows, expired=over, invalid=wrong, ignored=reader.ignored, errors=errors)
-    )
+    return answer(SuppressionsImported(rows=rows, expired=over, invalid=wrong, ignored=reader.ignored, errors=errors))
 
 
 async def _body(call: Call) -> AsyncIterator[tuple[bytes, bool]]:
