@@ -245,3 +245,21 @@ def test_senders_get_the_address_and_the_token_of_attachments(render: Any) -> No
             assert env["MAILWARREN_INTERNAL_URL"] == f"http://{service['metadata']['name']}.mail.svc:8081"
         assert ("MAILWARREN_INTERNAL_TOKEN" in env) == (name in {"ingest", "worker", "scheduler", "sender"})
         assert ("MAILWARREN_BLOB_URL" in env) == ("envFrom" in container) == (name in {"ingest", "worker"})
+
+
+def test_who_makes_mail_gets_the_address_and_the_key_of_links(render: Any) -> None:
+    manifests = render("trial", publicUrl="https://mail.example.org")
+    secrets = {
+        one["metadata"]["name"]: one["stringData"] for one in of_kind(manifests, "Secret") if "stringData" in one
+    }
+    assert len(secrets["mw-ingest"]["MAILWARREN_LINK_KEYS"]) >= 16
+    assert "MAILWARREN_LINK_KEYS" not in secrets["mw-sender"]
+    for deployment in of_kind(manifests, "Deployment"):
+        (container,) = deployment["spec"]["template"]["spec"]["containers"]
+        env = {one["name"]: one.get("value") for one in container["env"]}
+        makes = deployment["metadata"]["labels"]["app.kubernetes.io/component"] in {"ingest", "worker", "scheduler"}
+        assert (env.get("MAILWARREN_PUBLIC_URL") == "https://mail.example.org") == makes
+        assert ("MAILWARREN_LINK_KEYS" in env) == makes
+    plain = of_kind(render("trial"), "Deployment")
+    assert "MAILWARREN_PUBLIC_URL" not in str(plain)
+    assert "MAILWARREN_LINK_KEYS" not in str(plain)

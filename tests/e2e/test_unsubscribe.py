@@ -1,4 +1,4 @@
-"""Leaving a list through the whole system: the link is in the mail that arrives, and whoever follows it gets no more."""
+"""Leaving a list through the whole system: the link is in the mail that arrives, and who follows it gets no more."""
 
 import email
 import email.policy

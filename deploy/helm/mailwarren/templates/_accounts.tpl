@@ -23,7 +23,7 @@
 
 {{/* The keys of the passwords, one space between them. Flower has an account where it is wanted, and a login for people. */}}
 {{- define "mailwarren.passwordKeys" -}}
-ingest-password sender-password tracker-password rabbitmq-admin-password postgres-owner-password{{ if .Values.flower.enabled }} flower-password flower-login{{ end }} internal-token
+ingest-password sender-password tracker-password rabbitmq-admin-password postgres-owner-password{{ if .Values.flower.enabled }} flower-password flower-login{{ end }} internal-token{{ if .Values.publicUrl }} link-keys{{ end }}
 {{- end }}
 
 {{/* The password as it stands in a URL: itself, or a reference to a variable that Kubernetes fills in. A service has one
@@ -164,6 +164,9 @@ postgresql://{{ ternary "mailwarren" (include "mailwarren.role" .) $owner }}:{{ 
 {{- end -}}
 {{- if and (not .root.Values.accounts.existingSecret) (has .service (list "ingest" "sender")) -}}
   {{- $_ := set $values "MAILWARREN_INTERNAL_TOKEN" (include "mailwarren.password" (dict "root" .root "key" "internal-token")) -}}
+{{- end -}}
+{{- if and .root.Values.publicUrl (eq .service "ingest") -}}
+  {{- $_ := set $values "MAILWARREN_LINK_KEYS" (include "mailwarren.password" (dict "root" .root "key" "link-keys")) -}}
 {{- end -}}
 {{- if eq .service "ingest" -}}
   {{- with include "mailwarren.managementUrl" . -}}

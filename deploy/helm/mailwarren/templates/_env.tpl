@@ -22,6 +22,7 @@
   {{- if not (has .service (list "sender" "flower")) }}{{ $_ := set $names "MAILWARREN_DATABASE_URL" false }}{{ end -}}
   {{- if eq .service "ingest" }}{{ $_ := set $names "MAILWARREN_MANAGEMENT_URL" true }}{{ end -}}
   {{- if has .service (list "ingest" "sender") }}{{ $_ := set $names "MAILWARREN_INTERNAL_TOKEN" (not .root.Values.attachments.url) }}{{ end -}}
+  {{- if and .root.Values.publicUrl (eq .service "ingest") }}{{ $_ := set $names "MAILWARREN_LINK_KEYS" false }}{{ end -}}
   {{- if eq .service "setup" -}}
     {{- range list "BROKER_ADMIN_URL" "MANAGEMENT_URL" "INGEST_PASSWORD" "SENDER_PASSWORD" "TRACKER_PASSWORD" "FLOWER_PASSWORD" -}}
       {{- $_ := set $names (printf "MAILWARREN_%s" .) true -}}
@@ -74,6 +75,14 @@
   value: {{ .Values.retryScale | quote }}
 {{- with .Values.rabbitmq.prefix }}
 - name: MAILWARREN_AMQP_PREFIX
+  value: {{ . | quote }}
+{{- end }}
+{{- end }}
+
+{{/* What stands before links in mail; for the services that make parcels. */}}
+{{- define "mailwarren.publicEnv" -}}
+{{- with .Values.publicUrl }}
+- name: MAILWARREN_PUBLIC_URL
   value: {{ . | quote }}
 {{- end }}
 {{- end }}

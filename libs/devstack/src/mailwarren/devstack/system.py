@@ -42,6 +42,8 @@ class Addresses(msgspec.Struct, frozen=True, kw_only=True):
     internal: int = 0
     """Ingest's port for the other services."""
     internal_token: str = ""
+    link_key: str = ""
+    """What links to unsubscribe are signed with."""
     passwords: dict[str, str] = {}
     """Of each service's account; empty where the servers are not ours, and then all use the same one."""
 
@@ -92,6 +94,7 @@ def choose_addresses(
         api=api,
         internal=internal,
         internal_token=secrets.token_hex(16),
+        link_key=secrets.token_hex(16),
         sink_smtp=sink_smtp,
         sink_http=sink_http,
         metrics=dict(zip(names, metrics, strict=True)),
@@ -180,6 +183,7 @@ def ingest(at: Addresses, local: LocalDir) -> Service:
     env = (
         account(at, Who.INGEST)
         | blob_store(local)
+        | links(at)
         | {
             "MAILWARREN_API_HOST": HOST,
             "MAILWARREN_API_PORT": str(at.api),
@@ -198,6 +202,13 @@ def blob_store(local: LocalDir) -> dict[str, str]:
     return {"MAILWARREN_BLOB_URL": os.environ.get("MAILWARREN_BLOB_URL") or (local.path / "blobs").as_uri()}
 
 
+def links(at: Addresses) -> dict[str, str]:
+    """What links in mail begin with, and are signed with."""
+    if not at.link_key:
+        return {}
+    return {"MAILWARREN_PUBLIC_URL": f"http://{HOST}:{at.api}", "MAILWARREN_LINK_KEYS": at.link_key}
+
+
 def worker_name(number: int) -> str:
     """``worker``, ``worker-2`` …."""
     return "worker" if number == 1 else f"worker-{number}"
@@ -206,14 +217,14 @@ def worker_name(number: int) -> str:
 def worker(at: Addresses, local: LocalDir, number: int = 1) -> Service:
     """Carries out orders from ``ops.tasks``."""
     name = worker_name(number)
-    env = account(at, Who.INGEST) | blob_store(local) | {"MAILWARREN_WORKER_NAME": name}
+    env = account(at, Who.INGEST) | blob_store(local) | links(at) | {"MAILWARREN_WORKER_NAME": name}
     spec = _spec(at, local, name, (_script("ingest"), "worker"), env, stop_seconds=40)
     return Service(spec, (_health(at, name),))
 
 
 def scheduler(at: Addresses, local: LocalDir) -> Service:
     """Gives the worker what is due."""
-    spec = _spec(at, local, "scheduler", (_script("ingest"), "scheduler"), account(at, Who.INGEST))
+    spec = _spec(at, local, "scheduler", (_script("ingest"), "scheduler"), account(at, Who.INGEST) | links(at))
     return Service(spec, (_health(at, "scheduler"),))
 
 
