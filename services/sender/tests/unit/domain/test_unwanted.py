@@ -9,7 +9,7 @@ from mailwarren.contracts.events import Suppress
 from mailwarren.contracts.parcel import Parcel
 from mailwarren.contracts.testing import TENANT, a_delivery, a_parcel
 from mailwarren.contracts.unsubscribe import LISTS, Unsubscribe
-from mailwarren.sender.domain.unwanted import KEEP, Unwanted
+from mailwarren.sender.domain.unwanted import KEEP, MOST, Unwanted
 
 NOW = 1_780_000_000.0
 TOPIC = UUID(int=3)
@@ -68,6 +68,16 @@ def test_an_entry_ends_at_its_time_and_is_forgotten() -> None:
 
 
 def test_the_oldest_are_forgotten_when_there_are_too_many() -> None:
-    unwanted = known(*(entry(address=f"p{n}@example.test") for n in range(5)), entry(address="p0@example.test"), most=3)
+    unwanted = known(*(entry(address=f"p{n}@example.test") for n in range(5)), entry(address="p0@example.test"), most=4)
     found = [n for n in range(5) if unwanted.holds(SINGLE, a_delivery(f"p{n}@example.test"), NOW)]
-    assert (found, len(unwanted), unwanted.forgotten) == ([0, 3, 4], 3, 2)
+    assert (found, len(unwanted), unwanted.forgotten) == ([0, 2, 3, 4], 4, 2)
+
+
+def test_a_file_of_a_million_is_known_as_far_as_it_may_be() -> None:
+    unwanted = Unwanted()
+    for start in range(0, 1_000_000, 1000):
+        first, *more = (f"p{n}@example.test" for n in range(start, start + 1000))
+        unwanted.note(Suppress(TENANT, first, NOW, more=tuple(more)))
+    assert MOST // 2 <= len(unwanted) <= MOST
+    assert unwanted.forgotten == 1_000_000 - len(unwanted)
+    assert unwanted.holds(SINGLE, a_delivery("p999999@example.test"), NOW)

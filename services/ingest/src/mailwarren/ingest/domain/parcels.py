@@ -86,7 +86,7 @@ def plan_parcels(
             if (members := shards.get(shard)) is None:
                 members = shards[shard] = []
             members.append((numbered, recipient))
-    for shards in groups.values():
+    for shards in filter(None, groups.values()):
         email = next(iter(shards.values()))[0][0].email
         content = email.content if sign is None else sign(email.content, email.sender_domain)
         gone, unsubscribe = suppressed, None
