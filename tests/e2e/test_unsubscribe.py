@@ -48,7 +48,7 @@ def arrived(system: System, to: str) -> list[EmailMessage]:
     assert system.sink
     found = httpx.get(f"{system.sink.url}/messages", params={"to": to}).json()
     raws = [httpx.get(f"{system.sink.url}/messages/{one['n']}/raw").content for one in found]
-    return [email.message_from_bytes(raw, policy=email.policy.default) for raw in raws]  # type: ignore[misc]
+    return [email.message_from_bytes(raw, policy=email.policy.default) for raw in raws]
 
 
 def link_of(message: EmailMessage) -> str:

@@ -131,10 +131,12 @@ async def tell_lists(call: Call, address: str, *, unsubscribed: bool | UnsetType
 
 async def tell_topics(call: Call, address: str, choices: Sequence[Choice]) -> None:
     """The same of topics."""
+    told, tenant = call.services.told, call.key.tenant
     for choice in choices:
-        told = call.services.told
-        tell = told.wanted if choice.subscription is Subscription.IN else told.suppressed
-        await tell(call.key.tenant, choice.id, [address])
+        if choice.subscription is Subscription.IN:
+            await told.wanted(tenant, choice.id, [address])
+        else:
+            await told.suppressed(tenant, choice.id, [address])
 
 
 def no_segment(ident: UUID) -> Refusal:

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime
+from typing import Any
 from uuid import UUID
 
 import structlog
@@ -223,7 +224,7 @@ async def _known(call: Call, topic: UUID | None) -> None:
         raise no_topic(topic)
 
 
-def _shown(entry: Entry) -> dict[str, object]:
+def _shown(entry: Entry) -> dict[str, Any]:
     return {
         "id": entry.id,
         "email": entry.address,
