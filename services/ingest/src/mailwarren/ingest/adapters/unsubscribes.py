@@ -137,8 +137,8 @@ class Unsubscribes:
     async def preferences(self, tenant: UUID, address: str, asked: UUID) -> Preferences:
         """What an address gets, with the topics that its reader may know of.
 
-        Those are the public ones, the one that was ``asked`` for, and those to which it is subscribed by choice. To a
-        topic that one has to take first, only a contact can be subscribed.
+        Those are the public ones, the one that was ``asked`` for, and those to which it is subscribed by choice; but
+        nobody who is no contact is shown a topic that has to be taken first.
         """
         left_all = bool(await self._runs.fetch(_LEFT_ALL, tenant, LISTS, address))
         rows = await self._runs.fetch(_TOPICS, tenant, address)
@@ -151,10 +151,9 @@ def _choice(row: Any) -> TopicChoice:
 
 
 def _shown(row: Any, asked: UUID) -> bool:
-    if row["id"] == asked or row["chosen"] == Subscription.IN:
-        return True
-    open_to = row["contact"] is not None or row["default_subscription"] == Subscription.IN
-    return bool(row["visibility"] == Visibility.PUBLIC and open_to)
+    if row["contact"] is None and row["default_subscription"] == Subscription.OUT:
+        return False
+    return bool(row["id"] == asked or row["chosen"] == Subscription.IN or row["visibility"] == Visibility.PUBLIC)
 
 
 def _entry(row: Any) -> Entry:
