@@ -19,7 +19,8 @@ import mailwarren.store.tables.scheduled
 import mailwarren.store.tables.templates
 import mailwarren.store.tables.tls
 import mailwarren.store.tables.tracker
-import mailwarren.store.tables.unsubscribes  # noqa: F401 - all fill the metadata
+import mailwarren.store.tables.unsubscribes
+import mailwarren.store.tables.webhooks  # noqa: F401 - all fill the metadata
 from mailwarren.store import migrate
 from mailwarren.store.engine import driver_connect, dsn, make_engine
 from mailwarren.store.metadata import metadata

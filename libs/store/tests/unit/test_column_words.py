@@ -24,8 +24,10 @@ from mailwarren.store.states import (
     State,
     Subscription,
     Visibility,
+    WebhookState,
+    WebhookStatus,
 )
-from mailwarren.store.tables import broadcasts, contacts, domains, imports, scheduled, tracker, unsubscribes
+from mailwarren.store.tables import broadcasts, contacts, domains, imports, scheduled, tracker, unsubscribes, webhooks
 
 WORDS = {
     ("contents", "syntax"): Syntax,
@@ -53,6 +55,8 @@ WORDS = {
     ("domain_keys", "state"): KeyState,
     ("domain_keys", "algorithm"): [RSA, ED25519],
     ("unsubscribes", "reason"): Leaving,
+    ("webhooks", "status"): WebhookStatus,
+    ("webhook_deliveries", "state"): WebhookState,
 }
 OF_CONTACTS = [
     contacts.contacts, contacts.contact_properties, contacts.segments, contacts.contact_segments, contacts.topics,
@@ -63,11 +67,13 @@ OF_SCHEDULES = [scheduled.scheduled, scheduled.scheduled_contents]
 OF_BROADCASTS = [broadcasts.broadcasts]
 OF_DOMAINS = [domains.domains, domains.domain_keys]
 OF_LISTS = [unsubscribes.unsubscribes]
-OF_INGEST = [*OF_CONTACTS, *OF_IMPORTS, *OF_SCHEDULES, *OF_BROADCASTS, *OF_DOMAINS, *OF_LISTS]
+OF_WEBHOOKS = [webhooks.webhooks]
+OF_INGEST = [*OF_CONTACTS, *OF_IMPORTS, *OF_SCHEDULES, *OF_BROADCASTS, *OF_DOMAINS, *OF_LISTS, *OF_WEBHOOKS]
 OF_BOTH = [tracker.suppressions]
 TABLES = [
     tracker.contents, tracker.emails, tracker.cancels, tracker.deliveries, tracker.events, tracker.claims,
     tracker.stats_minute, tracker.shaping_overrides,
+    webhooks.webhook_deliveries, webhooks.webhook_attempts, webhooks.webhook_health,
 ]  # fmt: skip
 ALL = TABLES + OF_INGEST + OF_BOTH
 

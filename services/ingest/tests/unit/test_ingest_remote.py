@@ -9,8 +9,8 @@ from ipaddress import ip_address
 
 import pytest
 
+from mailwarren.contracts.public_addresses import is_public
 from mailwarren.ingest.adapters.remote import Fetched, Fetcher, TooLong
-from mailwarren.ingest.domain.public_addresses import is_public
 from mailwarren.ingest.domain.refusal import Refusal
 
 Answering = Callable[[bytes, asyncio.StreamWriter], Awaitable[None]]

@@ -52,6 +52,10 @@ TABLES: Mapping[str, Mapping[Service, frozenset[str]]] = {
     "stats_minute": {TRACKER: _RIU},
     "shaping_overrides": {TRACKER: _RIUD, INGEST: _R},
     "tls_results": {TRACKER: _RIUD, INGEST: _R},
+    "webhooks": {INGEST: _RIUD, TRACKER: _R},
+    "webhook_deliveries": {TRACKER: _RIUD, INGEST: _R},
+    "webhook_attempts": {TRACKER: frozenset({"SELECT", "INSERT", "DELETE"}), INGEST: _R},
+    "webhook_health": {TRACKER: _RIUD, INGEST: _R},
 }
 """Privileges by table and service. The days' partitions have none of their own: all goes through ``events``."""
 
@@ -65,6 +69,9 @@ FUNCTIONS: Mapping[str, Service] = {
     "forget_emails(timestamptz,integer)": INGEST,
     "forget_contents(timestamptz,integer)": INGEST,
     "forget_stats(timestamptz,integer)": INGEST,
+    # Rows of the tracker's that belong to a change of ingest's: docs/adr/0036.
+    "tell_webhooks(uuid,text,timestamptz,uuid[],jsonb[])": INGEST,
+    "replay_webhook(uuid,uuid,uuid)": INGEST,
 }
 """Functions that run with the owner's rights, and who may call them."""
 

@@ -1,4 +1,4 @@
-"""The words that stand in columns and cross no queue: of deliveries, suppressions, contacts, broadcasts and domains."""
+"""The words that stand in columns and cross no queue: of deliveries, lists, broadcasts, domains and webhooks."""
 
 from enum import StrEnum
 
@@ -163,3 +163,23 @@ class KeyState(StrEnum):
     """Mail is signed with it."""
     RETIRED = "retired"
     """Mail was signed with it and may still be on its way; its private half is gone, its record has to stay."""
+
+
+class WebhookStatus(StrEnum):
+    """Whether a webhook is told of anything (``webhooks.status``)."""
+
+    ENABLED = "enabled"
+    DISABLED = "disabled"
+
+
+class WebhookState(StrEnum):
+    """What became of telling a webhook of one event (``webhook_deliveries.state``)."""
+
+    PENDING = "pending"
+    """Not tried yet."""
+    ATTEMPTING = "attempting"
+    """Tried, will be tried again."""
+    SUCCESS = "success"
+    """The receiver answered 2xx."""
+    FAILED = "failed"
+    """Given up."""

@@ -2,16 +2,14 @@
 
 import time
 from collections import Counter as Tally
+from collections.abc import Mapping
 
 from prometheus_client import Counter, Gauge, Histogram
 
 from mailwarren.contracts.lanes import Lane
-from mailwarren.runtime.metrics import record_service
 from mailwarren.store.states import ENDS, State
 from mailwarren.tracker.domain.read import Source
 from mailwarren.tracker.ports import Recorded
-
-record_service("tracker")
 
 _messages = Counter("mailwarren_tracker_messages_total", "Messages acked, by what their queue carries", ["source"])
 _accepted = Counter("mailwarren_tracker_accepted_total", "Deliveries whose acceptance was recorded", ["lane"])
@@ -64,6 +62,19 @@ _overdue = Gauge(
     "mailwarren_tracker_deliveries_overdue",
     "Deliveries accepted or deferred that have no end 10 minutes after the budget of their lane",
     ["lane"],
+)
+_webhooks = Gauge(
+    "mailwarren_tracker_webhooks",
+    "Webhooks that are live, failing (nothing came through since) or disabled",
+    ["health"],
+)
+_webhooks_waiting = Gauge(
+    "mailwarren_tracker_webhooks_waiting", "Events that a webhook has not been told yet, by its health", ["health"]
+)
+_webhooks_late = Gauge(
+    "mailwarren_tracker_webhooks_late_seconds",
+    "Since the event that waits longest for a webhook was due, by its health; 0 when none is",
+    ["health"],
 )
 _database_up = Gauge("mailwarren_tracker_database_up", "Whether the last use of the database worked")
 
@@ -133,3 +144,10 @@ def record_open(counts: dict[tuple[str, str], int], oldest: dict[str, float], ov
                 _open.labels(lane, state).set(counts.get((lane, state), 0))
         _oldest.labels(lane).set(oldest.get(lane, 0.0))
         _overdue.labels(lane).set(overdue.get(lane, 0))
+
+
+def record_webhooks(endpoints: Mapping[str, int], waiting: Mapping[str, int], late: Mapping[str, float]) -> None:
+    """The webhooks of all tenants, the events that wait for them, and for how long; each by ``health``."""
+    for gauge, numbers in ((_webhooks, endpoints), (_webhooks_waiting, waiting), (_webhooks_late, late)):
+        for health, number in numbers.items():
+            gauge.labels(health).set(max(0.0, number))

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from mailwarren.contracts.events import Event
-from mailwarren.contracts.parcel import Parcel
+from mailwarren.contracts.parcel import Delivery, Parcel
 from mailwarren.contracts.settle import Answer, Question
 from mailwarren.tracker.domain.read import Message, Work
 from mailwarren.tracker.domain.stats import Cell
@@ -24,12 +24,14 @@ class Refused(Exception):
 class Recorded:
     """What a batch changed, each thing told exactly once for each row it made.
 
-    ``accepted`` has a parcel once for each of its deliveries that was new, ``events`` the events that were new,
+    ``accepted`` has a parcel once for each of its deliveries that was new, ``taken`` that delivery beside it,
+    ``events`` the events that were new,
     ``delivered`` those that made a delivery delivered, ``repeated`` the number of events known before. ``counts`` says
     the first two in numbers.
     """
 
     accepted: list[Parcel] = field(default_factory=list)
+    taken: list[tuple[Parcel, Delivery]] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
     delivered: list[Event] = field(default_factory=list)
     repeated: int = 0

@@ -1,5 +1,7 @@
 """The tracker's settings, from the environment (``MAILWARREN_…``)."""
 
+from pathlib import Path
+
 from pydantic import Field, SecretStr, field_validator
 
 from mailwarren.runtime.settings import Settings
@@ -7,7 +9,7 @@ from mailwarren.store.engine import dsn
 
 
 class TrackerSettings(Settings):
-    """What ``tracker consume`` can be told."""
+    """What ``tracker consume`` can be told, and ``tracker webhooks`` of the database."""
 
     database_url: SecretStr = SecretStr("postgresql://mailwarren@127.0.0.1:5432/mailwarren")
     """Postgres: ``postgresql://user:password@host:port/database``."""
@@ -31,3 +33,29 @@ class TrackerSettings(Settings):
     def _is_postgres(cls, value: SecretStr) -> SecretStr:
         dsn(value.get_secret_value())
         return value
+
+
+class WebhookSettings(TrackerSettings):
+    """What ``tracker webhooks`` can be told beside what it shares with ``tracker consume``."""
+
+    data_keys: Path | None = None
+    """A file of keys, as ingest's: what the endpoints' secrets are encrypted with."""
+    private_webhooks: bool = False
+    """Connect to private addresses too. Whoever has an API key can then send requests into this process's network."""
+    webhooks_timeout: float = Field(default=10.0, gt=0, le=60)
+    """Seconds for a try."""
+    webhooks_each: int = Field(default=10, ge=1, le=1000)
+    """Events on their way to one endpoint at once, from each process."""
+    webhooks_all: int = Field(default=500, ge=2, le=10_000)
+    """Events on their way to all endpoints at once, from each process."""
+    webhooks_interval: float = Field(default=0.25, gt=0, le=10)
+    """Seconds between two looks for what is due while nothing was."""
+    webhooks_days: int = Field(default=30, ge=4, le=36_500)
+    """Days that events of webhooks are kept, with their tries."""
+    webhooks_give_up_days: float = Field(default=5.0, gt=0, le=365)
+    """Days of nothing but failures after which an endpoint is disabled."""
+
+    @field_validator("data_keys", mode="before")
+    @classmethod
+    def _empty_is_none(cls, value: object) -> object:
+        return value or None

@@ -16,6 +16,8 @@ from mailwarren.tracker.adapters.overrides import FORGET
 from mailwarren.tracker.adapters.partitions import Partitions
 from mailwarren.tracker.adapters.tls import FORGET as FORGET_TLS
 from mailwarren.tracker.adapters.unconfirmed import AT_ONCE, end_unconfirmed
+from mailwarren.tracker.adapters.webhook_outbox import WebhookOutbox
+from mailwarren.tracker.adapters.webhook_upkeep import look as look_at_webhooks
 
 if TYPE_CHECKING:
     from asyncpg import Connection, Record
@@ -67,8 +69,10 @@ class Upkeep:
         self._budgets = budgets
         self._partitions = partitions
         self._unconfirmed_for = unconfirmed_for
+        self._webhooks = WebhookOutbox()
         self._steps: dict[str, tuple[Step, float]] = {
             "unconfirmed": (self._end_unconfirmed, LOOK_EVERY),
+            "webhooks": (_look_at_webhooks, LOOK_EVERY),
             "partitions_ahead": (self._make_partitions, TIDY_EVERY),
             "partitions_old": (partitions.drop_old, TIDY_EVERY),
             "claims": (_forget_claims, TIDY_EVERY),
@@ -125,13 +129,19 @@ class Upkeep:
 
     async def _end_unconfirmed(self, connection: "Connection[Record]", now: float) -> None:
         while True:
-            recorded = await end_unconfirmed(connection, now - self._unconfirmed_for, now)
+            recorded = await end_unconfirmed(connection, now - self._unconfirmed_for, now, self._webhooks)
             if not recorded.events:
                 return
             metrics.record_batch(recorded)
             log.warning("tracker.unconfirmed.ended", deliveries=len(recorded.events))
             if len(recorded.events) < AT_ONCE:
                 return
+
+
+async def _look_at_webhooks(connection: "Connection[Record]", now: float) -> None:  # noqa: ARG001 - as all steps
+    # Here and not in the process that tells them: its absence is what one wants to see.
+    seen = await look_at_webhooks(connection)
+    metrics.record_webhooks(seen.endpoints, seen.waiting, seen.late)
 
 
 async def _forget_claims(connection: "Connection[Record]", now: float) -> None:  # noqa: ARG001 - as all steps

@@ -18,8 +18,8 @@ from urllib.parse import urljoin
 
 import httpx
 
+from mailwarren.contracts.public_addresses import is_public
 from mailwarren.ingest.domain.attachments import check_url
-from mailwarren.ingest.domain.public_addresses import is_public
 from mailwarren.ingest.domain.refusal import Refusal, invalid
 
 REDIRECTS = 3

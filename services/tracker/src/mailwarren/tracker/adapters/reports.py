@@ -48,7 +48,8 @@ async def write(
     await deliveries.write_changes(connection, folded.changes, known)
     news = [report for report in reports if report.event.id not in seen]
     await events.write_events(connection, news)
-    into.accepted = [accepted[ident][0] for ident in (*inserted, *filled_in) if ident in accepted]
+    into.taken = [accepted[ident] for ident in (*inserted, *filled_in) if ident in accepted]
+    into.accepted = [parcel for parcel, _ in into.taken]
     into.events = [report.event for report in news]
     into.delivered = folded.delivered
     into.repeated = len(reports) - len(news)

@@ -14,11 +14,13 @@ from mailwarren.runtime.errors import report as report_error
 from mailwarren.store.engine import AWAY, database_trouble, driver_connection
 from mailwarren.tracker.adapters import deliveries, events, reports
 from mailwarren.tracker.adapters.emails import write_emails
+from mailwarren.tracker.adapters.kept import BY_KEY
 from mailwarren.tracker.adapters.overrides import write_overrides
 from mailwarren.tracker.adapters.partitions import Partitions
 from mailwarren.tracker.adapters.rows import Unstorable
 from mailwarren.tracker.adapters.settling import answer, write_cancels
 from mailwarren.tracker.adapters.tls import add_sessions
+from mailwarren.tracker.adapters.webhook_outbox import WebhookOutbox
 from mailwarren.tracker.domain.fold import distinct
 from mailwarren.tracker.domain.read import Work
 from mailwarren.tracker.domain.settle import Terms
@@ -30,9 +32,6 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-BY_KEY = "SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off"
-"""Every statement of a batch finds its rows by their keys. The planner does not know: its counts of a table that grows
-by thousands of rows a second are always old, and of one that it takes for small it reads everything, every time."""
 REFUSALS = ("22", "23", "54")
 """SQLSTATE classes that blame the data: data exception, integrity constraint violation, program limit exceeded."""
 
@@ -54,6 +53,7 @@ class PostgresLedger:
 
     def __init__(self, engine: AsyncEngine, partitions: Partitions, terms: Terms | None = None) -> None:
         self._engine = engine
+        self._webhooks = WebhookOutbox()
         self._partitions = partitions
         self._terms = terms or Terms()
         self._connection: AsyncConnection | None = None
@@ -107,6 +107,7 @@ class PostgresLedger:
         days = self._partitions.missing((r.event.at for work in works for r in work.reports), now)
         if days:
             await self._partitions.make(raw, days, now)
+        await self._webhooks.refresh(raw)
 
     async def _commit(self, raw: "Connection[Record]", works: Sequence[Work]) -> Recorded:
         """Write in one transaction, and again if another tracker inserted a delivery between our look and our insert.
@@ -142,6 +143,7 @@ class PostgresLedger:
             ids = {delivery.id for parcel in parcels for delivery in parcel.deliveries}
             stored = await deliveries.lock(raw, ids.union(report.event.delivery for report in told))
             await reports.write(raw, told, stored, parcels, into=recorded, careful=careful)
+            await self._webhooks.write(raw, recorded)
         recorded.counts = count(recorded.accepted, recorded.events)
         await events.add_stats(raw, recorded.counts)
         await add_sessions(raw, recorded.events)

@@ -9,6 +9,7 @@ from mailwarren.store.states import State
 from mailwarren.tracker.adapters import reports
 from mailwarren.tracker.adapters.deliveries import Stored
 from mailwarren.tracker.adapters.events import add_stats
+from mailwarren.tracker.adapters.webhook_outbox import WebhookOutbox
 from mailwarren.tracker.domain.fold import Report
 from mailwarren.tracker.domain.stats import count
 from mailwarren.tracker.domain.status import Status
@@ -33,20 +34,27 @@ FOR UPDATE SKIP LOCKED
 """
 
 
-async def end_unconfirmed(connection: "Connection[Record]", before: float, now: float) -> Recorded:
+async def end_unconfirmed(
+    connection: "Connection[Record]", before: float, now: float, webhooks: WebhookOutbox | None = None
+) -> Recorded:
     """End up to :data:`AT_ONCE` deliveries that are unconfirmed since ``before``; both Unix seconds.
 
-    They end ``failed``, by an event like any other: a sender that delivers one all the same still has the last word.
+    They end ``failed``, by an event like any other, of which the ``webhooks`` are told: a sender that delivers one all
+    the same still has the last word.
 
     Raises:
         Exception: one of :data:`mailwarren.store.engine.AWAY`; nothing is changed then.
     """
     recorded = Recorded()
+    if webhooks is not None:
+        await webhooks.refresh(connection)
     async with connection.transaction():
         rows = await connection.fetch(_OVERDUE, [lane.value for lane in Lane], State.UNCONFIRMED, before, AT_ONCE)
         if rows:
             stored = Stored({row[0]: Status(State.UNCONFIRMED, *row[5:8]) for row in rows})
             await reports.write(connection, [_failure(row, now) for row in rows], stored, into=recorded)
+            if webhooks is not None:
+                await webhooks.write(connection, recorded)
             recorded.counts = count([], recorded.events)
             await add_stats(connection, recorded.counts)
     return recorded
