@@ -17,9 +17,9 @@ from mailwarren.devstack.prometheus import BROKER_FAMILIES
 from mailwarren.devstack.rabbitmq import DEAD_LETTER_CONFIRM_MS
 from mailwarren.flower.settings import FlowerSettings
 from mailwarren.ingest import cli
-from mailwarren.ingest.adapters.vault import Vault
 from mailwarren.ingest.commands.access import _PASSIVE_CONFIGURES, role_name, user_name
 from mailwarren.ingest.settings import Settings as IngestSettings
+from mailwarren.runtime.vault import Vault
 from mailwarren.sender.settings import SenderSettings
 from mailwarren.store.access import ROLES
 from mailwarren.tracker.settings import TrackerSettings

@@ -17,7 +17,6 @@ from mailwarren.ingest.adapters.database import Database
 from mailwarren.ingest.adapters.dns import Dns
 from mailwarren.ingest.adapters.domains import Domains, Row
 from mailwarren.ingest.adapters.retention import Retention
-from mailwarren.ingest.adapters.vault import Vault, new_key, read_vault
 from mailwarren.ingest.cli import main
 from mailwarren.ingest.domain.dns_records import Site
 from mailwarren.ingest.internal.keys import key_routes
@@ -25,6 +24,7 @@ from mailwarren.ingest.ops.jobs import Bench, domains
 from mailwarren.ingest.scheduler import DomainStates
 from mailwarren.ingest.settings import OpsSettings
 from mailwarren.ingest.verifying import Verifier, verify_due
+from mailwarren.runtime.vault import Vault, new_key, read_vault
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from resend.domains._domains import Domains
 from sdk_shapes import check, refused
 
 from mailwarren.contracts.dkim import ED25519, RSA, decode_keys, keys_path
-from mailwarren.ingest.adapters.vault import new_key
+from mailwarren.runtime.vault import new_key
 
 TOKEN = "internal-token-of-a-test"
 OURS_OF_A_RECORD = {"records.needed", "records.found", "records.problem", "records.key", "records.keep_until"}

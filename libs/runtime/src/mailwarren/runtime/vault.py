@@ -2,7 +2,7 @@
 
 The file of ``MAILWARREN_DATA_KEYS`` has a Fernet key a line (32 bytes in base64; AES-128-CBC with HMAC-SHA256). The
 first encrypts, all decrypt: a new one is added below, then moved to the top, and the old one taken out when nothing is
-encrypted with it any more. The file is read at the start.
+encrypted with it any more (``mailwarren data-keys renew``). The file is read at the start.
 """
 
 from pathlib import Path
@@ -32,11 +32,11 @@ class Vault:
 
     def __init__(self, keys: list[str]) -> None:
         if not keys:
-            raise WrongKeys("there is no key in it; `openssl rand -base64 32` prints one")
+            raise WrongKeys("there is no key in it; `mailwarren data-keys new` prints one")
         try:
             self._fernets = [Fernet(key.translate({43: "-", 47: "_"})) for key in keys]
         except ValueError as error:
-            raise WrongKeys("each line is 32 bytes in base64; `openssl rand -base64 32` prints such a key") from error
+            raise WrongKeys("each line is 32 bytes in base64; `mailwarren data-keys new` prints such a key") from error
         self._all = MultiFernet(self._fernets)
 
     def close(self, secret: bytes) -> bytes:

@@ -17,11 +17,11 @@ import structlog
 from pydantic import ValidationError
 
 from mailwarren.contracts.topology import Topology
-from mailwarren.ingest.adapters.vault import WrongKeys, new_key, read_vault
 from mailwarren.ingest.cli_api import WAIT, add_commands
 from mailwarren.ingest.commands import Failed, access, broker, data_keys, database
 from mailwarren.ingest.commands.setup import Wishes, setup
 from mailwarren.ingest.settings import Settings
+from mailwarren.runtime.vault import WrongKeys, new_key, read_vault
 
 SETUP_WAIT = 300.0
 

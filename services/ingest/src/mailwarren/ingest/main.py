@@ -43,7 +43,7 @@ from mailwarren.ingest.adapters.suppressions import Suppressions
 from mailwarren.ingest.adapters.templates import Templates
 from mailwarren.ingest.adapters.tls_reports import TlsReports
 from mailwarren.ingest.adapters.unconfirmed import Unconfirmed
-from mailwarren.ingest.adapters.vault import WrongKeys, read_vault
+from mailwarren.ingest.adapters.webhooks import Webhooks
 from mailwarren.ingest.api.app import RequestIds, make_app
 from mailwarren.ingest.api.services import DomainParts, Services
 from mailwarren.ingest.attach import Attacher
@@ -67,6 +67,7 @@ from mailwarren.runtime.observe import observe
 from mailwarren.runtime.room import Room
 from mailwarren.runtime.settings import load
 from mailwarren.runtime.shutdown import stop_on_signals
+from mailwarren.runtime.vault import WrongKeys, read_vault
 
 log = structlog.get_logger()
 
@@ -163,6 +164,8 @@ async def running_api(settings: Settings) -> AsyncIterator[Api]:
         max_with_files=settings.max_body + (settings.max_attachments_size if attacher else 0),
         large_bodies=Room(settings.large_bodies),
         public_url=settings.public_url,
+        webhooks=Webhooks(database, None if settings.data_keys is None else read_vault(settings.data_keys)),
+        private_webhooks=settings.private_webhooks,
     )
     routes = key_routes(domains.rows, domains.vault, settings.bounce_host)
     internal = make_internal_app(token, store, routes) if token else None

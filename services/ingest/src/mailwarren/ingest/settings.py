@@ -71,8 +71,10 @@ class Settings(Shared):
     remote_private: bool = False
     """Fetch from private addresses too. Whoever has an API key can then read what this process can reach."""
     data_keys: Path | None = None
-    """File with the keys that private DKIM keys are encrypted with, one a line: the first encrypts, all decrypt.
-    Without it domains cannot be made."""
+    """A file of keys, 32 bytes in base64 each, one a line, that secrets in the database are encrypted with (private
+    DKIM keys, secrets of webhooks): the first encrypts, all decrypt. Without it domains and webhooks are refused."""
+    private_webhooks: bool = False
+    """Let webhooks be at private addresses, and without TLS. Tell the same to ``tracker webhooks``."""
     require_verified_domains: bool = False
     """Refuse mail from domains that are not verified."""
     resolver: str | None = None

@@ -4,7 +4,7 @@ import httpx
 import pytest
 
 from mailwarren.contracts.dkim import keys_path
-from mailwarren.ingest.adapters.vault import new_key
+from mailwarren.runtime.vault import new_key
 
 TOKEN = "internal-token-of-a-test"
 

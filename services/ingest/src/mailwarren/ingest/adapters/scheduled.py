@@ -10,11 +10,13 @@ from functools import partial
 from typing import Any
 from uuid import UUID
 
+from mailwarren.contracts.webhooks import EventType
 from mailwarren.ingest.adapters.database import Database
+from mailwarren.ingest.adapters.webhook_notices import WebhookNotices
 from mailwarren.ingest.domain.cursor import Page
 from mailwarren.ingest.domain.email import Numbered
 from mailwarren.ingest.domain.refusal import invalid
-from mailwarren.ingest.domain.scheduled import as_row, check_expiry, keep, keep_bodies, kept, not_open
+from mailwarren.ingest.domain.scheduled import as_row, check_expiry, keep, keep_bodies, kept, not_open, scheduled_facts
 from mailwarren.store.states import ScheduleState
 
 ALONE = 100
@@ -33,6 +35,7 @@ SELECT t.id, $1, $2, t.position, t.lane, 'scheduled', t.due_at, now(), t.mail, t
 FROM unnest($3::uuid[], $4::int4[], $5::text[], $6::timestamptz[], $7::bytea[], $8::uuid[], $9::int4[])
   AS t (id, position, lane, due_at, mail, content, size)
 ON CONFLICT DO NOTHING
+RETURNING id, created_at
 """
 _HEAD = "SELECT s.id, s.base, s.created_at, s.lane, s.state, s.due_at, s.held_at, s.ended_at, s.mail, s.history"
 _READ = f"""{_HEAD}, c.body
@@ -76,7 +79,12 @@ class Schedule:
         bodies, rows = await asyncio.to_thread(encode) if many else encode()
         async with self._database.connection(WITHIN) as connection, connection.transaction():
             await connection.execute(_CONTENTS, tenant, *zip(*bodies, strict=True), timeout=WITHIN)
-            await connection.execute(_STORE, tenant, base, *zip(*rows, strict=True), timeout=WITHIN)
+            kept = await connection.fetch(_STORE, tenant, base, *zip(*rows, strict=True), timeout=WITHIN)
+            notices = WebhookNotices(connection)
+            if kept and await notices.wanted(tenant, EventType.EMAIL_SCHEDULED):
+                made = {row["id"]: row["created_at"] for row in kept}
+                told = [scheduled_facts(one, made[one.id]) for one, _ in emails if one.id in made]
+                await notices.tell(tenant, EventType.EMAIL_SCHEDULED, told)
 
     async def email(self, tenant: UUID, email_id: UUID) -> dict[str, Any] | None:
         """A row as the ledger's would be."""

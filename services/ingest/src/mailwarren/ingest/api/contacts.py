@@ -86,7 +86,7 @@ async def update(call: Call) -> Answer:
             check_person(name, field)
     lists, tenant = call.services.lists, call.key.tenant
     values = check_values(change.properties, await lists.properties.declared(tenant)) if change.properties else {}
-    if not await lists.contacts.update(tenant, contact.id, change, values):
+    if not await lists.update(tenant, contact.id, change, values):
         raise _no_contact(call)
     await tell_lists(call, contact.email_key, unsubscribed=change.unsubscribed)
     return answer(ContactNamed(id=contact.id))
@@ -99,7 +99,7 @@ async def delete(call: Call) -> Answer:
     if audience := _audience(call):
         gone = await lists.segments.remove(tenant, audience, contact.id)
     else:
-        gone = await lists.contacts.delete(tenant, contact.id)
+        gone = await lists.delete(tenant, contact.id)
         log.info("ingest.contact.deleted", contact=str(contact.id), tenant=str(tenant), by=str(call.key.id))
     if not gone:
         raise _no_contact(call)

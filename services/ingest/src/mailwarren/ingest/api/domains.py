@@ -10,7 +10,6 @@ from mailwarren.contracts.dkim import ED25519, RSA
 from mailwarren.ingest.adapters.database import DatabaseDown
 from mailwarren.ingest.adapters.dkim_keys import NewKey, make_keys
 from mailwarren.ingest.adapters.domains import ClosedKey, Row
-from mailwarren.ingest.adapters.vault import Vault
 from mailwarren.ingest.api.answers.domains import (
     AlignmentShown,
     DomainList,
@@ -45,6 +44,7 @@ from mailwarren.ingest.domain.domains import (
     no_data_keys,
 )
 from mailwarren.ingest.domain.refusal import Refusal, invalid, not_found
+from mailwarren.runtime.vault import Vault
 from mailwarren.store.states import DomainState, KeyState
 
 log = structlog.get_logger()

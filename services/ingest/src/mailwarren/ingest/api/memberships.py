@@ -81,9 +81,9 @@ async def update_topics(call: Call) -> Answer:
     """``PATCH /v1/contacts/{contact}/topics``; what is not named stays."""
     choices = decode(call.body, list[Choice])
     contact = await found_contact(call)
-    topics = call.services.lists.topics
-    if (unknown := await topics.missing(call.key.tenant, [choice.id for choice in choices])) is not None:
+    lists = call.services.lists
+    if (unknown := await lists.topics.missing(call.key.tenant, [choice.id for choice in choices])) is not None:
         raise no_topic(unknown)
-    await topics.choose(call.key.tenant, [contact.id], choices)
+    await lists.choose(call.key.tenant, contact.id, choices)
     await tell_topics(call, contact.email_key, choices)
     return answer(ContactTopicsChanged(id=contact.id))

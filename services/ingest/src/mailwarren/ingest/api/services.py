@@ -21,7 +21,7 @@ from mailwarren.ingest.adapters.sending_domains import SendingDomains
 from mailwarren.ingest.adapters.suppression_lists import SuppressionLists
 from mailwarren.ingest.adapters.templates import Templates
 from mailwarren.ingest.adapters.tls_reports import TlsReports
-from mailwarren.ingest.adapters.vault import Vault
+from mailwarren.ingest.adapters.webhooks import Webhooks
 from mailwarren.ingest.attach import Attacher
 from mailwarren.ingest.domain.dns_records import Site
 from mailwarren.ingest.domain.unsubscribe_links import Links
@@ -31,6 +31,7 @@ from mailwarren.ingest.told import Told
 from mailwarren.ingest.verifying import Verifier
 from mailwarren.runtime.health import Health
 from mailwarren.runtime.room import Room
+from mailwarren.runtime.vault import Vault
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,7 @@ class Services:
     broadcasts: Broadcasts
     domains: DomainParts
     tls_reports: TlsReports
+    webhooks: Webhooks
     health: Health
     attached: EmailAttachments
     attacher: Attacher | None
@@ -83,6 +85,8 @@ class Services:
     """Of an uploaded file, which takes no such memory."""
     large_bodies: Room
     """The memory for those that are longer than ``max_body``."""
+    private_webhooks: bool = False
+    """Whether a webhook may be at a private address, or without TLS."""
     retry_scale: float = 1.0
     public_url: str = ""
     aside: asyncio.Lock = field(default_factory=asyncio.Lock)

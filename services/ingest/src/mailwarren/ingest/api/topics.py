@@ -21,7 +21,7 @@ log = structlog.get_logger()
 async def create(call: Call) -> Answer:
     """``POST /v1/topics``."""
     body = decode(call.body, TopicBody)
-    ident = await call.services.lists.topics.create(
+    ident = await call.services.lists.create_topic(
         call.key.tenant,
         check_name(body.name, "name", MAX_NAME),
         check_text(body.description or "", "description", MAX_DESCRIPTION),
@@ -57,7 +57,7 @@ async def update(call: Call) -> Answer:
         change.name = check_name(change.name, "name", MAX_NAME)
     if isinstance(change.description, str):
         check_text(change.description, "description", MAX_DESCRIPTION)
-    if not await call.services.lists.topics.update(call.key.tenant, ident, change):
+    if not await call.services.lists.update_topic(call.key.tenant, ident, change):
         raise no_topic(ident)
     return answer(TopicNamed(id=ident))
 
@@ -65,7 +65,7 @@ async def update(call: Call) -> Answer:
 async def delete(call: Call) -> Answer:
     """``DELETE /v1/topics/{id}``."""
     ident = parse_id(call.path["id"])
-    if not await call.services.lists.topics.delete(call.key.tenant, ident):
+    if not await call.services.lists.delete_topic(call.key.tenant, ident):
         raise no_topic(ident)
     log.info("ingest.topic.deleted", topic=str(ident), tenant=str(call.key.tenant), by=str(call.key.id))
     return answer(TopicDeleted(id=ident))

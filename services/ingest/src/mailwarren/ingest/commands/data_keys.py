@@ -4,8 +4,8 @@ from typing import Any
 
 import asyncpg
 
-from mailwarren.ingest.adapters.vault import Unreadable, Vault
 from mailwarren.ingest.commands import Failed
+from mailwarren.runtime.vault import Unreadable, Vault
 from mailwarren.store.engine import dsn
 
 AT_ONCE = 500

@@ -10,8 +10,9 @@ from msgspec.structs import replace
 
 from mailwarren.contracts.ids import delivery_id, partition_of
 from mailwarren.contracts.lanes import Lane
-from mailwarren.contracts.parcel import Content, OnUnknown
-from mailwarren.ingest.domain.email import Recipient, SendEmail
+from mailwarren.contracts.parcel import Content, OnUnknown, Syntax
+from mailwarren.contracts.webhooks import mail_fields
+from mailwarren.ingest.domain.email import Numbered, Recipient, SendEmail
 from mailwarren.ingest.domain.refusal import Refusal, invalid
 from mailwarren.store.states import ScheduleState, State
 
@@ -147,6 +148,22 @@ def as_row(row: Mapping[str, Any], body: bytes | None = None) -> dict[str, Any]:
         "word": WORDS[state],
         "deliveries": [_delivery(row, recipient, state) for recipient in mail.recipients],
     }
+
+
+def scheduled_facts(numbered: Numbered, created_at: datetime) -> dict[str, Any]:
+    """What webhooks are told of an email that has just been scheduled: what is told of it later is of one address."""
+    email = numbered.email
+    content, first = email.content, email.recipients[0]
+    fields = mail_fields(
+        email_id=numbered.id,
+        message_id=f"{numbered.id}@{email.sender_domain}",
+        created_at=created_at,
+        sender=content.sender,
+        subject=content.subject,
+        tags=[msgspec.to_builtins(tag) for tag in content.tags],
+        variables=first.variables if content.syntax is Syntax.TEMPLATE else None,
+    )
+    return {**fields, "to": [recipient.address for recipient in email.recipients]}
 
 
 def changes(history: str | bytes | None) -> Sequence[Change]:

@@ -13,9 +13,9 @@ from fastapi import APIRouter, HTTPException, Path, Response
 from mailwarren.contracts.dkim import SigningKey, SigningKeys, encode_keys
 from mailwarren.ingest.adapters.database import DatabaseDown
 from mailwarren.ingest.adapters.domains import Domains
-from mailwarren.ingest.adapters.vault import Unreadable, Vault
 from mailwarren.ingest.domain.domains import envelope_sender
 from mailwarren.ingest.metrics import record_key_read
+from mailwarren.runtime.vault import Unreadable, Vault
 
 log = structlog.get_logger()
 

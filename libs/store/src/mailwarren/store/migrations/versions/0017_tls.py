@@ -5,7 +5,7 @@ from alembic import op
 from sqlalchemy.dialects.postgresql import ARRAY
 
 revision = "0017_tls"
-down_revision = "0014_blobs"
+down_revision = "0016_domains"
 branch_labels = None
 depends_on = None
 step = "expand"

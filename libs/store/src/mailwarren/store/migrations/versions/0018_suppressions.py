@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0018_suppressions"
-down_revision = "0014_blobs"
+down_revision = "0017_tls"
 branch_labels = None
 depends_on = None
 step = "expand"

@@ -5,7 +5,7 @@ from alembic import op
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 revision = "0019_webhooks"
-down_revision = "0014_blobs"
+down_revision = "0018_suppressions"
 branch_labels = None
 depends_on = None
 step = "expand"
@@ -24,7 +24,7 @@ BEGIN
   FROM unnest(ids, facts) AS f(id, fact)
   JOIN webhooks w ON w.tenant = whose AND w.status = 'enabled' AND what = ANY(w.events)
   LEFT JOIN webhook_health h ON h.tenant = w.tenant AND h.endpoint = w.id
-  WHERE h.disabled_at IS NULL OR h.disabled_at < w.enabled_at;
+  WHERE f.fact IS NOT NULL AND (h.disabled_at IS NULL OR h.disabled_at < w.enabled_at);
   GET DIAGNOSTICS told = ROW_COUNT;
   RETURN told;
 END

@@ -16,6 +16,7 @@ from mailwarren.ingest.api.tables import (
     templates,
     tls_reports,
     topics,
+    webhooks,
 )
 
 ENDPOINTS = (
@@ -32,6 +33,7 @@ ENDPOINTS = (
     *suppressions.ENDPOINTS,
     *templates.ENDPOINTS,
     *topics.ENDPOINTS,
+    *webhooks.ENDPOINTS,
     *operating.ENDPOINTS,
     *tls_reports.ENDPOINTS,
 )

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from mailwarren.ingest.adapters.vault import Unreadable, Vault, WrongKeys, new_key, read_vault
+from mailwarren.runtime.vault import Unreadable, Vault, WrongKeys, new_key, read_vault
 
 SECRET = b"-----not shown to anybody-----"
 
