@@ -18,11 +18,11 @@ def mounted(one: Workload) -> set[str]:
     return {volume["secret"]["secretName"] for volume in one.pod["volumes"] if "secret" in volume}
 
 
-def test_only_the_api_has_the_keys_that_keys_are_encrypted_with(render, profile) -> None:
+def test_only_who_reads_secrets_in_the_database_has_their_keys(render, profile) -> None:
     for component, one in services(render(profile)).items():
         has = "MAILWARREN_DATA_KEYS" in environment(one.containers[0])
-        assert has == (component == "ingest"), component
-        assert (mounted(one) != set()) == (component == "ingest"), component
+        assert has == (component in {"ingest", "webhooks"}), component
+        assert (mounted(one) != set()) == has, component
 
 
 def test_the_chart_makes_a_key_and_mounts_it_where_the_setting_says(render) -> None:
@@ -38,7 +38,7 @@ def test_the_chart_makes_a_key_and_mounts_it_where_the_setting_says(render) -> N
 
 
 def test_a_secret_of_yours_is_mounted_instead(render) -> None:
-    manifests = render("trial", domains__existingSecret="mine")
+    manifests = render("trial", dataKeys__existingSecret="mine")
     assert mounted(services(manifests)["ingest"]) == {"mine"}
     assert "mw-data-keys" not in {one["metadata"]["name"] for one in of_kind(manifests, "Secret")}
 

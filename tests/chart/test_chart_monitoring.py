@@ -172,7 +172,17 @@ def test_each_part_with_metrics_is_scraped_once(render) -> None:
     for monitor in of_kind(manifests, "PodMonitor"):
         for pod, _, port in monitored(monitor, pods):
             found.setdefault(pod.name, []).append((monitor["metadata"]["name"], port))
-    ours = {"flower", "ingest", "scheduler", "sender-bulk", "sender-high", "sender-normal", "tracker", "worker"}
+    ours = {
+        "flower",
+        "ingest",
+        "scheduler",
+        "sender-bulk",
+        "sender-high",
+        "sender-normal",
+        "tracker",
+        "webhooks",
+        "worker",
+    }
     assert {name: places for name, places in found.items() if name != "mw-rabbitmq"} == {
         **{f"mw-{name}": [("mw", 9464)] for name in ours},
         "mw-sink": [("mw-sink", 8025)],

@@ -142,13 +142,13 @@ def test_setup_may_do_little(render) -> None:
 def test_each_service_has_an_account_of_its_own(render) -> None:
     manifests = render(sink__enabled=True, flower__enabled=True)
     accounts = {component(one): one.pod["serviceAccountName"] for one in deployments(manifests)}
-    assert len(set(accounts.values())) == len(accounts) == 7
+    assert len(set(accounts.values())) == len(accounts) == 8
     names = {one["metadata"]["name"] for one in of_kind(manifests, "ServiceAccount")}
     assert set(accounts.values()) <= names
 
 
 def test_the_grace_is_longer_than_the_drain(render, profile) -> None:
-    needed = {"ingest": 40, "tracker": 40, "worker": 60}
+    needed = {"ingest": 40, "tracker": 40, "webhooks": 40, "worker": 60}
     for one in deployments(render(profile)):
         grace = one.pod.get("terminationGracePeriodSeconds", 30)
         if one.service == "sender":
@@ -254,6 +254,45 @@ def test_worker_and_scheduler_are_ingests_image_with_another_command(render, pro
     ours = [one for one in deployments(render(profile)) if one.service == "ingest"]
     commands = {component(one): one.containers[0]["args"] for one in ours}
     assert commands == {"ingest": ["api"], "worker": ["worker"], "scheduler": ["scheduler"]}
+
+
+def test_webhooks_are_trackers_image_with_another_command_and_ingests_keys(render, profile) -> None:
+    manifests = render(profile)
+    ours = [one for one in deployments(manifests) if one.service == "tracker"]
+    assert {component(one): one.containers[0]["args"] for one in ours} == {
+        "tracker": ["consume"],
+        "webhooks": ["webhooks"],
+    }
+    mounted = {
+        component(one): volume["secret"]["secretName"]
+        for one in deployments(manifests)
+        for volume in one.pod.get("volumes", [])
+        if volume["name"] == "data-keys"
+    }
+    assert set(mounted) in ({"ingest", "webhooks"}, set())
+    assert len(set(mounted.values())) <= 1
+    for one in deployments(manifests):
+        told = environment(one.containers[0]).get("MAILWARREN_DATA_KEYS", {}).get("value")
+        assert told == ("/etc/mailwarren/data-keys/keys" if component(one) in mounted else None), one.name
+
+
+def test_the_chart_makes_a_key_unless_one_is_given_or_secrets_are_made_elsewhere(render) -> None:
+    def made(**values) -> tuple[list[bytes], set[str]]:
+        manifests = render(**values)
+        secrets = [one for one in of_kind(manifests, "Secret") if one["metadata"]["name"] == "mw-data-keys"]
+        used = {
+            volume["secret"]["secretName"]
+            for one in deployments(manifests)
+            for volume in one.pod.get("volumes", [])
+            if "secret" in volume
+        }
+        return [base64.b64decode(base64.b64decode(one["data"]["keys"])) for one in secrets], used
+
+    keys, used = made()
+    assert ([len(key) for key in keys], used) == ([32], {"mw-data-keys"})
+    assert made(accounts__seed="seed") == made(accounts__seed="seed") != made(accounts__seed="other")
+    assert made(dataKeys__existingSecret="mine") == ([], {"mine"})
+    assert made(accounts__existingSecret="accounts") == ([], set())
 
 
 def test_flower_is_there_when_it_is_wanted_and_knows_its_own_account_only(render) -> None:

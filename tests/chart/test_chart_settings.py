@@ -14,13 +14,13 @@ from mailwarren.devstack.cluster.manifests import Workload, environment, of_kind
 from mailwarren.flower.settings import FlowerSettings
 from mailwarren.ingest.settings import OpsSettings
 from mailwarren.sender.settings import SenderSettings
-from mailwarren.tracker.settings import TrackerSettings
+from mailwarren.tracker.settings import WebhookSettings
 
 SETTINGS: dict[str, type[BaseSettings]] = {
     "flower": FlowerSettings,
     "ingest": OpsSettings,  # the API's, and those of worker and scheduler
     "sender": SenderSettings,
-    "tracker": TrackerSettings,
+    "tracker": WebhookSettings,  # its own, and those of the webhooks
 }
 SECRET = {
     "MAILWARREN_AMQP_URL",

@@ -7,7 +7,7 @@ from mailwarren.devstack.cluster.network import PUBLIC, Network, Peer
 
 OUTSIDE = Peer(address=PUBLIC)
 DSN = "https://0123abcd@sentry.example.test/17"
-SERVICES = {"ingest", "sender", "tracker", "worker", "scheduler"}
+SERVICES = {"ingest", "sender", "tracker", "webhooks", "worker", "scheduler"}
 VARIABLES = {"SENTRY_DSN", "SENTRY_RELEASE", "OTEL_EXPORTER_OTLP_ENDPOINT"}
 
 

@@ -22,9 +22,9 @@ from mailwarren.ingest.settings import Settings as IngestSettings
 from mailwarren.runtime.vault import Vault
 from mailwarren.sender.settings import SenderSettings
 from mailwarren.store.access import ROLES
-from mailwarren.tracker.settings import TrackerSettings
+from mailwarren.tracker.settings import WebhookSettings
 
-SETTINGS = {"flower": FlowerSettings, "ingest": IngestSettings, "sender": SenderSettings, "tracker": TrackerSettings}
+SETTINGS = {"flower": FlowerSettings, "ingest": IngestSettings, "sender": SenderSettings, "tracker": WebhookSettings}
 PASSWORDS = {service: f"MAILWARREN_{service.upper()}_PASSWORD" for service in Service}
 OF_COMMANDS = {"MAILWARREN_API_KEY", "MAILWARREN_BROKER_ADMIN_URL", *PASSWORDS.values()}
 """Read by ``mailwarren`` itself."""
@@ -141,7 +141,7 @@ def test_only_senders_and_the_sink_do_without_the_database(ours) -> None:
     with_database = {
         name for name, service in ours.items() if "MAILWARREN_DATABASE_URL" in service.get("environment", {})
     }
-    assert with_database == {"setup", "ingest", "worker", "scheduler", "tracker"}
+    assert with_database == {"setup", "ingest", "worker", "scheduler", "tracker", "webhooks"}
 
 
 def logins(service: dict) -> dict[str, tuple[str, str]]:
@@ -265,10 +265,12 @@ def test_compose_env_makes_all_that_is_asked_for_once_and_for_its_owner_only(tex
     assert stat.S_IMODE((tmp_path / ".secrets").stat().st_mode) == 0o700
 
 
-def test_only_the_api_has_the_keys_of_the_keys(services, root) -> None:
-    assert [name for name, service in services.items() if "secrets" in service] == ["ingest"]
-    (name,) = services["ingest"]["secrets"]
-    assert services["ingest"]["environment"]["MAILWARREN_DATA_KEYS"] == f"/run/secrets/{name}"
+def test_only_who_reads_secrets_in_the_database_has_their_keys(services, root) -> None:
+    having = {one: service for one, service in services.items() if "secrets" in service}
+    assert set(having) == {"ingest", "webhooks"}
+    ((name,),) = {tuple(service["secrets"]) for service in having.values()}
+    told = {service["environment"]["MAILWARREN_DATA_KEYS"] for service in having.values()}
+    assert told == {f"/run/secrets/{name}"}
     file = yaml.safe_load((root / "compose.yaml").read_text())["secrets"][name]["file"]
     assert f"{file.removeprefix('./').partition('/')[0]}/" in (root / ".gitignore").read_text().splitlines()
 

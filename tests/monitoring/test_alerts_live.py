@@ -27,7 +27,7 @@ ALERTS = [path for path in sorted(GRAFANA.glob("alerts/*.yaml")) if not path.nam
 RULES = [*sorted(GRAFANA.glob("rules/*.yaml")), *ALERTS]
 GLOBS = [f"{GRAFANA}/rules/*.yaml", f"{GRAFANA}/alerts/*[^.]????.yaml"]
 """As docs/operations.md gives them."""
-SERVICES = ("ingest", "sender", "tracker", "worker", "scheduler")
+SERVICES = ("ingest", "sender", "tracker", "webhooks", "worker", "scheduler")
 KUBE_STATE_METRICS = {
     "kube_pod_container_info",
     "kube_pod_container_status_restarts_total",
@@ -52,6 +52,7 @@ def running(
         system.start_sink()
         system.start_ingest(wait=False)
         system.start_tracker(wait=False)
+        system.start_webhooks(wait=False)
         system.start_sender(wait=False)
         system.start_worker(wait=False)
         system.wait_ready()

@@ -72,7 +72,7 @@ def test_a_board_that_is_gone_goes_with_its_file(tmp_path: Path) -> None:
 
 
 def test_there_are_the_boards_that_operators_ask_for() -> None:
-    assert set(BOARDS) == {"overview", "lanes", "queues", "providers", "senders", "tracker", "loadtest"}
+    assert set(BOARDS) == {"overview", "lanes", "queues", "providers", "senders", "tracker", "webhooks", "loadtest"}
     assert len({board["uid"] for board in BOARDS.values()}) == len(BOARDS)
     assert all(board["uid"] == f"mailwarren-{name}" for name, board in BOARDS.items())
     assert all(len(list(panels(board))) >= 10 for board in BOARDS.values())

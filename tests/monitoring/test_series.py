@@ -17,7 +17,7 @@ from mailwarren.devstack.harness.spread import send_to_domains
 from mailwarren.devstack.harness.system import System, wait_for
 
 pytestmark = pytest.mark.e2e
-SERVICES = ("ingest", "sender", "tracker", "worker", "scheduler")
+SERVICES = ("ingest", "sender", "tracker", "webhooks", "worker", "scheduler")
 MAILS = int(os.environ.get("MAILWARREN_SERIES_MAILS", "2000"))
 """Twice so many are sent, to twice so many domains."""
 DOMAINS = int(os.environ.get("MAILWARREN_SERIES_DOMAINS", "500"))
@@ -40,6 +40,7 @@ def system(
         made.start_sink()
         made.start_ingest(wait=False)
         made.start_tracker(wait=False)
+        made.start_webhooks(wait=False)
         made.start_sender(wait=False)
         made.start_worker(wait=False)
         made.start_scheduler(wait=False, env={"MAILWARREN_HEARTBEAT_EVERY": "1", "MAILWARREN_RETENTION_EVERY": "1"})

@@ -77,6 +77,7 @@ def test_each_service_starts_as_on_one_machine(instructions, tmp_path) -> None:
     assert command(instructions, "ingest") == started["ingest"]
     assert command(instructions, "ingest")[:1] == started["worker"][:1] == started["scheduler"][:1]
     assert command(instructions, "tracker") == started["tracker"]
+    assert command(instructions, "tracker")[:1] == started["webhooks"][:1]
     assert command(instructions, "flower") == ["mailwarren-flower"]
     assert command(instructions, "sink")[:2] == started["sink"][:2]
     # A worker is told its queues and its name where it is deployed.

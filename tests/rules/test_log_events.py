@@ -70,7 +70,7 @@ def test_the_page_names_the_levels_and_says_something(page, events) -> None:
 
 def test_events_begin_with_who_says_them(events) -> None:
     parts = {event.split(".")[0] for event in events if event is not None}
-    assert parts == {"ingest", "worker", "scheduler", "sender", "tracker", "flower", "amqp", "health"}
+    assert parts == {"ingest", "worker", "scheduler", "sender", "tracker", "webhooks", "flower", "amqp", "health"}
 
 
 def test_ids_have_the_names_of_the_page_wherever_they_are_logged(page, files, root) -> None:

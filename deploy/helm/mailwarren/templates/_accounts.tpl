@@ -224,17 +224,3 @@ postgresql://{{ ternary "mailwarren" (include "mailwarren.role" .) $owner }}:{{ 
 {{- end -}}
 {{- toYaml $data -}}
 {{- end }}
-
-{{/* The keys that secrets in the database are encrypted with, as a Secret has them. Those that are there stay, also ones
-     that you changed: what is encrypted with a lost key is lost. */}}
-{{- define "mailwarren.dataKeys" -}}
-{{- $name := printf "%s-data-keys" (include "mailwarren.fullname" .) -}}
-{{- $found := (lookup "v1" "Secret" .Release.Namespace $name).data | default dict -}}
-{{- if hasKey $found "keys" -}}
-{{ index $found "keys" }}
-{{- else if .Values.accounts.seed -}}
-{{ printf "%s/%s" .Values.accounts.seed $name | sha256sum | trunc 32 | b64enc | b64enc }}
-{{- else -}}
-{{ randAlphaNum 32 | b64enc | b64enc }}
-{{- end -}}
-{{- end }}

@@ -66,7 +66,7 @@ class LocalDir:
 
     @property
     def data_keys(self) -> Path:
-        """What secrets in the stack's database are encrypted with; as old as the database."""
+        """What secrets in the stack's database are encrypted with, and as old as it: neither is of use alone."""
         return self.path / "data-keys"
 
     def log(self, name: str) -> Path:

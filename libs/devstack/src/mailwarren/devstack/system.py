@@ -82,8 +82,8 @@ def choose_addresses(
     own_accounts: bool = False,
 ) -> Addresses:
     """Fresh ports for a system on these servers, and passwords where each service gets an account of its own."""
-    api, internal, sink_smtp, sink_http, *metrics = free_ports(4 + 4 + len(Lane))
-    names = ["ingest", "worker", "scheduler", "tracker", *(sender_name(lane, 1) for lane in Lane)]
+    api, internal, sink_smtp, sink_http, *metrics = free_ports(4 + 5 + len(Lane))
+    names = ["ingest", "worker", "scheduler", "tracker", "webhooks", *(sender_name(lane, 1) for lane in Lane)]
     return Addresses(
         amqp_url=amqp_url,
         amqp_prefix=amqp_prefix,
@@ -166,7 +166,8 @@ def key_command() -> tuple[str, ...]:
 def services(at: Addresses, local: LocalDir) -> list[Service]:
     """Everything that keeps running, beside the servers."""
     return [
-        *(sink(at, local), ingest(at, local), worker(at, local), scheduler(at, local), tracker(at, local)),
+        *(sink(at, local), ingest(at, local), worker(at, local), scheduler(at, local)),
+        *(tracker(at, local), webhooks(at, local)),
         *(sender(at, local, lane, 1) for lane in Lane),
     ]
 
@@ -184,13 +185,13 @@ def ingest(at: Addresses, local: LocalDir) -> Service:
         account(at, Who.INGEST)
         | blob_store(local)
         | links(at)
+        | webhook_settings(local)
         | {
             "MAILWARREN_API_HOST": HOST,
             "MAILWARREN_API_PORT": str(at.api),
             "MAILWARREN_INTERNAL_HOST": HOST,
             "MAILWARREN_INTERNAL_PORT": str(at.internal),
             "MAILWARREN_INTERNAL_TOKEN": at.internal_token,
-            "MAILWARREN_DATA_KEYS": os.environ.get("MAILWARREN_DATA_KEYS") or str(local.data_keys),
         }
     )
     spec = _spec(at, local, "ingest", (_script("ingest"), "api"), env, stop_seconds=25)
@@ -232,6 +233,19 @@ def tracker(at: Addresses, local: LocalDir) -> Service:
     """Writes acceptances and outcomes to Postgres."""
     spec = _spec(at, local, "tracker", (_script("tracker"), "consume"), account(at, Who.TRACKER), stop_seconds=20)
     return Service(spec, (_health(at, "tracker"),))
+
+
+def webhooks(at: Addresses, local: LocalDir) -> Service:
+    """Tells webhooks what has happened."""
+    env = account(at, Who.TRACKER) | webhook_settings(local)
+    spec = _spec(at, local, "webhooks", (_script("tracker"), "webhooks"), env, stop_seconds=25)
+    return Service(spec, (_health(at, "webhooks"),))
+
+
+def webhook_settings(local: LocalDir) -> dict[str, str]:
+    """What ingest and the webhooks are told alike. The receivers of whoever tries this are on this machine."""
+    keys = os.environ.get("MAILWARREN_DATA_KEYS") or str(local.data_keys)
+    return {"MAILWARREN_DATA_KEYS": keys, "MAILWARREN_PRIVATE_WEBHOOKS": "true"}
 
 
 def sender_name(lane: Lane, number: int) -> str:

@@ -1,7 +1,7 @@
-"""The boards, one module each. There is none for webhooks, because there is no webhook service to watch yet."""
+"""The boards, one module each."""
 
 from mailwarren.dashboards.board import Board
-from mailwarren.dashboards.boards import lanes, loadtest, overview, providers, queues, senders, tracker
+from mailwarren.dashboards.boards import lanes, loadtest, overview, providers, queues, senders, tracker, webhooks
 
 BOARDS: tuple[Board, ...] = (
     overview.BOARD,
@@ -10,6 +10,7 @@ BOARDS: tuple[Board, ...] = (
     providers.BOARD,
     senders.BOARD,
     tracker.BOARD,
+    webhooks.BOARD,
     loadtest.BOARD,
 )
 """In the order in which one looks at them."""

@@ -57,7 +57,7 @@ class System:
         root.mkdir(parents=True, exist_ok=True)
         keys = root / "data-keys"
         keys.write_bytes(base64.urlsafe_b64encode(secrets.token_bytes(32)))
-        self._data_keys = {"MAILWARREN_DATA_KEYS": str(keys)}
+        self._secrets = {"MAILWARREN_DATA_KEYS": str(keys), "MAILWARREN_PRIVATE_WEBHOOKS": "true"}
         self._blobs = {
             "MAILWARREN_INTERNAL_TOKEN": "token-of-the-system-under-test",
             "MAILWARREN_BLOB_URL": (root / "blobs").as_uri(),
@@ -115,7 +115,7 @@ class System:
             "MAILWARREN_INTERNAL_HOST": "127.0.0.1",
             "MAILWARREN_INTERNAL_PORT": str(internal),
             **self._blobs,
-            **self._data_keys,
+            **self._secrets,
         }
         self._start(name, [str(BIN / "ingest"), "api"], {**settings, **self._own("ingest"), **env})
         client = httpx.Client(
@@ -130,6 +130,16 @@ class System:
         (port,) = free_ports(1)
         own = {"MAILWARREN_METRICS_PORT": str(port)}
         service = self._start(name, [str(BIN / "tracker"), "consume"], {**own, **self._own("tracker"), **(env or {})})
+        self._expect(name, port, wait=wait)
+        return service
+
+    def start_webhooks(
+        self, name: str = "webhooks", *, wait: bool = True, env: dict[str, str] | None = None
+    ) -> Service:
+        """What tells webhooks of what happened."""
+        (port,) = free_ports(1)
+        own = {"MAILWARREN_METRICS_PORT": str(port), **self._secrets, **self._own("tracker")}
+        service = self._start(name, [str(BIN / "tracker"), "webhooks"], {**own, **(env or {})})
         self._expect(name, port, wait=wait)
         return service
 
