@@ -14,7 +14,9 @@ import signal
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import httpx
@@ -58,6 +60,11 @@ QUIET = {
     "tracker / Batches tried again, or left / left to the broker": "a channel has to break within one batch",
     "tracker / Reported again / events": "a tracker has to die between a commit and its ack",
     "tracker / Answers to senders / not published": "a channel has to break while an answer is published",
+    "webhooks / Live webhooks are behind by": "a live webhook is told at once: its events are rarely seen waiting",
+    "webhooks / Results written again, or lost / written again": "Postgres has to go while a result is written",
+    "webhooks / Results written again, or lost / lost": "Postgres has to be away while the process stops",
+    "webhooks / Secrets that cannot be read": "a key has to be missing",
+    "webhooks / On their way": "a request takes milliseconds: not every run is scraped in one",
 }
 """Queries that are right when they say 0; they must say it all the same."""
 
@@ -102,6 +109,7 @@ class Stage:
         self.rabbitmq, self.postgres = rabbitmq, postgres
         self.system = System(root, amqp_url=rabbitmq.amqp_url, database_url=postgres.database_url)
         self.prometheus: httpx.Client | None = None
+        self.receiver = ""
         self.began = self.ended = time.time()
 
     @property
@@ -165,6 +173,10 @@ def stage(devstack_scratch: Scratch, tmp_path_factory: pytest.TempPathFactory) -
             server.wait_ready(lambda one=server: one.pid is not None)  # type: ignore[misc]
         made = Stage(tmp_path_factory.mktemp("dashboards"), rabbitmq, postgres)
         stack.callback(made.system.close)
+        receiver = stack.enter_context(ThreadingHTTPServer(("127.0.0.1", 0), Receiver))
+        stack.callback(receiver.shutdown)
+        Thread(target=receiver.serve_forever, daemon=True).start()
+        made.receiver = f"http://127.0.0.1:{receiver.server_port}"
         made.system.prepare()
         start_services(made.system)
         prometheus = Prometheus(
@@ -195,6 +207,7 @@ def start_services(system: System) -> None:
     system.start_sender("lost", [Lane.BULK], env=IMPATIENT | {"MAILWARREN_SMTP_URL": NOWHERE}, wait=False)
     system.start_worker(wait=False)
     system.start_scheduler(wait=False, env=BUSY)
+    system.start_webhooks(wait=False)
 
 
 def play(stage: Stage) -> None:
@@ -229,9 +242,35 @@ def fill_a_queue(stage: Stage) -> None:
     stage.send_signal(signal.SIGCONT, "sender0", "sender1")
 
 
+class Receiver(BaseHTTPRequestHandler):
+    """A tenant's server: what it answers stands in the path."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(int(self.path.strip("/")))
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_: Any) -> None:
+        """Nothing."""
+
+
+def add_webhooks(stage: Stage, *statuses: int) -> None:
+    """One for each answer; 0 is nobody there."""
+    types = ["email.sent", "email.delivered", "email.bounced"]
+    for status in statuses:
+        endpoint = f"{stage.receiver}/{status}" if status else "http://127.0.0.1:1/"
+        body = {"endpoint": endpoint, "events": types}
+        stage.api.post("/webhooks", json=body).raise_for_status()
+    time.sleep(2)  # the tracker hears of them within a second, and Prometheus sees what has not happened yet
+
+
 def send_a_round(stage: Stage, number: int) -> None:
     """Mail of all kinds, to servers of all kinds, and calls of all kinds."""
     system = stage.system
+    add_webhooks(stage, *((200, 0, 410) if number == 1 else (410,)))
     for lane in Lane:
         fine = [f"r{number}n{n}@d{n}.test" for n in range(12)]
         refused = [f"{lane}{number}@{domain}.test" for domain in ("later", "nobody", "strange")]
