@@ -4,6 +4,7 @@ Tests share queues and tables and are kept apart by tenants: each gets its own, 
 """
 
 import asyncio
+import base64
 import hashlib
 import itertools
 import secrets
@@ -212,9 +213,11 @@ def place(rabbitmq: Any, postgres_server: str) -> Iterator[Place]:
 
 
 @pytest.fixture(scope="session")
-def server(place: Place) -> Iterator[Server]:
+def server(place: Place, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """The API that all tests share."""
-    running = Server(place.settings())
+    keys = tmp_path_factory.mktemp("keys") / "keys"
+    keys.write_bytes(base64.b64encode(secrets.token_bytes(32)))
+    running = Server(place.settings(data_keys=keys))
     yield running
     running.stop()
 

@@ -153,10 +153,8 @@ async def test_it_shows_its_metrics_and_none_of_the_ledgers(start, hooks, receiv
     await eventually(lambda: len(one.got) == 3)
 
     async def shown():
-        return (
-            'mailwarren_webhooks_ended_total{state="success"} 3.0'
-            in (await asyncio.to_thread(process.get, "/metrics"))[1]
-        )
+        text = (await asyncio.to_thread(process.get, "/metrics"))[1]
+        return 'mailwarren_webhooks_ended_total{state="success"} 3.0' in text
 
     await eventually(shown)
     text = process.get("/metrics")[1]
