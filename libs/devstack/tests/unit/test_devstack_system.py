@@ -36,7 +36,15 @@ def test_every_send_queue_is_consumed_by_exactly_one_sender(tmp_path: Path) -> N
 def test_there_is_a_sender_for_each_lane_beside_the_rest(tmp_path: Path) -> None:
     names = [service.spec.name for service in system.services(_addresses(), LocalDir(tmp_path))]
 
-    assert names == ["sink", "ingest", "worker", "scheduler", "tracker", *(f"sender-{lane}-1" for lane in Lane)]
+    assert names == [
+        "sink",
+        "ingest",
+        "worker",
+        "scheduler",
+        "tracker",
+        "webhooks",
+        *(f"sender-{lane}-1" for lane in Lane),
+    ]
 
 
 def test_without_a_relay_the_senders_only_know_the_sink(tmp_path: Path) -> None:

@@ -19,8 +19,9 @@ import httpcore
 from mailwarren.contracts.public_addresses import is_public
 from mailwarren.tracker.domain.webhook_retries import Answer
 
-KEPT_FOR = 20.0
-"""Seconds that an idle connection is kept."""
+KEPT_FOR = 4.0
+"""Seconds that an idle connection is kept: shorter than servers keep theirs, or a request would meet one that is just
+being closed."""
 READ_MOST = 16 * 1024
 """Octets of an answer that are read; a connection with more is closed."""
 SHOWN_MOST = 1000
