@@ -8,9 +8,10 @@ from msgspec.structs import replace
 
 from mailwarren.contracts.events import Kind
 from mailwarren.contracts.parcel import Mark, Wait
+from mailwarren.contracts.payloads import payload_of
 from mailwarren.contracts.reply import Reply
 from mailwarren.contracts.testing import TENANT, a_content, a_parcel, an_attempt, an_event
-from mailwarren.contracts.webhooks import EventType, payload_of
+from mailwarren.contracts.webhooks import EventType
 from mailwarren.store.states import State
 from mailwarren.tracker.adapters import webhook_outbox
 from mailwarren.tracker.adapters.kept import Kept

@@ -7,7 +7,7 @@ import msgspec
 import structlog
 from msgspec import UNSET
 
-from mailwarren.contracts.webhooks import payload_of, stored_mail_fields
+from mailwarren.contracts.payloads import payload_of, stored_mail_fields
 from mailwarren.ingest.api.answers.webhooks import (
     WebhookDeleted,
     WebhookEventFull,

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from mailwarren.contracts.ids import delivery_id, partition_of
 from mailwarren.contracts.lanes import Lane
 from mailwarren.contracts.parcel import Content, OnUnknown, Syntax
-from mailwarren.contracts.webhooks import mail_fields
+from mailwarren.contracts.payloads import mail_fields
 from mailwarren.ingest.domain.email import Numbered, Recipient, SendEmail
 from mailwarren.ingest.domain.refusal import Refusal, invalid
 from mailwarren.store.states import ScheduleState, State

@@ -7,6 +7,7 @@ goes to the addresses that were checked: a second answer of its DNS changes noth
 import asyncio
 import socket
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from ipaddress import ip_address
@@ -90,10 +91,12 @@ class Receivers:
         self._most = most
         self._context = httpcore.default_ssl_context()
         self._pools: dict[tuple[UUID, str], httpcore.AsyncConnectionPool] = {}
+        self._busy: Counter[tuple[UUID, str]] = Counter()
 
     async def post(self, endpoint: UUID, url: str, headers: Headers, body: bytes) -> Answer:
         """What came of a POST."""
         began = time.perf_counter()
+        self._busy[endpoint, url] += 1
         try:
             async with asyncio.timeout(self._timeout):
                 status, text, retry_after = await self._post(endpoint, url, headers, body)
@@ -105,12 +108,16 @@ class Receivers:
             return _none(began, "unreachable", f"no connection: {error or type(error).__name__}")
         except (httpcore.NetworkError, httpcore.ProtocolError, httpcore.UnsupportedProtocol, UnicodeError) as error:
             return _none(began, "protocol", f"no answer that can be read: {error or type(error).__name__}")
+        finally:
+            self._busy[endpoint, url] -= 1
         return Answer(status, text, duration=time.perf_counter() - began, retry_after=retry_after)
 
     async def keep_only(self, endpoints: Collection[tuple[UUID, str]]) -> None:
-        """Close the connections of all others; each is an endpoint with its URL."""
+        """Close the connections of all others, but for those in use; each is an endpoint with its URL."""
         for key in self._pools.keys() - set(endpoints):
-            await self._pools.pop(key).aclose()
+            if not self._busy[key]:
+                del self._busy[key]
+                await self._pools.pop(key).aclose()
 
     async def close(self) -> None:
         """Close all connections."""

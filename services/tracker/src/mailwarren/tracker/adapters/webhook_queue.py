@@ -12,7 +12,7 @@ from uuid import UUID
 import msgspec
 
 from mailwarren.contracts.ids import new_id
-from mailwarren.contracts.webhooks import stored_mail_fields
+from mailwarren.contracts.payloads import stored_mail_fields
 from mailwarren.store.states import WebhookState
 from mailwarren.tracker.adapters.rows import Row, columns, moment
 from mailwarren.tracker.adapters.webhook_outbox import LIVE

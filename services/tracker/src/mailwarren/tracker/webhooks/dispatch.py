@@ -14,7 +14,7 @@ from uuid import UUID
 import structlog
 
 from mailwarren.contracts.ids import new_id
-from mailwarren.contracts.webhooks import payload_of
+from mailwarren.contracts.payloads import payload_of
 from mailwarren.runtime.errors import report as report_error
 from mailwarren.runtime.vault import Unreadable, Vault
 from mailwarren.store.engine import AWAY, database_trouble
@@ -91,6 +91,7 @@ class Dispatcher:
         self._vault = vault
         self._limits = limits
         self._open: dict[Key, _Open] = {}
+        self._unreadable: set[Endpoint] = set()
         self._look_at = 0.0
         self._in_flight = 0
         self._turn = 0
@@ -137,20 +138,21 @@ class Dispatcher:
 
     async def _bring_up_to_date(self, found: Sequence[Endpoint]) -> None:
         before, self._open = self._open, {}
-        unreadable = 0
+        unreadable: set[Endpoint] = set()
         for endpoint in found:
             key = endpoint.tenant, endpoint.id
             known = before.get(key)
             if known is None or known.endpoint != endpoint:
                 keys = self._keys(endpoint)
                 if not keys:
-                    unreadable += 1
+                    unreadable.add(endpoint)
                     continue
                 # Another address is another receiver: what is known of the old one says nothing about it.
                 same = known is not None and known.endpoint.url == endpoint.url
                 known = _Open(endpoint, keys, known.lane if known and same else self._new_lane())
             self._open[key] = known
-        metrics.record_unreadable(unreadable)
+        self._unreadable = unreadable
+        metrics.record_unreadable(len(unreadable))
         await self._receivers.keep_only([(one.endpoint.id, one.endpoint.url) for one in self._open.values()])
 
     def _new_lane(self) -> Lane:
@@ -158,14 +160,15 @@ class Dispatcher:
 
     def _keys(self, endpoint: Endpoint) -> list[bytes]:
         """What its requests are signed with; empty when the secret in force cannot be read."""
-        if self._vault is None:
-            log.warning("webhooks.secret.unreadable", webhook=str(endpoint.id), why="MAILWARREN_DATA_KEYS is not set")
-            return []
-        try:
-            return [self._vault.open(secret) for secret in endpoint.secrets]
-        except Unreadable as error:
-            log.warning("webhooks.secret.unreadable", webhook=str(endpoint.id), why=str(error))
-            return []
+        why = "MAILWARREN_DATA_KEYS is not set"
+        if self._vault is not None:
+            try:
+                return [self._vault.open(secret) for secret in endpoint.secrets]
+            except Unreadable as error:
+                why = str(error)
+        if endpoint not in self._unreadable:
+            log.warning("webhooks.secret.unreadable", webhook=str(endpoint.id), why=why)
+        return []
 
     def _rooms(self, now: float) -> Mapping[Key, int]:
         """How much each endpoint may be sent, in an order in which each is the first in its turn."""
