@@ -131,8 +131,13 @@ def test_the_whole_journey_needs_no_more_than_the_accounts_have(place: Place) ->
     (old,) = system.query("SELECT make_events_partition(current_date - 40) AS made")
     assert old["made"]
     system.start_all(senders=2)
+    system.start_webhooks()
     assert system.sink
     assert system.api
+    hook = {"endpoint": "http://127.0.0.1:1/", "events": ["email.delivered", "contact.created"]}
+    webhook = system.api.post("/webhooks", json=hook).raise_for_status().json()["id"]
+    system.api.post("/contacts", json={"email": "ada@d1.test"}).raise_for_status()
+    time.sleep(1.2)  # the tracker looks for webhooks every second
     system.sink.play({"domains": ["later.test"], "rules": [LATER]}, {"domains": ["gone.test"], "rules": [NOT_YET]})
     promises = [system.promise(system.send("one@d1.test", priority="high").json()["id"], "one@d1.test")]
     mails = [
@@ -162,6 +167,11 @@ def test_the_whole_journey_needs_no_more_than_the_accounts_have(place: Place) ->
     states = system.states([*promises, canceled])
     assert set(states.values()) == {"delivered", "canceled"}
     assert states[canceled.email_id, canceled.address] == "canceled"
+
+    tried = "SELECT DISTINCT d.kind FROM webhook_deliveries d JOIN webhook_attempts a ON a.event = d.id"
+    wait_for(lambda: len(system.query(tried)) == 2, 20, "tries of what the tracker and ingest have told")
+    events = system.api.get(f"/webhooks/{webhook}/events").json()["data"]
+    system.api.post(f"/webhooks/{webhook}/events/{events[0]['id']}/replay").raise_for_status()
 
     # What the killed sender had was asked about, and the answers came: nothing waited for its patience to end.
     assert _metric(system, "tracker", "mailwarren_tracker_answers_total") > 0
@@ -355,6 +365,10 @@ def test_an_account_is_good_in_its_virtual_host_only(place: Place, service: Serv
         (Service.INGEST, "DELETE FROM api_keys"),
         (Service.INGEST, "INSERT INTO tenants VALUES (gen_random_uuid(), 'mine', now())"),
         (Service.INGEST, "SELECT make_events_partition(current_date)"),
+        (Service.INGEST, "INSERT INTO webhook_deliveries (tenant) VALUES (gen_random_uuid())"),
+        (Service.INGEST, "UPDATE webhook_health SET disabled_at = NULL"),
+        (Service.TRACKER, "UPDATE webhooks SET secret = ''"),
+        (Service.TRACKER, "SELECT replay_webhook(gen_random_uuid(), gen_random_uuid(), gen_random_uuid())"),
         (Service.TRACKER, "SELECT hash FROM api_keys"),
         (Service.TRACKER, "INSERT INTO api_keys (id) VALUES (gen_random_uuid())"),
         (Service.TRACKER, "SELECT answer FROM idempotency_keys"),
