@@ -147,6 +147,14 @@ async def hooks(database):
 
 
 @pytest.fixture
+async def kept(engine):
+    """A connection to claim over."""
+    one = Kept(engine)
+    yield one
+    await one.close()
+
+
+@pytest.fixture
 async def telling(engine, hooks):
     """Starts dispatchers; each is stopped in order at the end."""
     running = []

@@ -12,7 +12,6 @@ from mailwarren.contracts.ids import new_id
 from mailwarren.contracts.testing import TENANT
 from mailwarren.contracts.webhooks import secret_text
 from mailwarren.runtime.vault import Vault
-from mailwarren.tracker.adapters.kept import Kept
 from mailwarren.tracker.adapters.webhook_queue import claim, endpoints
 from mailwarren.tracker.webhooks import dispatch
 
@@ -76,13 +75,11 @@ async def test_the_schedule_is_kept_and_ends(hooks, receiver, telling, eventuall
     row = await hooks.row(ident)
     wait = row["due_at"].timestamp() - time.time()
     assert row["state"] == "attempting" and 9 < wait <= 10
-    for number in range(2, 9):
-        await hooks.database.execute("UPDATE webhook_health SET failing_since = NULL")
-        await hooks.due(endpoint)
-        await eventually(lambda n=number: attempted(hooks, ident, n), 15)
+    await hooks.database.execute("UPDATE webhook_deliveries SET attempts = 7, due_at = now()")
+    await eventually(lambda: attempted(hooks, ident, 8))
     row = await hooks.row(ident)
     assert (row["state"], row["due_at"]) == ("failed", None)
-    assert set(one.ids) == {ident} and len(one.ids) == 8
+    assert set(one.ids) == {ident}
 
 
 async def attempted(hooks, ident, number):
@@ -96,13 +93,14 @@ async def test_a_dead_endpoint_with_ten_thousand_events_delays_no_other(hooks, r
     to_dead, to_live = await hooks.add(dead.url), await hooks.add(live.url)
     for _ in range(10):
         await hooks.tell(to_dead, 1000)
-    await telling(timeout=10.0, interval=0.25)
+    await telling(timeout=4.0, interval=0.25)
     await asyncio.sleep(1.0)
     assert dead.connections >= 10
     late = {}
     for _ in range(15):
+        began = time.monotonic()
         (ident,) = await hooks.tell(to_live)
-        late[ident] = time.monotonic()
+        late[ident] = began
         await asyncio.sleep(0.2)
     await asyncio.sleep(1.0)
     delays = [got.at - late[got.id] for got in live.got]
@@ -161,14 +159,12 @@ async def test_several_processes_share_the_work_and_tell_nothing_twice(hooks, re
     assert sorted(one.ids) == sorted(ids)
 
 
-async def test_what_a_process_took_and_did_not_finish_is_tried_by_another(engine, hooks, receiver, telling, eventually):
+async def test_what_a_process_took_and_did_not_finish_is_tried_by_another(kept, hooks, receiver, telling, eventually):
     one = await receiver()
     endpoint = await hooks.add(one.url)
     ids = await hooks.tell(endpoint, 5)
-    kept = Kept(engine)
     async with kept.use() as connection:
         taken = await claim(connection, {(TENANT, endpoint): 3}, 10, 1.5)
-    await kept.close()
     assert [str(found.id) for found in taken] == ids[:3]
     await telling()
     await eventually(lambda: len(one.got) == 2)
@@ -311,11 +307,10 @@ async def test_an_event_whose_email_is_never_recorded_is_told_with_what_is_known
     assert (row["attempts"], row["state"]) == (0, "pending")
 
 
-async def test_a_claim_of_ten_thousand_takes_what_there_is_room_for(engine, hooks):
+async def test_a_claim_takes_what_there_is_room_for(kept, hooks):
     """Of each endpoint so many, in the order in which they were due, and together no more than asked for."""
     one, two = await hooks.add("http://one.test/"), await hooks.add("http://two.test/")
     first, second = await hooks.tell(one, 50), await hooks.tell(two, 50)
-    kept = Kept(engine)
     async with kept.use() as connection:
         assert {found.id for found in await endpoints(connection)} == {one, two}
         taken = await claim(connection, {(TENANT, one): 4, (TENANT, two): 40}, 10, 60.0)
@@ -323,4 +318,3 @@ async def test_a_claim_of_ten_thousand_takes_what_there_is_room_for(engine, hook
         rest = await claim(connection, {(TENANT, one): 100, (TENANT, two): 100}, 1000, 60.0)
         assert len(rest) == 90
         assert await claim(connection, {(TENANT, one): 100}, 1000, 60.0) == []
-    await kept.close()

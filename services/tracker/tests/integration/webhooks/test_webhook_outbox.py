@@ -14,7 +14,6 @@ from mailwarren.contracts.testing import TENANT, a_content, a_parcel, an_attempt
 from mailwarren.contracts.webhooks import EventType
 from mailwarren.store.states import State
 from mailwarren.tracker.adapters import webhook_outbox
-from mailwarren.tracker.adapters.kept import Kept
 from mailwarren.tracker.adapters.partitions import Partitions
 from mailwarren.tracker.adapters.store import PostgresLedger
 from mailwarren.tracker.adapters.unconfirmed import end_unconfirmed
@@ -143,6 +142,7 @@ async def test_a_new_endpoint_hears_of_what_happens_a_second_later(engine, hooks
 
 async def test_without_webhooks_a_batch_has_no_statement_more(ledger, hooks, database, inbound):
     await ledger.record([inbound.parcel(a_parcel())])
+    ledger._webhooks._look_at = float("inf")
     raw, _ = await ledger._connected()
     seen = []
     raw.add_query_logger(lambda record: seen.append(record.query))
@@ -152,14 +152,14 @@ async def test_without_webhooks_a_batch_has_no_statement_more(ledger, hooks, dat
     assert [query for query in seen if "webhook" in query] == []
 
 
-async def test_the_payload_is_made_of_the_row_and_its_email(engine, ledger, hooks, database, inbound):
+async def test_the_payload_is_made_of_the_row_and_its_email(kept, ledger, hooks, database, inbound):
     endpoint = await hooks.add(URL)
     content = a_content(subject="Hello {{ name }}", syntax="template", tags=(Mark("team", "blue"),))
     parcel = a_parcel(to=["bob@x.test"], content=content)
     delivery = replace(parcel.deliveries[0], variables={"name": "Bob"})
     parcel = replace(parcel, deliveries=(delivery,))
     await ledger.record([inbound.parcel(parcel), inbound.events(an_event(parcel))])
-    async with Kept(engine).use() as connection:
+    async with kept.use() as connection:
         sent, delivered = await claim(connection, {(TENANT, endpoint): 10}, 10, 30.0)
     payload = msgspec.json.decode(payload_of(delivered.kind, delivered.at, delivered.data, delivered.mail))
     assert payload["type"] == EventType.EMAIL_DELIVERED
@@ -176,11 +176,11 @@ async def test_the_payload_is_made_of_the_row_and_its_email(engine, ledger, hook
     assert sent.trace_id is None and not sent.awaited
 
 
-async def test_an_event_that_overtook_its_acceptance_waits_for_it(engine, ledger, hooks, inbound):
+async def test_an_event_that_overtook_its_acceptance_waits_for_it(kept, ledger, hooks, inbound):
     endpoint = await hooks.add(URL, ["email.delivered"])
     parcel = a_parcel()
     await ledger.record([inbound.events(an_event(parcel))])
-    async with Kept(engine).use() as connection:
+    async with kept.use() as connection:
         (found,) = await claim(connection, {(TENANT, endpoint): 10}, 10, 0.0)
         assert (found.awaited, found.mail) == (True, None)
         await ledger.record([inbound.parcel(parcel)])

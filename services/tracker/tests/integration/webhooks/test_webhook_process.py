@@ -26,7 +26,8 @@ class Process:
 
     @property
     def lines(self):
-        return [json.loads(line) for line in self.log.read_text().splitlines()]
+        whole, _, _ = self.log.read_text().rpartition("\n")
+        return [json.loads(line) for line in whole.splitlines()]
 
     def get(self, path):
         (port,) = [line["metrics_port"] for line in self.lines if line["event"] == "tracker.start"]
