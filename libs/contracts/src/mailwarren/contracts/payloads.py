@@ -67,8 +67,8 @@ def stored_mail_fields(row: Mapping[str, Any]) -> dict[str, Any]:
         created_at=row["mail_at"],
         sender=row["sender"],
         subject=row["subject"],
-        tags=_json(row["tags"]) or (),
-        variables=(_json(row["variables"]) or {}) if template else None,
+        tags=stored_json(row["tags"]) or (),
+        variables=(stored_json(row["variables"]) or {}) if template else None,
     )
 
 
@@ -92,5 +92,6 @@ def _rendered(subject: str, variables: Mapping[str, Any]) -> str:
         return subject
 
 
-def _json(value: Any) -> Any:
+def stored_json(value: Any) -> Any:
+    """A value of a JSON column, which some connections decode and others leave as text."""
     return msgspec.json.decode(value) if isinstance(value, str) else value

@@ -38,12 +38,9 @@ async def test_acceptances_and_outcomes_are_told_once_however_often_they_come(le
     for _ in range(3):
         await ledger.record(works)
     found = await rows(database)
-    assert [(row["kind"], row["data"]["to"]) for row in found] == [
-        ("email.sent", ["a@x.test"]),
-        ("email.sent", ["b@x.test"]),
-        ("email.delivered", ["a@x.test"]),
-        ("email.bounced", ["b@x.test"]),
-    ]
+    told = [(row["kind"], row["data"]["to"]) for row in found]
+    assert sorted(told[:2]) == [("email.sent", ["a@x.test"]), ("email.sent", ["b@x.test"])]
+    assert told[2:] == [("email.delivered", ["a@x.test"]), ("email.bounced", ["b@x.test"])]
     assert {(row["endpoint"], row["state"], row["attempts"], row["tenant"]) for row in found} == {
         (endpoint, "pending", 0, TENANT)
     }

@@ -7,7 +7,7 @@ import msgspec
 import structlog
 from msgspec import UNSET
 
-from mailwarren.contracts.payloads import payload_of, stored_mail_fields
+from mailwarren.contracts.payloads import payload_of, stored_json, stored_mail_fields
 from mailwarren.ingest.api.answers.webhooks import (
     WebhookDeleted,
     WebhookEventFull,
@@ -131,7 +131,7 @@ async def read_event(call: Call) -> Answer:
             created_at=row["at"],
             status=WebhookState(row["state"]),
             next_attempt_at=row["due_at"],
-            payload=msgspec.Raw(payload_of(row["kind"], row["at"], msgspec.json.decode(row["data"]), mail)),
+            payload=msgspec.Raw(payload_of(row["kind"], row["at"], stored_json(row["data"]), mail)),
         )
     )
 

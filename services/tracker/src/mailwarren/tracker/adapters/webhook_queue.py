@@ -9,10 +9,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import UUID
 
-import msgspec
-
 from mailwarren.contracts.ids import new_id
-from mailwarren.contracts.payloads import stored_mail_fields
+from mailwarren.contracts.payloads import stored_json, stored_mail_fields
 from mailwarren.store.states import WebhookState
 from mailwarren.tracker.adapters.rows import Row, columns, moment
 from mailwarren.tracker.adapters.webhook_outbox import LIVE
@@ -205,7 +203,7 @@ def _claimed(row: "Record", ident: UUID) -> Claimed:
         at=row["at"],
         age=row["age"],
         attempts=row["attempts"],
-        data=msgspec.json.decode(row["data"]),
+        data=stored_json(row["data"]),
         mail=mail,
         awaited=row["email_id"] is not None and mail is None,
         trace_id=row["trace_id"],
