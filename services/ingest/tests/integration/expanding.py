@@ -14,12 +14,16 @@ from mailwarren.ingest.adapters.contacts import Contacts
 from mailwarren.ingest.adapters.database import Database
 from mailwarren.ingest.adapters.depths import Depths
 from mailwarren.ingest.adapters.expansions import Expansions, order_of
+from mailwarren.ingest.adapters.sending_domains import SendingDomains
+from mailwarren.ingest.adapters.suppressions import Suppressions
 from mailwarren.ingest.broadcast_orders import BroadcastOrders
 from mailwarren.ingest.domain.admission import Marks, room_at_all
-from mailwarren.ingest.ops.expansion import Expansion
+from mailwarren.ingest.domain.unsubscribe_links import Links
+from mailwarren.ingest.ops.expansion import Expansion, Reach
 from mailwarren.runtime.amqp import Link, Publisher
 
 PLENTY = Marks(10**6, 10**6)
+LINKS = Links("https://mail.test", ["a key that nobody guesses"])
 
 
 def fill(place: Any, tenant: UUID, count: int, *, domains: int = 3) -> tuple[UUID, list[UUID]]:
@@ -61,6 +65,8 @@ async def worker(place: Any, *, database_url: str | None = None, marks: Marks = 
             follow = asyncio.create_task(depths.follow())
             while room_at_all(depths.state, marks) is None:
                 await asyncio.sleep(0.02)
+        domains = SendingDomains(database, bounce_host="bounces.test")
+        await domains.refresh()
         yield Expansion(
             expansions=Expansions(database),
             database=database,
@@ -68,6 +74,7 @@ async def worker(place: Any, *, database_url: str | None = None, marks: Marks = 
             broker=broker,
             depths=depths,
             marks=marks,
+            reach=Reach(domains, LINKS, Suppressions(database, 4.0)),
             stopping=stopping or (lambda: False),
         )
         if marks is not PLENTY:

@@ -9,6 +9,7 @@ import resend
 from expanding import PLENTY, add, emails_of, expand, fill, schedule, worker
 
 from mailwarren.contracts.ids import new_id
+from mailwarren.contracts.unsubscribe import LISTS
 from mailwarren.ingest.adapters.broker import Broker, Said
 from mailwarren.ingest.adapters.database import DatabaseDown
 from mailwarren.ingest.adapters.expansions import Expansions, order_of
@@ -76,6 +77,33 @@ def test_everybody_once_in_batches(sent, place, queues, row):
     )  # fmt: skip
     assert done["started_at"] <= done["ended_at"]
     assert expand(place, made, 2) is None
+
+
+def test_its_mail_is_signed_and_has_links_and_who_left_its_list_gets_none(place, caller, queues, monkeypatch):
+    segment, contacts = fill(place, caller.tenant, 35)
+    place.sql(
+        "INSERT INTO domains (tenant, id, name, region, state, return_path, tls, findings, strict, returns, created_at, "
+        "updated_at, next_check_at) VALUES ($1, $2, 'signed.test', 'self', 'verified', 'send', 'opportunistic', '{}', "
+        "false, true, now(), now(), now() + interval '1 day')",
+        caller.tenant, new_id(),
+    )  # fmt: skip
+    address = place.sql("SELECT email_key FROM contacts WHERE tenant = $1 AND id = $2", caller.tenant, contacts[12])
+    # As by somebody who followed a link while the batch was read: the contact does not say so.
+    place.sql(
+        "INSERT INTO unsubscribes (tenant, topic, address, reason, created_at) "
+        "VALUES ($1, $2, $3, 'unsubscribe', now())",
+        caller.tenant, LISTS, address[0]["email_key"],
+    )  # fmt: skip
+    body = {"segment_id": str(segment), "from": "a@signed.test", "subject": "s", "text": "hi", "priority": "normal"}
+    made = resend.Broadcasts.create(body | {"send": True})["id"]
+    assert expand(place, made) == "35 recipients, the last ones"
+    parcels = queues.parcels()
+    assert {(one.content.signing, one.content.envelope_sender) for one in parcels} == {
+        ("signed.test", "bounces@send.signed.test")
+    }
+    assert {one.unsubscribe.base for one in parcels} == {"https://mail.test/u/"}
+    left = [one.to for parcel in parcels for one in parcel.deliveries if one.suppressed]
+    assert left == [address[0]["email_key"]]
 
 
 @pytest.mark.parametrize(

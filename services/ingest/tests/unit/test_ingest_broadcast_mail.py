@@ -50,7 +50,7 @@ def draft(**fields):
 
 
 def mail(**fields):
-    return prepare(draft(**fields), None, DECLARED)
+    return prepare(draft(**fields), None, DECLARED, links=False)
 
 
 def said(prepared, who=BOB):
@@ -101,7 +101,7 @@ def test_what_is_stored_says_the_same():
 
 def test_mails_share_the_content_object_which_puts_them_into_one_parcel():
     prepared = mail(text="{{ contact.email }}")
-    one, other = (email_to(prepared, who, Lane.BULK) for who in (BOB, NOBODY))
+    one, other = (email_to(prepared, who, Lane.BULK, None) for who in (BOB, NOBODY))
     assert one.content is other.content
     assert (one.recipients[0].address, one.lane, one.sender_domain) == ("bob@example.test", Lane.BULK, "sender.test")
 
@@ -119,8 +119,8 @@ def test_a_line_break_in_a_property_never_reaches_the_subject():
         ({"text": "\n{{ NAME }}"}, "Unknown variables in `text`: `NAME` (line 2 of `text`)"),
         ({"subject": "{{{COUPON}}}"}, "Unknown variables in `subject`: `COUPON`"),
         ({"html": "{% if %}"}, "Invalid `html` field: the template cannot be read"),
-        ({"html": "<a href='{{{RESEND_UNSUBSCRIBE_URL}}}'>"}, "links to unsubscribe"),
-        ({"text": "{{ UNSUBSCRIBE_URL|default('') }}"}, "links to unsubscribe"),
+        ({"html": "<a href='{{{RESEND_UNSUBSCRIBE_URL}}}'>"}, "MAILWARREN_LINK_KEYS"),
+        ({"text": "{{ UNSUBSCRIBE_URL|default('') }}"}, "MAILWARREN_LINK_KEYS"),
         ({"html": None}, "Missing `html` or `text` field"),
         ({"subject": '{{ "%d"|format(contact.company) }}'}, "the subject cannot be rendered"),
     ],
@@ -129,6 +129,14 @@ def test_what_cannot_be_sent_is_refused_by_name(fields, words):
     status, message = refusal(mail, **fields)
     assert status == 422
     assert words in message
+
+
+def test_where_links_are_made_a_content_may_show_them():
+    written = {"html": "<a href='{{{RESEND_UNSUBSCRIBE_URL}}}'>", "text": "{{{UNSUBSCRIBE_URL}}}"}
+    prepared = prepare(draft(**written), None, DECLARED, links=True)
+    assert said(prepared)[2] == "https://example.com/unsubscribe"
+    # Its sender fills them in: they are not variables of the delivery.
+    assert variables_of(prepared, BOB) == {}
 
 
 def test_a_preview_text_stands_hidden_at_the_beginning_of_the_body():
@@ -158,7 +166,8 @@ class TestTemplates:
         body = {
             "segment_id": str(SEGMENT), "template": {"id": "spring", "variables": variables or {"CODE": "S1"}},
         }  # fmt: skip
-        return prepare(check_new(decode(msgspec.json.encode(body), BroadcastBody)), version(**template), DECLARED)
+        asked = check_new(decode(msgspec.json.encode(body), BroadcastBody))
+        return prepare(asked, version(**template), DECLARED, links=False)
 
     def test_a_template_gives_content_and_defaults_and_the_contact_fills_it(self):
         prepared = self.prepared()

@@ -139,7 +139,7 @@ class Expansions:
             owner=owner,
             tenant=UUID(str(row["tenant"])),
             segment=row["segment"],
-            topic=row["topic"],
+            topic=_uuid(row["topic"]),
             lane=Lane(row["lane"]),
             mail=read_mail(row["mail"]),
             cursor=_uuid(row["cursor"]),

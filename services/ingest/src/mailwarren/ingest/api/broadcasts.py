@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -166,7 +167,7 @@ async def resend(call: Call) -> Answer:
         )
     states: Sequence[str] = body.states or RESENDABLE
     draft, mail = draft_of(row), read_mail(row["mail"])
-    call.key.check_sender(mail.sender_domain)
+    _check_sender(call, mail)
     try:
         ident = await broadcasts.create(tenant, draft, mail, resend_of=row["id"], resend_states=states)
     except ResentAlready as error:
@@ -193,10 +194,10 @@ async def send_test(call: Call) -> Answer:
     addresses = check_tests(body.to)
     row = await found(call)
     mail = await _mail_of(call, row)
-    who, lane = await _sample(call, body.contact), Lane(row["lane"])
+    who, lane, topic = await _sample(call, body.contact), Lane(row["lane"]), draft_of(row).topic
     if body.contact is None:
         who = msgspec.structs.replace(who, address=addresses[0])
-    emails = [(index, email_to(mail, who, lane, address)) for index, address in enumerate(addresses)]
+    emails = [(index, email_to(mail, who, lane, topic, address)) for index, address in enumerate(addresses)]
     submission = Submission(call.key, CallForm.BATCH, emails, trace=call.trace)
 
     def sent(acceptance: Acceptance) -> Answered:
@@ -229,9 +230,17 @@ async def _prepared(call: Call, draft: Draft) -> BroadcastMail:
     declared = await call.services.lists.properties.declared(call.key.tenant)
     # Templates are compiled here, which may take a tenth of a second for each text.
     async with call.services.aside:
-        mail = await asyncio.to_thread(prepare, draft, version, declared)
-    call.key.check_sender(mail.sender_domain)
+        made = call.services.unsubscribe.made
+        mail = await asyncio.to_thread(partial(prepare, draft, version, declared, links=made))
+    _check_sender(call, mail)
     return mail
+
+
+def _check_sender(call: Call, mail: BroadcastMail) -> None:
+    domains = call.services.domains.sending
+    domains.check_loaded()
+    call.key.check_sender(mail.sender_domain)
+    domains.check_sender(call.key.tenant, mail.sender_domain)
 
 
 async def _check_lists(call: Call, draft: Draft) -> None:

@@ -24,12 +24,14 @@ from mailwarren.contracts.template import (
     required_variables,
     uses_template_syntax,
 )
+from mailwarren.contracts.unsubscribe import VARIABLES as LINKS
 from mailwarren.ingest.domain.broadcasts import MAX_GIVEN, Draft
 from mailwarren.ingest.domain.contacts import Recipient as Contact
 from mailwarren.ingest.domain.email import Recipient, SendEmail
+from mailwarren.ingest.domain.list_mail import check_link
 from mailwarren.ingest.domain.properties import Property, with_fallbacks
 from mailwarren.ingest.domain.refusal import invalid, missing
-from mailwarren.ingest.domain.template_mail import Preview, check_subject, fill, given_variables
+from mailwarren.ingest.domain.template_mail import SAMPLE_LINKS, Preview, check_subject, fill, given_variables
 from mailwarren.ingest.domain.templates import Version, line_of
 from mailwarren.ingest.domain.validation import check_bodies, check_mailbox
 
@@ -39,7 +41,6 @@ OLDER = {"FIRST_NAME": "first_name", "LAST_NAME": "last_name", "EMAIL": "email"}
 VARIABLES = "template.variables"
 
 _TAG = re.compile(r"\{\{.*?\}\}|\{%.*?%\}", re.DOTALL)
-_UNSUBSCRIBE = re.compile(r"\b(?:RESEND_)?UNSUBSCRIBE_URL\b")
 _WHOLE = re.compile(r"\bcontact\b(?!\.)")
 _BREAK = re.compile(r"[\x00-\x1f\x7f]+")
 _HIDDEN = "display:none;overflow:hidden;line-height:1px;max-height:0;max-width:0;opacity:0"
@@ -74,13 +75,14 @@ def read_mail(stored: bytes) -> BroadcastMail:
     return _mail.decode(stored)
 
 
-def prepare(draft: Draft, version: Version | None, declared: Sequence[Property]) -> BroadcastMail:
+def prepare(draft: Draft, version: Version | None, declared: Sequence[Property], *, links: bool) -> BroadcastMail:
     """What a broadcast says from now on, whatever becomes of its template; may take a tenth of a second for each text.
 
     Args:
         draft: what was written.
         version: the published version of its template.
         declared: the contact properties that there are.
+        links: this installation makes links to unsubscribe.
 
     Raises:
         Refusal: 422 naming what is missing, unknown or not possible, and its line.
@@ -103,8 +105,10 @@ def prepare(draft: Draft, version: Version | None, declared: Sequence[Property])
     texts = {"subject": subject, "html": html, "text": text}
     keys = (*FIELDS, *(item.key for item in declared))
     given = _given(draft, version, keys)
-    _check_names(texts, keys, given)
     said = _tags("\n".join(filter(None, texts.values())))
+    if any(name in said for name in LINKS):
+        check_link(listed=True, made=links)
+    _check_names(texts, keys, given)
     used = keys if _WHOLE.search(said) else tuple(key for key in keys if f"contact.{key}" in said)
     box = check_mailbox(sender, "from")
     content = Content(
@@ -123,7 +127,7 @@ def prepare(draft: Draft, version: Version | None, declared: Sequence[Property])
         given=given,
         flat=uses_template_syntax(subject),
     )
-    check_subject(subject, variables_of(mail, nobody(declared)), MAX_WORK, "subject")
+    check_subject(subject, SAMPLE_LINKS | variables_of(mail, nobody(declared)), MAX_WORK, "subject")
     return mail
 
 
@@ -147,18 +151,21 @@ def variables_of(mail: BroadcastMail, who: Contact) -> dict[str, Any]:
     return found
 
 
-def email_to(mail: BroadcastMail, who: Contact, lane: Lane, address: str | None = None) -> SendEmail:
+def email_to(
+    mail: BroadcastMail, who: Contact, lane: Lane, topic: UUID | None, address: str | None = None
+) -> SendEmail:
     """The email to one contact. All share the content object, which is what puts them into common parcels.
 
     Args:
         mail: what it says.
         who: the contact.
         lane: of the broadcast.
+        topic: what it is about, if it has a topic.
         address: where it goes instead of to the contact: a test.
     """
     to = address or who.address
     recipient = Recipient(to, to, variables=variables_of(mail, who))
-    return SendEmail(mail.content, mail.sender_domain, (recipient,), lane)
+    return SendEmail(mail.content, mail.sender_domain, (recipient,), lane, topic=topic)
 
 
 def preview(mail: BroadcastMail, who: Contact) -> Preview:
@@ -167,7 +174,7 @@ def preview(mail: BroadcastMail, who: Contact) -> Preview:
     Raises:
         Refusal: 422, what cannot be rendered, and why.
     """
-    variables, content = variables_of(mail, who), mail.content
+    variables, content = SAMPLE_LINKS | variables_of(mail, who), mail.content
 
     def rendered(field: str, source: str | None) -> str | None:
         try:
@@ -194,13 +201,8 @@ def _given(draft: Draft, version: Version | None, keys: Sequence[str]) -> dict[s
 
 
 def _check_names(texts: Mapping[str, str | None], keys: Sequence[str], given: Mapping[str, Any]) -> None:
-    known = {"contact": dict.fromkeys(keys, ""), **dict.fromkeys(OLDER, ""), **given}
+    known = {"contact": dict.fromkeys(keys, ""), **dict.fromkeys((*OLDER, *LINKS), ""), **given}
     for field, source in texts.items():
-        if _UNSUBSCRIBE.search(_tags(source or "")):
-            raise invalid(
-                f"Invalid `{field}` field: links to unsubscribe (`RESEND_UNSUBSCRIBE_URL`) are not supported yet. "
-                "Put a link of your own."
-            )
         try:
             required = required_variables(source or "")
         except TemplateProblem as error:

@@ -25,10 +25,12 @@ class Left(msgspec.Struct, frozen=True):
     tenant: UUID
     source: UUID
     who: Mapping[UUID, frozenset[str]] = {}
+    broadcast: bool = False
+    """All of it goes to a list, in whichever lane."""
 
     def of(self, email: SendEmail) -> tuple[Unsubscribe | None, frozenset[str]]:
         """What the parcels of an email say, and who gets none of it."""
-        if not goes_to_list(email):
+        if not self.broadcast and not goes_to_list(email):
             return None, NOBODY
         return self.links.of(self.tenant, email.topic, self.source), self.who.get(email.topic or LISTS, NOBODY)
 

@@ -14,11 +14,15 @@ from mailwarren.ingest.adapters.contacts import Contacts
 from mailwarren.ingest.adapters.database import Database
 from mailwarren.ingest.adapters.depths import Depths
 from mailwarren.ingest.adapters.expansions import Expansions
+from mailwarren.ingest.adapters.sending_domains import SendingDomains
+from mailwarren.ingest.adapters.suppressions import Suppressions
 from mailwarren.ingest.domain.admission import Marks
-from mailwarren.ingest.ops.expansion import Expansion
+from mailwarren.ingest.ops.expansion import Expansion, Reach
 from mailwarren.ingest.settings import OpsSettings
 from mailwarren.runtime.amqp import Link, Publisher
 
+LEFT_WITHIN = 5.0
+"""Seconds for who of a batch has left its list."""
 CONNECT_WITHIN = 5.0
 """Seconds for the broker; without it the expansion waits, and says so."""
 
@@ -33,6 +37,9 @@ async def expand(database: Database, settings: OpsSettings, stopping: Callable[[
     link = Link(settings.amqp_url.get_secret_value(), "worker")
     management = settings.management_url
     depths = Depths(link, topology, settings.depth_interval, management.get_secret_value() if management else None)
+    domains = SendingDomains(database, bounce_host=settings.bounce_host)
+    # Before the first mail: one of a domain that is not known here would go unsigned.
+    await domains.refresh()
     expansion = Expansion(
         expansions=Expansions(database),
         database=database,
@@ -40,6 +47,7 @@ async def expand(database: Database, settings: OpsSettings, stopping: Callable[[
         broker=Broker(Publisher(link), topology),
         depths=depths,
         marks=Marks(settings.max_depth, settings.max_tracker_depth),
+        reach=Reach(domains, settings.unsubscribe_links(), Suppressions(database, LEFT_WITHIN)),
         stopping=stopping,
     )
     async with link:
@@ -48,11 +56,12 @@ async def expand(database: Database, settings: OpsSettings, stopping: Callable[[
                 await link.wait_up()
         except TimeoutError:
             pass
-        following = asyncio.create_task(depths.follow())
+        following = [asyncio.create_task(work) for work in (depths.follow(), domains.follow())]
         try:
             return await expansion.run(_subject(order), order.id)
         finally:
-            following.cancel()
+            for task in following:
+                task.cancel()
 
 
 async def give_up(database: Database, order: Order, trouble: str) -> None:

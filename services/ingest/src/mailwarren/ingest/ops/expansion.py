@@ -11,7 +11,7 @@ one that leaves it, unsubscribes or is suppressed is out if it is.
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from uuid import UUID, uuid5
@@ -21,16 +21,21 @@ import structlog
 from mailwarren.contracts.ids import broadcast_email_id, new_id
 from mailwarren.contracts.routing import domain_of
 from mailwarren.contracts.shards import shard_of
+from mailwarren.contracts.unsubscribe import LISTS
 from mailwarren.ingest.adapters.broker import Broker, Said
 from mailwarren.ingest.adapters.contacts import Contacts, audience
 from mailwarren.ingest.adapters.database import Database, DatabaseDown
 from mailwarren.ingest.adapters.depths import Depths
 from mailwarren.ingest.adapters.expansions import Broadcast, Expansions
+from mailwarren.ingest.adapters.sending_domains import SendingDomains
+from mailwarren.ingest.adapters.suppressions import Suppressions
 from mailwarren.ingest.domain.admission import Full, Marks, room_for
 from mailwarren.ingest.domain.broadcast_mail import email_to
 from mailwarren.ingest.domain.contacts import Recipient
 from mailwarren.ingest.domain.email import Numbered
+from mailwarren.ingest.domain.list_mail import Left
 from mailwarren.ingest.domain.parcels import Plan, PlannedParcel, plan_parcels
+from mailwarren.ingest.domain.unsubscribe_links import Links
 from mailwarren.ingest.metrics import record_accepted, record_no_room
 from mailwarren.ingest.ops import metrics
 from mailwarren.store.states import BroadcastState
@@ -60,6 +65,17 @@ class Batch:
     after: UUID | None
     upto: UUID
     recipients: Sequence[Recipient]
+    left: Mapping[UUID, frozenset[str]]
+    """Who of them has left lists without being told so as a contact, by topic."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """What mail to lists is sent with: who signs it, how its readers leave, and who has left."""
+
+    domains: SendingDomains
+    links: Links
+    suppressions: Suppressions
 
 
 class Expansion:
@@ -72,6 +88,7 @@ class Expansion:
         broker: where the mails go.
         depths: of its queues.
         marks: above which nothing more is published.
+        reach: what its mail is sent with.
         stopping: whether the worker ends.
     """
 
@@ -84,6 +101,7 @@ class Expansion:
         broker: Broker,
         depths: Depths,
         marks: Marks,
+        reach: Reach,
         stopping: Callable[[], bool],
     ) -> None:
         self._rows = expansions
@@ -92,6 +110,7 @@ class Expansion:
         self._broker = broker
         self._depths = depths
         self._marks = marks
+        self._reach = reach
         self._stopping = stopping
 
     async def run(self, ident: UUID, owner: UUID) -> str | None:
@@ -169,7 +188,11 @@ class Expansion:
             upto = last
         if broadcast.resend_of is not None:
             found = await self._those_to_resend(broadcast, broadcast.resend_of, found)
-        return Batch(after, upto, found)
+        addresses = {one.address.lower() for one in found}
+        left = await self._reach.suppressions.left(broadcast.tenant, {broadcast.topic or LISTS: addresses})
+        if left is None:
+            raise DatabaseDown("who has left the list could not be read")
+        return Batch(after, upto, found, left)
 
     async def _those_to_resend(self, broadcast: Broadcast, before: UUID, found: Sequence[Recipient]) -> list[Recipient]:
         emails = {one.id: broadcast_email_id(before, one.id) for one in found}
@@ -202,7 +225,7 @@ class Expansion:
 
     async def _publish(self, broadcast: Broadcast, batch: Batch) -> str | None:
         """None when the broker has all of a batch; else why not."""
-        left: Iterator[PlannedParcel] = _planned(broadcast, batch)
+        left: Iterator[PlannedParcel] = _planned(broadcast, batch, self._reach)
         for turn in range(TRIES):
             if turn:
                 await asyncio.sleep(0.5 * turn)
@@ -241,7 +264,7 @@ class Expansion:
             counting.cancel()
 
 
-def _planned(broadcast: Broadcast, batch: Batch) -> Iterator[PlannedParcel]:
+def _planned(broadcast: Broadcast, batch: Batch, reach: Reach) -> Iterator[PlannedParcel]:
     # Of the place where the batch begins, so that the same batch goes through the same partition when it is repeated.
     base = uuid5(broadcast.id, str(batch.after))
     plan = Plan(
@@ -252,9 +275,11 @@ def _planned(broadcast: Broadcast, batch: Batch) -> Iterator[PlannedParcel]:
         settle=True,
         broadcast=broadcast.id,
     )
-    ident = str(broadcast.id)
+    ident, topic = str(broadcast.id), broadcast.topic
     emails = (
-        Numbered(index, broadcast_email_id(ident, one.id), email_to(broadcast.mail, one, broadcast.lane))
+        Numbered(index, broadcast_email_id(ident, one.id), email_to(broadcast.mail, one, broadcast.lane, topic))
         for index, one in enumerate(batch.recipients)
     )
-    return plan_parcels(plan, emails, frozenset(), new_id)
+    left = Left(reach.links, broadcast.tenant, broadcast.id, batch.left, broadcast=True)
+    sign = reach.domains.signing(broadcast.tenant)
+    return plan_parcels(plan, emails, frozenset(), new_id, sign=sign, left=left)
