@@ -82,9 +82,9 @@ def test_everybody_once_in_batches(sent, place, queues, row):
 def test_its_mail_is_signed_and_has_links_and_who_left_its_list_gets_none(place, caller, queues, monkeypatch):
     segment, contacts = fill(place, caller.tenant, 35)
     place.sql(
-        "INSERT INTO domains (tenant, id, name, region, state, return_path, tls, findings, strict, returns, created_at, "
-        "updated_at, next_check_at) VALUES ($1, $2, 'signed.test', 'self', 'verified', 'send', 'opportunistic', '{}', "
-        "false, true, now(), now(), now() + interval '1 day')",
+        "INSERT INTO domains (tenant, id, name, region, state, return_path, tls, findings, strict, returns, "
+        "created_at, updated_at, next_check_at) VALUES ($1, $2, 'signed.test', 'self', 'verified', 'send', "
+        "'opportunistic', '{}', false, true, now(), now(), now() + interval '1 day')",
         caller.tenant, new_id(),
     )  # fmt: skip
     address = place.sql("SELECT email_key FROM contacts WHERE tenant = $1 AND id = $2", caller.tenant, contacts[12])

@@ -69,7 +69,7 @@ FUNCTIONS: Mapping[str, Service] = {
     "forget_emails(timestamptz,integer)": INGEST,
     "forget_contents(timestamptz,integer)": INGEST,
     "forget_stats(timestamptz,integer)": INGEST,
-    # Rows of the tracker's that belong to a change of ingest's: docs/adr/0036.
+    # Rows of the tracker's that belong to a change of ingest's: docs/adr/0033.
     "tell_webhooks(uuid,text,timestamptz,uuid[],jsonb[])": INGEST,
     "replay_webhook(uuid,uuid,uuid)": INGEST,
 }

@@ -1,4 +1,4 @@
-"""What ingest changes, told to the webhooks in the transaction that changes it (``docs/adr/0036``).
+"""What ingest changes, told to the webhooks in the transaction that changes it (``docs/adr/0033``).
 
 The rows are the tracker's: a function of the database writes them, with its owner's rights. A tenant whose webhooks do
 not ask for it costs one look at an index.

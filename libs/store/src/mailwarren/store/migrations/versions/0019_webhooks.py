@@ -12,7 +12,7 @@ step = "expand"
 
 TIME = sa.DateTime(timezone=True)
 
-# What ingest changes is told in the transaction that changes it; the row is the tracker's (docs/adr/0036).
+# What ingest changes is told in the transaction that changes it; the row is the tracker's (docs/adr/0033).
 TELL = """
 CREATE FUNCTION tell_webhooks(whose uuid, what text, happened timestamptz, ids uuid[], facts jsonb[]) RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER AS $body$
