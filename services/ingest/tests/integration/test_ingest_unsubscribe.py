@@ -1,6 +1,7 @@
 """Links to unsubscribe: what mail carries, what following one does, and what does nothing."""
 
 import html
+import json
 import re
 from uuid import UUID
 
@@ -239,6 +240,37 @@ def test_a_reader_chooses_topics(api, reader, caller, topic):
     back = reader.post(path, **form(gone, "come_back"))
     assert boxes(back) == {news: True, offers: False, beta: True}
     assert not api.get("/contacts/ada@x.test").json()["unsubscribed"]
+
+
+def test_webhooks_hear_what_a_reader_changes_and_nothing_twice(api, reader, caller, topic, place):
+    kinds = ["contact.updated", "contact.topics.updated"]
+    place.sql(
+        "INSERT INTO webhooks (tenant, id, endpoint, events, status, secret, enabled_at, created_at, updated_at) "
+        "VALUES ($1, $2, 'https://hooks.test/', $3, 'enabled', '', now(), now(), now())",
+        caller.tenant, new_id(), kinds,
+    )  # fmt: skip
+    news = topic()
+    api.post("/contacts", json={"email": "ada@x.test"})
+    place.sql("DELETE FROM webhook_deliveries WHERE tenant = $1", caller.tenant)
+
+    def told():
+        found = place.sql("DELETE FROM webhook_deliveries WHERE tenant = $1 RETURNING kind, data", caller.tenant)
+        return [(row["kind"], json.loads(row["data"])) for row in found]
+
+    of_topic, of_lists = path_of(caller.tenant, "ada@x.test", news), path_of(caller.tenant, "ada@x.test")
+    for _ in range(2):
+        reader.post(of_topic, data=ONE_CLICK)
+    chosen = {"email": "ada@x.test", "topics": [{"id": news, "subscription": "opt_out"}]}
+    assert told() == [("contact.topics.updated", chosen)]
+    for _ in range(2):
+        page = reader.post(of_lists, data=ONE_CLICK)
+    [(kind, contact)] = told()
+    assert (kind, contact["email"], contact["unsubscribed"]) == ("contact.updated", "ada@x.test", True)
+    reader.post(of_lists, **form(page, "come_back"))
+    [(kind, contact)] = told()
+    assert (kind, contact["unsubscribed"]) == ("contact.updated", False)
+    reader.post(path_of(caller.tenant, "nobody@x.test"), data=ONE_CLICK)
+    assert told() == []
 
 
 def test_a_form_changes_only_what_its_page_showed(api, reader, caller, topic):

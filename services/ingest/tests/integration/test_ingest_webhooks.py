@@ -13,6 +13,8 @@ from resend.webhooks._webhook_event import (
     ContactTopicsUpdatedEvent,
     ContactUpdatedEvent,
     EmailScheduledEvent,
+    SuppressionAddedEvent,
+    SuppressionRemovedEvent,
     TopicCreatedEvent,
     TopicDeletedEvent,
     TopicUpdatedEvent,
@@ -279,6 +281,20 @@ def test_what_was_not_done_is_not_told():
     assert refused(resend.Topics.update, str(new_id()), {"name": "x"})[0] == 404
     assert refused(resend.Topics.remove, str(new_id()))[0] == 404
     assert told(webhook) == []
+
+
+def test_the_suppression_list_is_told():
+    webhook = make(["suppression.added", "suppression.removed"])["id"]
+    for _ in range(2):
+        entry = resend.Suppressions.add({"email": "Bob@x.test"})["id"]
+    resend.Suppressions.remove("bob@x.test")
+    assert refused(resend.Suppressions.remove, "bob@x.test")[0] == 404
+    found = told(webhook)
+    for payload, kind in zip(found, [SuppressionAddedEvent, SuppressionRemovedEvent], strict=True):
+        check(payload, kind)
+        assert (payload["data"]["id"], payload["data"]["email"], payload["data"]["origin"]) == (
+            entry, "bob@x.test", "manual",
+        )  # fmt: skip
 
 
 def test_topics_are_told():

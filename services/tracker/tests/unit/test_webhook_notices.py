@@ -9,17 +9,21 @@ from mailwarren.contracts.events import Kind
 from mailwarren.contracts.reply import Reply
 from mailwarren.contracts.testing import TENANT, a_parcel, an_attempt, an_event
 from mailwarren.contracts.webhooks import NOT_MADE_YET, EventType
+from mailwarren.store.states import Origin
 from mailwarren.tracker.domain.notices import TYPES, Subscription, notices_of
+from mailwarren.tracker.domain.suppression import Suppressed, Suppression
+from mailwarren.tracker.ports import Recorded
 
 ONE, TWO = UUID(int=1), UUID(int=2)
 EVERYTHING = frozenset(str(kind) for kind in EventType)
 
 
-def told(parcels=(), events=(), subscriptions=None):
+def told(parcels=(), events=(), subscriptions=None, suppressed=()):
     numbers = itertools.count(100)
     taken = [(parcel, delivery) for parcel in parcels for delivery in parcel.deliveries]
+    news = Recorded(taken=taken, events=list(events), suppressed=list(suppressed))
     wanted = {TENANT: [Subscription(ONE, EVERYTHING)]} if subscriptions is None else subscriptions
-    return list(notices_of(taken, events, wanted, lambda: UUID(int=next(numbers))))
+    return list(notices_of(news, wanted, lambda: UUID(int=next(numbers))))
 
 
 def test_each_recipient_of_an_acceptance_is_an_event_of_its_own():
@@ -55,6 +59,19 @@ def test_another_tenant_hears_nothing():
     parcel = a_parcel()
     assert told([parcel], [an_event(parcel)], {UUID(int=9): [Subscription(ONE, EVERYTHING)]}) == []
     assert told([parcel], [an_event(parcel)], {}) == []
+
+
+def test_a_new_entry_of_the_suppression_list_is_told_as_the_api_shows_it():
+    entry = Suppression(TENANT, "a@x.test", "invalid_recipient", Origin.BOUNCE, UUID(int=5), 1_763_913_600.25)
+    [one] = told(suppressed=[Suppressed(UUID(int=7), entry)])
+    assert (one.kind, one.tenant, one.email_id, one.at) == ("suppression.added", TENANT, None, entry.at)
+    assert one.data == {
+        "id": str(UUID(int=7)),
+        "email": "a@x.test",
+        "origin": "bounce",
+        "source_id": str(UUID(int=5)),
+        "created_at": "2025-11-23T16:00:00.250Z",
+    }
 
 
 @pytest.mark.parametrize("kind", sorted(Kind))

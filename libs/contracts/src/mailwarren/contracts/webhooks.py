@@ -44,8 +44,6 @@ NOT_MADE_YET = frozenset(
         EventType.DOMAIN_CREATED,
         EventType.DOMAIN_UPDATED,
         EventType.DOMAIN_DELETED,
-        EventType.SUPPRESSION_ADDED,
-        EventType.SUPPRESSION_REMOVED,
     }
 )
 """Types that nothing here causes in this version: asking for one is refused, so that nobody waits for it in vain.

@@ -10,6 +10,7 @@ from mailwarren.contracts.parcel import Delivery, Parcel
 from mailwarren.contracts.settle import Answer, Question
 from mailwarren.tracker.domain.read import Message, Work
 from mailwarren.tracker.domain.stats import Cell
+from mailwarren.tracker.domain.suppression import Suppressed
 
 
 class Unavailable(Exception):
@@ -27,7 +28,7 @@ class Recorded:
     ``accepted`` has a parcel once for each of its deliveries that was new, ``taken`` that delivery beside it,
     ``events`` the events that were new,
     ``delivered`` those that made a delivery delivered, ``repeated`` the number of events known before. ``counts`` says
-    the first two in numbers.
+    the first two in numbers. ``suppressed`` are the new entries of suppression lists.
     """
 
     accepted: list[Parcel] = field(default_factory=list)
@@ -36,6 +37,7 @@ class Recorded:
     delivered: list[Event] = field(default_factory=list)
     repeated: int = 0
     counts: Counter[Cell] = field(default_factory=Counter)
+    suppressed: list[Suppressed] = field(default_factory=list)
     answers: list[tuple[Question, Answer]] = field(default_factory=list)
 
 

@@ -20,6 +20,7 @@ from mailwarren.tracker.adapters.unconfirmed import end_unconfirmed
 from mailwarren.tracker.adapters.webhook_outbox import WebhookOutbox
 from mailwarren.tracker.adapters.webhook_queue import claim
 from mailwarren.tracker.domain.read import Source
+from mailwarren.tracker.domain.suppression import FULL, FULL_TIMES
 from mailwarren.tracker.ports import Refused
 
 pytestmark = pytest.mark.postgres
@@ -108,6 +109,31 @@ async def test_a_deferral_and_a_suppression_are_told(ledger, hooks, database, in
     await ledger.record([inbound.parcel(listed)])
     kinds = [row["kind"] for row in await rows(database)]
     assert kinds == ["email.sent", "email.delivery_delayed", "email.sent", "email.suppressed"]
+
+
+async def test_an_address_that_bounced_is_told_when_it_comes_onto_the_list_and_not_again(
+    ledger, hooks, database, inbound
+):
+    await hooks.add(URL, ["suppression.added"])
+    for _ in range(2):
+        parcel = a_parcel(to=["Gone@x.test"])
+        bounce = an_event(parcel, Kind.BOUNCED, suppress=True, tried=an_attempt(1, Reply(550, "no such user")))
+        await ledger.record([inbound.parcel(parcel), inbound.events(bounce)])
+    (row,) = await rows(database)
+    entry = dict(await database.fetchrow("SELECT id, address, origin, email_id FROM suppressions"))
+    assert (row["kind"], row["email_id"]) == ("suppression.added", None)
+    shown = {"id": str(entry["id"]), "email": "gone@x.test", "origin": "bounce"}
+    assert row["data"].items() >= (shown | {"source_id": str(entry["email_id"])}).items()
+
+
+async def test_a_mailbox_that_is_full_too_often_is_told_once(ledger, hooks, database, inbound):
+    await hooks.add(URL, ["suppression.added"])
+    full = replace(an_attempt(1, Reply(452, "mailbox full")), bounce_class=FULL)
+    for _ in range(FULL_TIMES + 1):
+        parcel = a_parcel(to=["full@x.test"])
+        await ledger.record([inbound.parcel(parcel), inbound.events(an_event(parcel, Kind.BOUNCED, tried=full))])
+    (row,) = await rows(database)
+    assert row["data"]["email"] == "full@x.test"
 
 
 async def test_a_delivery_that_was_never_confirmed_is_told_as_failed(engine, ledger, hooks, database, inbound):

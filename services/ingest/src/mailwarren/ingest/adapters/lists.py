@@ -61,7 +61,7 @@ class Lists:
         """Note what a contact chose about topics, and tell of it."""
         async with self._database.connection() as connection, connection.transaction():
             await Topics(connection).choose(tenant, [contact], choices)
-            await WebhookNotices(connection).choices(tenant, contact, {choice.id for choice in choices})
+            await WebhookNotices(connection).choices(tenant, [contact], {choice.id for choice in choices})
 
     async def create_topic(
         self, tenant: UUID, name: str, description: str, default: Subscription, visibility: Visibility

@@ -6,9 +6,11 @@ from typing import Any
 from uuid import UUID
 
 from mailwarren.contracts.ids import new_id
+from mailwarren.contracts.webhooks import EventType
 from mailwarren.ingest.adapters.database import Database
 from mailwarren.ingest.adapters.keyset import fetch_page
 from mailwarren.ingest.adapters.unsubscribes import Unsubscribes
+from mailwarren.ingest.adapters.webhook_notices import WebhookNotices
 from mailwarren.ingest.domain.cursor import Page
 from mailwarren.ingest.domain.suppressions import IMPORTED, Entry, NewEntry
 from mailwarren.store.states import Leaving, Origin
@@ -39,6 +41,8 @@ UNION ALL
 SELECT s.address, s.id, false FROM suppressions s WHERE s.tenant = $1 AND s.address = ANY($2)
   AND NOT EXISTS (SELECT FROM made m WHERE m.address = s.address)
 """
+# Two who remove the same entries wait for each other, so that webhooks hear of each once.
+_LOCK = "SELECT 1 FROM suppressions WHERE tenant = $1 AND address = ANY($2) ORDER BY address FOR UPDATE"
 _REMOVE = """
 DELETE FROM suppressions WHERE tenant = $1 AND address = ANY($2)
 RETURNING id, (expires_at IS NULL OR expires_at > now()) AS held
@@ -97,16 +101,20 @@ class SuppressionLists:
         addresses = [entry.address for entry in entries]
         if topic is not None:
             reason = Leaving.IMPORT if imported else Leaving.MANUAL
-            return await self.unsubscribes.leave(tenant, topic, addresses, reason)
+            async with self.transaction() as lists:
+                return await lists.leave(tenant, topic, addresses, reason)
         ends = [entry.expires_at for entry in entries]
         reason_word = IMPORTED if imported else Leaving.MANUAL.value
         found: dict[str, UUID] = {}
-        # What another call put there between this statement's look and its writing shows in a second one.
-        while len(found) < len(addresses):
-            rows = await self._database.fetch(
-                _ADD, tenant, addresses, [new_id() for _ in addresses], ends, reason_word, within=WITHIN
-            )
-            found = {row["address"]: UUID(str(row["id"])) for row in rows}
+        made: set[str] = set()
+        async with self._database.connection(WITHIN) as connection, connection.transaction():
+            # What another call put there between this statement's look and its writing shows in a second one.
+            while len(found) < len(addresses):
+                ids = [new_id() for _ in addresses]
+                rows = await connection.fetch(_ADD, tenant, addresses, ids, ends, reason_word)
+                found = {row["address"]: UUID(str(row["id"])) for row in rows}
+                made |= {row["address"] for row in rows if row["made"]}
+            await WebhookNotices(connection).suppressions(tenant, EventType.SUPPRESSION_ADDED, made)
         return found
 
     async def remove(self, tenant: UUID, entries: Sequence[Entry]) -> list[Entry]:
@@ -115,11 +123,18 @@ class SuppressionLists:
         for topic in {entry.topic for entry in entries}:
             addresses = [entry.address for entry in entries if entry.topic == topic]
             if topic is None:
-                rows = await self._database.fetch(_REMOVE, tenant, addresses)
-                gone |= {UUID(str(row["id"])) for row in rows if row["held"]}
+                gone |= await self._remove(tenant, addresses)
             else:
-                gone |= set((await self.unsubscribes.come_back(tenant, topic, addresses)).values())
+                async with self.transaction() as lists:
+                    gone |= set((await lists.come_back(tenant, topic, addresses)).values())
         return [entry for entry in entries if entry.id in gone]
+
+    async def _remove(self, tenant: UUID, addresses: Sequence[str]) -> set[UUID]:
+        async with self._database.connection(WITHIN) as connection, connection.transaction():
+            await connection.fetch(_LOCK, tenant, addresses)
+            await WebhookNotices(connection).suppressions(tenant, EventType.SUPPRESSION_REMOVED, addresses)
+            rows = await connection.fetch(_REMOVE, tenant, addresses)
+        return {UUID(str(row["id"])) for row in rows if row["held"]}
 
 
 def _entry(row: Any) -> Entry:

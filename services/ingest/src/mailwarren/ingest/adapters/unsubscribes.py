@@ -11,7 +11,9 @@ from uuid import UUID
 
 from mailwarren.contracts.ids import new_id
 from mailwarren.contracts.unsubscribe import LISTS
+from mailwarren.contracts.webhooks import EventType
 from mailwarren.ingest.adapters.keyset import Runs, fetch_page
+from mailwarren.ingest.adapters.webhook_notices import WebhookNotices
 from mailwarren.ingest.domain.cursor import Page
 from mailwarren.ingest.domain.suppressions import Entry
 from mailwarren.store.states import Leaving, Origin, Subscription, Visibility
@@ -30,7 +32,8 @@ WITH people AS (
   SELECT c.tenant, c.id, t.id, 'opt_out', now()
   FROM topics t JOIN contacts c ON c.tenant = t.tenant AND c.email_key = ANY($3)
   WHERE t.tenant = $1 AND t.id = $2 ORDER BY c.id FOR KEY SHARE OF c, t
-  ON CONFLICT (tenant, contact, topic) DO UPDATE SET subscription = 'opt_out', updated_at = now() RETURNING 1
+  ON CONFLICT (tenant, contact, topic) DO UPDATE SET subscription = 'opt_out', updated_at = now()
+    WHERE contact_topics.subscription <> 'opt_out' RETURNING 1
 ), made AS (
   INSERT INTO unsubscribes (tenant, topic, address, id, reason, source, created_at)
   SELECT $1, $2::uuid, r.address, r.id, $5::text, $6::uuid, now()
@@ -57,7 +60,8 @@ WITH people AS (
   SELECT c.tenant, c.id, t.id, 'opt_in', now()
   FROM topics t JOIN contacts c ON c.tenant = t.tenant AND c.email_key = ANY($3)
   WHERE t.tenant = $1 AND t.id = $2 ORDER BY c.id FOR KEY SHARE OF c, t
-  ON CONFLICT (tenant, contact, topic) DO UPDATE SET subscription = 'opt_in', updated_at = now() RETURNING 1
+  ON CONFLICT (tenant, contact, topic) DO UPDATE SET subscription = 'opt_in', updated_at = now()
+    WHERE contact_topics.subscription <> 'opt_in' RETURNING 1
 ), gone AS (
   DELETE FROM unsubscribes WHERE tenant = $1 AND topic = $2 AND address = ANY($3)
     AND (SELECT count(*) FROM people) >= 0 AND (SELECT count(*) FROM chosen) >= 0
@@ -74,6 +78,12 @@ LEFT JOIN contacts c ON c.tenant = $1 AND c.email_key = $2
 LEFT JOIN contact_topics s ON s.tenant = $1 AND s.contact = c.id AND s.topic = t.id
 WHERE t.tenant = $1 AND t.deleted_at IS NULL
 ORDER BY t.id
+"""
+# Those that this transaction has changed: its time is theirs.
+_CHANGED = "SELECT id FROM contacts WHERE tenant = $1 AND email_key = ANY($2) AND updated_at = now()"
+_CHOSE = """
+SELECT c.id FROM contacts c JOIN contact_topics s ON s.tenant = c.tenant AND s.contact = c.id
+WHERE c.tenant = $1 AND c.email_key = ANY($2) AND s.topic = $3 AND s.updated_at = now()
 """
 _LEFT_ALL = "SELECT 1 FROM unsubscribes WHERE tenant = $1 AND topic = $2 AND address = $3"
 _IS_TOPIC = "SELECT 1 FROM topics WHERE tenant = $1 AND id = $2 AND deleted_at IS NULL"
@@ -98,7 +108,11 @@ class Preferences:
 
 
 class Unsubscribes:
-    """Of all tenants. Addresses are keys: lower case, the domain in A-labels."""
+    """Of all tenants. Addresses are keys: lower case, the domain in A-labels.
+
+    Args:
+        runs: what changes something runs inside of a transaction, which also tells the webhooks.
+    """
 
     def __init__(self, runs: Runs) -> None:
         self._runs = runs
@@ -124,11 +138,13 @@ class Unsubscribes:
             ids = [new_id() for _ in addresses]
             rows = await self._runs.fetch(_LEAVE, tenant, topic, list(addresses), ids, reason.value, source)
             found = {row["address"]: UUID(str(row["id"])) for row in rows}
+        await self._tell(tenant, topic, addresses)
         return found
 
     async def come_back(self, tenant: UUID, topic: UUID, addresses: Sequence[str]) -> dict[str, UUID]:
         """The other way round; the ids of the entries that are gone, by address."""
         rows = await self._runs.fetch(_COME_BACK, tenant, topic, list(addresses))
+        await self._tell(tenant, topic, addresses)
         return {row["address"]: UUID(str(row["id"])) for row in rows}
 
     async def page(self, tenant: UUID, topic: UUID, page: Page) -> list[Entry]:
@@ -158,6 +174,16 @@ class Unsubscribes:
         left_all = bool(await self._runs.fetch(_LEFT_ALL, tenant, LISTS, address))
         rows = await self._runs.fetch(_TOPICS, tenant, address)
         return Preferences(left_all, [_choice(row) for row in rows if _shown(row, asked)])
+
+    async def _tell(self, tenant: UUID, topic: UUID, addresses: Sequence[str]) -> None:
+        notices = WebhookNotices(self._runs)
+        if topic == LISTS:
+            if await notices.wanted(tenant, EventType.CONTACT_UPDATED):
+                rows = await self._runs.fetch(_CHANGED, tenant, list(addresses))
+                await notices.contacts(tenant, EventType.CONTACT_UPDATED, [row["id"] for row in rows])
+        elif await notices.wanted(tenant, EventType.CONTACT_TOPICS_UPDATED):
+            rows = await self._runs.fetch(_CHOSE, tenant, list(addresses), topic)
+            await notices.choices(tenant, [row["id"] for row in rows], [topic])
 
 
 def _choice(row: Any) -> TopicChoice:

@@ -48,6 +48,15 @@ SELECT tell_webhooks($1, $2::text, now(), ARRAY[$3::uuid], ARRAY(
   FROM topics t WHERE t.tenant = $1 AND t.id = $4
 )) WHERE {_WANTED}
 """  # noqa: S608 - constants
+_SUPPRESSIONS = f"""
+SELECT tell_webhooks($1, $2::text, now(), $3::uuid[], ARRAY(
+  SELECT jsonb_build_object('id', s.id, 'email', s.address, 'origin', s.origin, 'source_id', s.email_id,
+    'created_at', {_TIME.format("s.created_at")})
+  FROM suppressions s
+  WHERE s.tenant = $1 AND s.address = ANY($4::text[]) AND (s.expires_at IS NULL OR s.expires_at > now())
+  ORDER BY s.address
+)) WHERE {_WANTED}
+"""  # noqa: S608 - constants
 
 
 class WebhookNotices:
@@ -76,11 +85,17 @@ class WebhookNotices:
         if contacts:
             await self._runs.fetch(_CONTACTS, tenant, kind.value, [new_id() for _ in contacts], list(contacts))
 
-    async def choices(self, tenant: UUID, contact: UUID, topics: Collection[UUID]) -> None:
-        """What a contact has just chosen about these topics."""
-        if topics:
-            kind = EventType.CONTACT_TOPICS_UPDATED.value
-            await self._runs.fetch(_CHOICES, tenant, kind, [new_id()], [contact], list(topics))
+    async def choices(self, tenant: UUID, contacts: Collection[UUID], topics: Collection[UUID]) -> None:
+        """What contacts have just chosen about these topics."""
+        if contacts and topics:
+            kind, ids = EventType.CONTACT_TOPICS_UPDATED.value, [new_id() for _ in contacts]
+            await self._runs.fetch(_CHOICES, tenant, kind, ids, list(contacts), list(topics))
+
+    async def suppressions(self, tenant: UUID, kind: EventType, addresses: Collection[str]) -> None:
+        """Entries of the list as they stand now: before they are removed, after they were added."""
+        if addresses:
+            ids = [new_id() for _ in addresses]
+            await self._runs.fetch(_SUPPRESSIONS, tenant, kind.value, ids, list(addresses))
 
     async def topic(self, tenant: UUID, kind: EventType, topic: UUID) -> None:
         """A topic as it stands now."""

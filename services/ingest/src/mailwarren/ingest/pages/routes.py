@@ -103,7 +103,8 @@ async def _leave(services: Services, claim: Claim, topic: UUID) -> str:
 
 
 async def _come_back(services: Services, claim: Claim) -> str:
-    await services.suppressions.unsubscribes.come_back(claim.tenant, LISTS, [claim.address])
+    async with services.suppressions.transaction() as lists:
+        await lists.come_back(claim.tenant, LISTS, [claim.address])
     await services.told.wanted(claim.tenant, LISTS, [claim.address])
     log.info("ingest.unsubscribe.came_back", tenant=str(claim.tenant), topic=str(LISTS))
     return "done_back"

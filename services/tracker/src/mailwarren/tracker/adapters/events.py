@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -10,7 +10,7 @@ from mailwarren.contracts.events import Event
 from mailwarren.tracker.adapters.rows import Row, columns, copy, moment, tried_columns
 from mailwarren.tracker.domain.fold import Report
 from mailwarren.tracker.domain.stats import Cell
-from mailwarren.tracker.domain.suppression import FULL_HOLDS, FULL_TIMES, FULL_WITHIN, Suppression
+from mailwarren.tracker.domain.suppression import FULL_HOLDS, FULL_TIMES, FULL_WITHIN, Suppressed, Suppression
 
 if TYPE_CHECKING:
     from asyncpg import Connection, Record
@@ -38,6 +38,7 @@ ON CONFLICT (tenant, address) DO UPDATE
   SET id = excluded.id, reason = excluded.reason, origin = excluded.origin, email_id = excluded.email_id,
       created_at = excluded.created_at, expires_at = NULL
   WHERE s.expires_at IS NOT NULL
+RETURNING s.tenant, s.address, s.id, s.reason, s.origin, s.email_id
 """
 
 _FULL = """
@@ -57,7 +58,9 @@ ORDER BY tenant, address
 ON CONFLICT (tenant, address) DO UPDATE
   SET email_id = excluded.email_id, created_at = excluded.created_at, expires_at = excluded.expires_at
   WHERE s.expires_at IS NOT NULL AND s.reason = excluded.reason
+RETURNING s.tenant, s.address, CASE WHEN s.xmax = 0 THEN s.id END AS id, s.reason, s.origin, s.email_id
 """
+"""One that was there only lasts longer: without an id, it is nothing new (``xmax`` is 0 in a row that was inserted)."""
 
 _STATS = """
 INSERT INTO stats_minute AS s (tenant, minute, lane, kind, count)
@@ -86,18 +89,26 @@ async def write_events(connection: "Connection[Record]", reports: Iterable[Repor
     await copy(connection, "events", _EVENT, [_event(report) for report in reports])
 
 
-async def write_suppressions(connection: "Connection[Record]", entries: Iterable[Suppression]) -> None:
-    """Put addresses on the lists of their tenants. An entry that stands stays, unless it would expire."""
-    rows = {(s.tenant, s.address): (s.tenant, s.address, s.reason, s.origin, s.email_id, s.at) for s in entries}
-    if rows:
-        await connection.execute(_SUPPRESSIONS, *columns(rows.values(), 6))
+async def write_suppressions(connection: "Connection[Record]", entries: Iterable[Suppression]) -> list[Suppressed]:
+    """Put addresses on the lists of their tenants; what is new. An entry that stands stays, unless it would expire."""
+    wanted = {(s.tenant, s.address): s for s in entries}
+    return await _suppress(connection, _SUPPRESSIONS, wanted)
 
 
-async def write_full_mailboxes(connection: "Connection[Record]", entries: Iterable[Suppression]) -> None:
+async def write_full_mailboxes(connection: "Connection[Record]", entries: Iterable[Suppression]) -> list[Suppressed]:
     """Put those addresses on the lists whose mailboxes have been full too often, as their deliveries say."""
-    rows = {(s.tenant, s.address): (s.tenant, s.address, s.reason, s.origin, s.email_id, s.at) for s in entries}
-    if rows:
-        await connection.execute(_FULL, *columns(rows.values(), 6), FULL_HOLDS, FULL_TIMES, FULL_WITHIN)
+    wanted = {(s.tenant, s.address): s for s in entries}
+    return await _suppress(connection, _FULL, wanted, FULL_HOLDS, FULL_TIMES, FULL_WITHIN)
+
+
+async def _suppress(
+    connection: "Connection[Record]", sql: str, wanted: Mapping[tuple[UUID, str], Suppression], *terms: float
+) -> list[Suppressed]:
+    if not wanted:
+        return []
+    rows = [(s.tenant, s.address, s.reason, s.origin, s.email_id, s.at) for s in wanted.values()]
+    made = await connection.fetch(sql, *columns(rows, 6), *terms)
+    return [Suppressed(row["id"], wanted[row["tenant"], row["address"]]) for row in made if row["id"] is not None]
 
 
 async def add_stats(connection: "Connection[Record]", cells: Counter[Cell]) -> None:

@@ -53,6 +53,7 @@ async def write(
     into.events = [report.event for report in news]
     into.delivered = folded.delivered
     into.repeated = len(reports) - len(news)
-    await events.write_suppressions(connection, filter(None, map(suppression_of, into.events)))
-    await events.write_full_mailboxes(connection, filter(None, map(full_mailbox_of, into.events)))
+    gone = await events.write_suppressions(connection, filter(None, map(suppression_of, into.events)))
+    full = await events.write_full_mailboxes(connection, filter(None, map(full_mailbox_of, into.events)))
+    into.suppressed = [*gone, *full]
     known.update((ident, change.status) for ident, change in folded.changes.items())

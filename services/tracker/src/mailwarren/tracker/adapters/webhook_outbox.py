@@ -56,7 +56,7 @@ class WebhookOutbox:
         """Write what the webhooks are told of ``recorded``, inside of the transaction that records it."""
         if not self._subscriptions:
             return
-        notices = notices_of(recorded.taken, recorded.events, self._subscriptions, new_id)
+        notices = notices_of(recorded, self._subscriptions, new_id)
         rows: Sequence[tuple[object, ...]] = [
             (one.tenant, one.endpoint, one.id, one.kind, moment(one.at), json_text(one.data), one.email_id)
             for one in notices

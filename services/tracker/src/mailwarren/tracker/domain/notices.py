@@ -1,12 +1,14 @@
 """Which webhooks are told of what a batch records, and in which words (pure)."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, NamedTuple, Protocol
 from uuid import UUID
 
 from mailwarren.contracts.events import Event, Kind
 from mailwarren.contracts.parcel import Delivery, Parcel
 from mailwarren.contracts.webhooks import EventType
+from mailwarren.tracker.domain.suppression import Suppressed, Suppression
 
 TYPES: Mapping[Kind, EventType] = {
     Kind.DELIVERED: EventType.EMAIL_DELIVERED,
@@ -42,24 +44,29 @@ class Notice(NamedTuple):
     kind: EventType
     at: float
     data: dict[str, Any]
-    email_id: UUID
+    email_id: UUID | None
 
 
-def notices_of(
-    taken: Iterable[tuple[Parcel, Delivery]],
-    events: Iterable[Event],
-    subscriptions: Subscriptions,
-    new: Callable[[], UUID],
-) -> Iterator[Notice]:
+class News(Protocol):
+    """What a batch changed."""
+
+    taken: list[tuple[Parcel, Delivery]]
+    """Deliveries whose acceptance was new."""
+    events: list[Event]
+    """Those that were new."""
+    suppressed: list[Suppressed]
+    """New entries of suppression lists."""
+
+
+def notices_of(news: News, subscriptions: Subscriptions, new: Callable[[], UUID]) -> Iterator[Notice]:
     """What the webhooks are told of a batch.
 
     Args:
-        taken: deliveries whose acceptance was new.
-        events: those that were new.
+        news: what it changed.
         subscriptions: who wants to hear of what.
         new: makes ids, each greater than the one before.
     """
-    for parcel, delivery in taken:
+    for parcel, delivery in news.taken:
         found = subscriptions.get(parcel.tenant)
         if found and (endpoints := _wanting(EventType.EMAIL_SENT, found)):
             ident, data = new(), {"to": [delivery.to]}
@@ -67,16 +74,33 @@ def notices_of(
                 yield Notice(
                     parcel.tenant, endpoint, ident, EventType.EMAIL_SENT, parcel.accepted_at, data, delivery.email_id
                 )
-    for event in events:
+    for event in news.events:
         found = subscriptions.get(event.tenant)
         if found and (kind := _type(event)) and (endpoints := _wanting(kind, found)):
             ident, data = new(), {"to": [event.to], **_details(event)}
             for endpoint in endpoints:
                 yield Notice(event.tenant, endpoint, ident, kind, event.at, data, event.email_id)
+    for ident, entry in news.suppressed:
+        added = EventType.SUPPRESSION_ADDED
+        if (found := subscriptions.get(entry.tenant)) and (endpoints := _wanting(added, found)):
+            event_id, data = new(), _suppression(ident, entry)
+            for endpoint in endpoints:
+                yield Notice(entry.tenant, endpoint, event_id, added, entry.at, data, None)
 
 
 def _wanting(kind: EventType, subscriptions: Sequence[Subscription]) -> list[UUID]:
     return [one.endpoint for one in subscriptions if kind in one.kinds]
+
+
+def _suppression(ident: UUID, entry: Suppression) -> dict[str, Any]:
+    at = datetime.fromtimestamp(entry.at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return {
+        "id": str(ident),
+        "email": entry.address,
+        "origin": entry.origin.value,
+        "source_id": str(entry.email_id),
+        "created_at": at,
+    }
 
 
 def _type(event: Event) -> EventType | None:

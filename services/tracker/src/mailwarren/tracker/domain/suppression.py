@@ -1,5 +1,6 @@
 """Which events put an address on the suppression list of their tenant."""
 
+from typing import NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -28,6 +29,13 @@ class Suppression(msgspec.Struct, frozen=True):
     origin: Origin
     email_id: UUID
     at: float
+
+
+class Suppressed(NamedTuple):
+    """A new entry, with the id that it has."""
+
+    id: UUID
+    entry: Suppression
 
 
 def suppression_of(event: Event) -> Suppression | None:
