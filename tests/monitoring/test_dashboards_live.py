@@ -99,6 +99,8 @@ IMPATIENT = {
 }
 BUSY = {"MAILWARREN_HEARTBEAT_EVERY": "1", "MAILWARREN_RETENTION_EVERY": "1"}
 """Work that nobody waits for, all the time."""
+SMALL = {"MAILWARREN_MAX_DEPTH": "20", "MAILWARREN_DEPTH_INTERVAL": "0.3"}
+"""Queues are full with little in them, and whoever publishes sees it at once."""
 NOWHERE = "smtp://127.0.0.1:1"
 
 
@@ -199,14 +201,14 @@ def stage(devstack_scratch: Scratch, tmp_path_factory: pytest.TempPathFactory) -
 def start_services(system: System) -> None:
     """Everything at once, with small marks and little patience."""
     system.start_sink().play(*PERSONAS)
-    system.start_ingest(wait=False, MAILWARREN_MAX_DEPTH="20", MAILWARREN_DEPTH_INTERVAL="0.3")
+    system.start_ingest(wait=False, **SMALL)
     system.start_tracker(wait=False, env={"MAILWARREN_TRACKER_PREFETCH": "2"})
     for name in ("sender0", "sender1"):
         system.start_sender(name, env=IMPATIENT, wait=False)
     # A fleet of its own, whose relay is not there.
     system.start_sender("lost", [Lane.BULK], env=IMPATIENT | {"MAILWARREN_SMTP_URL": NOWHERE}, wait=False)
-    system.start_worker(wait=False)
-    system.start_scheduler(wait=False, env=BUSY)
+    system.start_worker(wait=False, env=SMALL)
+    system.start_scheduler(wait=False, env=BUSY | SMALL)
     system.start_webhooks(wait=False)
 
 
@@ -234,12 +236,45 @@ def play(stage: Stage) -> None:
 
 
 def fill_a_queue(stage: Stage) -> None:
-    """Mail for one shard while the senders stand still, until the API says 503; twice."""
-    stage.send_signal(signal.SIGSTOP, "sender0", "sender1")
-    for _ in range(2):
+    """Mail for one shard while the senders stand still, until the API says 503; twice.
+
+    The worker stands still as well, so that an import and a broadcast wait for it; then the broadcast waits for room.
+    """
+    stage.send_signal(signal.SIGSTOP, "sender0", "sender1", "worker")
+    write_to_lists(stage)
+    for number in range(2):
         wait_for(lambda: stage.system.send("x@full.test").status_code == 503, 20, "a full queue", every=0)
+        # One has its time while its queue is full, the other is released.
+        stage.system.send(f"later{number}@full.test", scheduled_at="in 1 second").raise_for_status()
+        stage.system.send(f"later{number}@d1.test", scheduled_at="in 1 second").raise_for_status()
         time.sleep(3)  # RabbitMQ counts its quorum queues every five seconds
+    waiting = ('imports{state="queued"}', 'broadcasts{state="queued"}', "scheduled_late_seconds")
+    for metric in waiting:
+        wait_for(lambda one=metric: stage.number(f"max(mailwarren_ops_{one})") > 0, 20, metric, every=0.5)  # type: ignore[misc]
+    stage.send_signal(signal.SIGCONT, "worker")
+    comes(stage, "mailwarren_ops_broadcast_waits_total")
     stage.send_signal(signal.SIGCONT, "sender0", "sender1")
+    comes(stage, "mailwarren_ops_broadcast_recipients_total")
+
+
+def comes(stage: Stage, counter: str) -> None:
+    """Return when something was counted."""
+    wait_for(lambda: stage.number(f"sum({counter})") > 0, 25, counter, every=0.5)
+
+
+def write_to_lists(stage: Stage) -> None:
+    """An import with a row that fails, a broadcast to a shard that will be full, and mail for another month."""
+
+    def post(path: str, **call: Any) -> Any:
+        return stage.api.post(path, **call).raise_for_status().json()
+
+    file = b"email\nada@lists.test\nADA@lists.test\nnobody\n"
+    post("/contacts/imports", content=file, headers={"Content-Type": "text/csv"})
+    segment = post("/segments", json={"name": "Readers"})["id"]
+    post("/contacts", json={"email": "reader@full.test", "segments": [{"id": segment}]})
+    mail = {"segment_id": segment, "from": "a@sender.test", "subject": "x", "text": "y"}
+    post("/broadcasts", json=mail | {"priority": "normal", "send": True})
+    stage.system.send("month@d1.test", scheduled_at="in 30 days").raise_for_status()
 
 
 class Receiver(BaseHTTPRequestHandler):
