@@ -102,6 +102,7 @@ BUSY = {"MAILWARREN_HEARTBEAT_EVERY": "1", "MAILWARREN_RETENTION_EVERY": "1"}
 SMALL = {"MAILWARREN_MAX_DEPTH": "20", "MAILWARREN_DEPTH_INTERVAL": "0.3"}
 """Queues are full with little in them, and whoever publishes sees it at once."""
 NOWHERE = "smtp://127.0.0.1:1"
+SIGNED: dict[str, Any] = {"from": "Ada <ada@signed.test>"}
 
 
 class Stage:
@@ -218,6 +219,7 @@ def play(stage: Stage) -> None:
     # Higher than anything that is sent here: it is in force, and nobody feels it.
     limit = {"scope": "site", "name": "smarthost", "rate": 100_000, "for": "1h"}
     stage.api.post("/shaping", json=limit).raise_for_status()
+    stage.api.post("/domains", json={"name": "signed.test"}).raise_for_status()
     send_a_round(stage, 1)
     fill_a_queue(stage)
     send_a_round(stage, 2)
@@ -242,6 +244,7 @@ def fill_a_queue(stage: Stage) -> None:
     """
     stage.send_signal(signal.SIGSTOP, "sender0", "sender1", "worker")
     write_to_lists(stage)
+    lose_keys(stage)
     for number in range(2):
         wait_for(lambda: stage.system.send("x@full.test").status_code == 503, 20, "a full queue", every=0)
         # One has its time while its queue is full, the other is released.
@@ -255,6 +258,13 @@ def fill_a_queue(stage: Stage) -> None:
     comes(stage, "mailwarren_ops_broadcast_waits_total")
     stage.send_signal(signal.SIGCONT, "sender0", "sender1")
     comes(stage, "mailwarren_ops_broadcast_recipients_total")
+
+
+def lose_keys(stage: Stage) -> None:
+    """Mail of a domain that is deleted before a sender asks for its keys."""
+    made = stage.api.post("/domains", json={"name": "gone.test"}).raise_for_status().json()["id"]
+    stage.system.send_bulk(["nokeys@d1.test"], **SIGNED | {"from": "ada@gone.test"})
+    stage.api.delete(f"/domains/{made}").raise_for_status()
 
 
 def comes(stage: Stage, counter: str) -> None:
@@ -310,6 +320,7 @@ def send_a_round(stage: Stage, number: int) -> None:
         fine = [f"r{number}n{n}@d{n}.test" for n in range(12)]
         refused = [f"{lane}{number}@{domain}.test" for domain in ("later", "nobody", "strange")]
         system.send_bulk([*fine, *refused, *(f"{lane}{number}{n}@dropped.test" for n in range(4))], lane=lane)
+    system.send_bulk([f"signed{number}{n}@d{n}.test" for n in range(5)], **SIGNED)
     soon = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 2))
     system.send_bulk([f"late{number}@never.test"], lane=Lane.HIGH, expires_at=soon)
     system.send_bulk([f"wait{number}{n}@never.test" for n in range(5)], lane=Lane.BULK)
