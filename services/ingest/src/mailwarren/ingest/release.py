@@ -46,6 +46,8 @@ FULL_PAUSE = 15.0
 """The same for one whose queue is full: those behind it have their turn meanwhile."""
 SHOW_EVERY = 5.0
 """Seconds between two looks at how it stands with all rows."""
+SHOW_PAUSE = 20.0
+"""Between them at least so many times what the last one took."""
 
 
 class Item(NamedTuple):
@@ -120,8 +122,11 @@ class ScheduledMail:
     async def _show(self) -> None:
         if time.monotonic() < self._look_at:
             return
-        self._look_at = time.monotonic() + SHOW_EVERY
+        began = time.monotonic()
+        self._look_at = began + SHOW_EVERY
         states = await self._releases.states()
+        took = time.monotonic() - began
+        self._look_at = began + max(SHOW_EVERY, took * SHOW_PAUSE)
         metrics.record_scheduled(states.waiting, states.held, states.next_due, states.late)
 
     async def _release(self, lane: Lane) -> int:

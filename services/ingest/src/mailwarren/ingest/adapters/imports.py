@@ -18,8 +18,8 @@ from mailwarren.ingest.domain.imports.request import Asked, Plan
 from mailwarren.ingest.domain.imports.rows import Failure
 from mailwarren.store.states import ImportState
 
-AT_ONCE = 500
-"""Failed rows read at once for a report."""
+AT_ONCE = 100
+"""Failed rows read at once for a report: some megabytes where they are as long as they may be."""
 _BEGIN = """
 INSERT INTO contact_imports (tenant, id, state, filename, due_at, created_at, updated_at)
 VALUES ($1, $2, 'uploading', '', now(), now(), now())

@@ -43,8 +43,8 @@ async def read(call: Call) -> Answer:
 
 
 async def read_list(call: Call) -> Answer:
-    """``GET /v1/topics``."""
-    page = parse_page(call.query)
+    """``GET /v1/topics``: all of them unless there is a ``limit``."""
+    page = parse_page(call.query, default=None)
     shown, more = page.cut(await call.services.lists.topics.page(call.key.tenant, page))
     return answer(TopicList(has_more=more, data=[_shown(row) for row in shown]))
 

@@ -130,7 +130,8 @@ def check_new(body: BroadcastBody) -> Draft:
         raise missing("Missing `segment_id` field: whom the broadcast is sent to.")
     return _checked(
         Draft(
-            name=(body.subject or "")[:MAX_NAME] if body.name is None else body.name,
+            # A subject may have a tab.
+            name=" ".join((body.subject or "").split())[:MAX_NAME] if body.name is None else body.name,
             segment=segment,
             topic=body.topic_id,
             lane=body.priority or Lane.BULK,

@@ -10,6 +10,7 @@ from mailwarren.ingest.domain.addresses import InvalidAddress
 from mailwarren.ingest.domain.contacts import ContactRow, check_person, email_key
 from mailwarren.ingest.domain.imports.columns import Columns
 from mailwarren.ingest.domain.imports.formulas import as_written, is_report
+from mailwarren.ingest.domain.imports.head import MAX_COLUMNS
 from mailwarren.ingest.domain.imports.records import Record
 from mailwarren.ingest.domain.properties import Property, Value, check_value
 from mailwarren.ingest.domain.refusal import Refusal, invalid
@@ -17,6 +18,8 @@ from mailwarren.store.states import PropertyType
 
 MAX_CELL = 1000
 """Characters of a cell that are kept of a row that failed."""
+MAX_KEPT = 64 * 1024
+"""The same of all its cells together: a hundred properties as long as they may be. A report is read by many at once."""
 _YES = frozenset({"true", "yes", "y", "1", "t", "x"})
 _NO = frozenset({"false", "no", "n", "0", "f"})
 
@@ -62,7 +65,7 @@ class Reading:
             cells = [as_written(cell) for cell in record.cells] if self._report else record.cells
             found = record.problem or self._row(cells)
             if isinstance(found, str):
-                failures.append(Failure(number, record.line, [cell[:MAX_CELL] for cell in cells], found))
+                failures.append(Failure(number, record.line, _kept(cells), found))
             else:
                 rows.append(found)
         return Batch(rows, failures)
@@ -126,6 +129,15 @@ def fold(rows: Sequence[ContactRow], *, keep_first: bool) -> list[ContactRow]:
                 properties={**seen.properties, **row.properties},
             )
     return list(found.values())
+
+
+def _kept(cells: Sequence[str]) -> list[str]:
+    """The cells of a row that failed, each in its place, and cut where they are too long."""
+    left, kept = MAX_KEPT, []
+    for cell in cells[:MAX_COLUMNS]:
+        kept.append(cell[: min(MAX_CELL, left)])
+        left -= len(kept[-1])
+    return kept
 
 
 def _typed(text: str, kind: PropertyType, field: str) -> Value:
