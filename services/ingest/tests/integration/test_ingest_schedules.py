@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import hashlib
+import time
 from collections import Counter
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -297,6 +298,28 @@ def test_what_is_found_long_after_its_time_is_held_until_somebody_decides(client
     )
     assert client.post(f"/emails/{sent[2]}/release").status_code == 422
     assert client.post(f"/emails/{new_id()}/release").status_code == 404
+
+
+def test_what_waits_is_counted(client, place, due):
+    def counts():
+        async def work():
+            async with Database(place.database_url, 1) as database:
+                return await Releases(database, HOUR).states()
+
+        return asyncio.run(work())
+
+    before = counts()
+    recipients = [{"to": f"u{n}@one.test"} for n in range(3)]
+    body = {"from": "a@sender.test", "subject": "x", "text": "x", "scheduled_at": "in 1 hour", "recipients": recipients}
+    client.post("/emails/bulk", json=body).raise_for_status()
+    waiting = counts()
+    assert (waiting.waiting - before.waiting, waiting.held) == (3, before.held)
+    assert 0 < waiting.next_due <= time.time() + HOUR.total_seconds()
+    due(ago=120)
+    assert counts().late >= 120
+    due(state="'held'")
+    held = counts()
+    assert (held.waiting, held.held - before.held) == (before.waiting, 3)
 
 
 def test_without_room_nothing_is_released_and_nothing_is_lost(mail, queues, place, due, rows):

@@ -113,3 +113,5 @@ def test_there_is_an_end_to_topics(place, caller):
     assert refused(Topics.create, NEWS) == (
         422, "There are 100 topics; more are not possible. Delete one first.",
     )  # fmt: skip
+    listed = Topics.list()
+    assert (len(listed["data"]), listed["has_more"]) == (100, False)

@@ -99,6 +99,10 @@ def test_what_is_stored_says_the_same():
     assert read_mail(msgspec.json.encode(prepared)) == prepared
 
 
+def test_it_is_named_after_its_subject_which_may_have_a_tab():
+    assert draft(subject="News\tof May").name == "News of May"
+
+
 def test_mails_share_the_content_object_which_puts_them_into_one_parcel():
     prepared = mail(text="{{ contact.email }}")
     one, other = (email_to(prepared, who, Lane.BULK, None) for who in (BOB, NOBODY))

@@ -10,8 +10,9 @@ from mailwarren.contracts.ids import new_id
 from mailwarren.ingest.domain.contacts import ContactRow
 from mailwarren.ingest.domain.imports.columns import Columns
 from mailwarren.ingest.domain.imports.formulas import OURS
+from mailwarren.ingest.domain.imports.head import MAX_COLUMNS
 from mailwarren.ingest.domain.imports.records import Record
-from mailwarren.ingest.domain.imports.rows import MAX_CELL, Reading, fold
+from mailwarren.ingest.domain.imports.rows import MAX_CELL, MAX_KEPT, Reading, fold
 from mailwarren.ingest.domain.properties import Property
 from mailwarren.store.states import PropertyType
 
@@ -89,6 +90,12 @@ def test_failures_are_numbered_among_all_rows_and_their_cells_are_bounded() -> N
     assert [contact.email for contact in batch.rows] == ["a@x.org", "b@x.org"]
     [found] = batch.failures
     assert (found.number, found.line, found.cells) == (1002, 9, ["x" * MAX_CELL])
+
+
+def test_a_row_of_many_long_cells_does_not_make_its_report_long() -> None:
+    [found] = READING.read([Record(2, ["x" * MAX_CELL] * (MAX_COLUMNS + 400))], 0).failures
+    assert len(found.cells) == MAX_COLUMNS
+    assert sum(map(len, found.cells)) == MAX_KEPT
 
 
 def test_a_report_of_ours_is_read_as_it_was_before() -> None:
