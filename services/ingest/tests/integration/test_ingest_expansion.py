@@ -6,6 +6,7 @@ from uuid import UUID
 
 import pytest
 import resend
+from domain_rows import add_domain
 from expanding import PLENTY, add, emails_of, expand, fill, schedule, worker
 
 from mailwarren.contracts.ids import new_id
@@ -81,12 +82,7 @@ def test_everybody_once_in_batches(sent, place, queues, row):
 
 def test_its_mail_is_signed_and_has_links_and_who_left_its_list_gets_none(place, caller, queues, monkeypatch):
     segment, contacts = fill(place, caller.tenant, 35)
-    place.sql(
-        "INSERT INTO domains (tenant, id, name, region, state, return_path, tls, findings, strict, returns, "
-        "created_at, updated_at, next_check_at) VALUES ($1, $2, 'signed.test', 'self', 'verified', 'send', "
-        "'opportunistic', '{}', false, true, now(), now(), now() + interval '1 day')",
-        caller.tenant, new_id(),
-    )  # fmt: skip
+    add_domain(place, caller.tenant, "signed.test", tls="enforced", returns=True)
     address = place.sql("SELECT email_key FROM contacts WHERE tenant = $1 AND id = $2", caller.tenant, contacts[12])
     # As by somebody who followed a link while the batch was read: the contact does not say so.
     place.sql(
@@ -98,8 +94,8 @@ def test_its_mail_is_signed_and_has_links_and_who_left_its_list_gets_none(place,
     made = resend.Broadcasts.create(body | {"send": True})["id"]
     assert expand(place, made) == "35 recipients, the last ones"
     parcels = queues.parcels()
-    assert {(one.content.signing, one.content.envelope_sender) for one in parcels} == {
-        ("signed.test", "bounces@send.signed.test")
+    assert {(one.content.signing, one.content.envelope_sender, one.content.tls) for one in parcels} == {
+        ("signed.test", "bounces@send.signed.test", "required")
     }
     assert {one.unsubscribe.base for one in parcels} == {"https://mail.test/u/"}
     left = [one.to for parcel in parcels for one in parcel.deliveries if one.suppressed]

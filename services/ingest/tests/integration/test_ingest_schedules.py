@@ -12,6 +12,7 @@ from uuid import UUID
 import httpx
 import pytest
 import resend
+from domain_rows import add_domain
 from resend.exceptions import ValidationError
 from sdk_shapes import check
 
@@ -115,6 +116,18 @@ def test_a_scheduled_email_is_kept_and_seen_at_once(mail, queues, rows):
     ]
     assert queues.parcels() == []
     assert [row["attempts"] for row in rows()] == [0]
+
+
+def test_mail_is_signed_as_its_domain_stands_when_it_is_released(mail, place, caller, queues, due, client):
+    resend.Emails.send(mail | {"scheduled_at": "in 1 hour"})
+    bulk = {"from": mail["from"], "subject": "s", "text": "t", "recipients": [{"to": "a@b.test"}, {"to": "a@c.test"}]}
+    assert client.post("/emails/bulk", json=bulk | {"scheduled_at": "in 1 hour"}).status_code == 202
+    add_domain(place, caller.tenant, "sender.test", tls="enforced")
+    due()
+    run(place)
+    parcels = queues.parcels()
+    assert sum(len(one.deliveries) for one in parcels) == 3
+    assert {(one.content.signing, one.content.tls) for one in parcels} == {("sender.test", "required")}
 
 
 async def test_rescheduled_and_canceled_through_the_async_sdk(mail, client):

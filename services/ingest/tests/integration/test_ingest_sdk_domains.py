@@ -3,6 +3,7 @@
 import base64
 import itertools
 import time
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 from uuid import uuid4
@@ -12,12 +13,14 @@ import pytest
 import resend
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_private_key
+from expanding import fill
 from private_dns import PrivateDns, private_dns
 from resend.domains._domain import Domain
 from resend.domains._domains import Domains
 from sdk_shapes import check, refused
 
 from mailwarren.contracts.dkim import ED25519, RSA, decode_keys, keys_path
+from mailwarren.contracts.tls import TlsNeed
 from mailwarren.runtime.vault import new_key
 
 TOKEN = "internal-token-of-a-test"
@@ -172,7 +175,7 @@ def test_a_list_has_pages_and_nobody_else_sees_it(server, caller, new_caller, na
         ({"name": "x.test", "open_tracking": True}, "`open_tracking`"),
         ({"name": "x.test", "click_tracking": True}, "`click_tracking`"),
         ({"name": "x.test", "tracking_subdomain": "links"}, "`tracking_subdomain`"),
-        ({"name": "x.test", "tls": "enforced"}, "`tls`"),
+        ({"name": "x.test", "tls": "always"}, "tls"),
         ({"name": "x.test", "region": "mars"}, "`region`"),
         ({"name": "x.test", "capabilities": {}}, "Unknown `capabilities`"),
     ],
@@ -301,6 +304,35 @@ def test_every_way_to_send_says_which_domain_signs(server, caller, published, qu
     assert {parcel.content.signing for parcel in queues.recorded()} == {published["name"]}
 
 
+def test_tls_of_a_domain_is_asked_for_by_its_mail(published, queues, mail, caller, server):
+    mine = mail | {"from": f"ada@below.{published['name']}"}
+    resend.Domains.update({"id": published["id"], "tls": "enforced"})
+    assert resend.Domains.get(published["id"])["tls"] == "enforced"
+    # A change of something else leaves it.
+    resend.Domains.update({"id": published["id"], "custom_return_path": "send"})
+    resend.Emails.send(mine)
+    resend.Batch.send([mine])
+    with server.client(caller.token) as client:
+        bulk = {"from": mine["from"], "subject": "s", "text": "t", "recipients": [{"to": "a@b.test"}]}
+        assert client.post("/emails/bulk", json=bulk).status_code == 202
+    resend.Emails.send(mail)
+    assert Counter(one.content.tls for one in queues.parcels()) == {TlsNeed.REQUIRED: 3, None: 1}
+    resend.Domains.update({"id": published["id"], "tls": "opportunistic"})
+    resend.Emails.send(mine)
+    with server.client(caller.token) as client:
+        # What a mail asks for itself is not lost.
+        assert client.post("/emails", json=mine | {"tls": "required"}).status_code == 200
+    assert sorted(str(one.content.tls) for one in queues.parcels()) == ["None", "required"]
+
+
+def test_a_domain_is_made_with_tls(name, queues, mail):
+    made = resend.Domains.create({"name": name, "tls": "enforced"})
+    assert made["tls"] == "enforced"
+    resend.Emails.send(mail | {"from": f"ada@{name}"})
+    (parcel,) = queues.parcels()
+    assert (parcel.content.signing, parcel.content.tls) == (name, TlsNeed.REQUIRED)
+
+
 def test_mail_of_others_is_not_signed(server, new_caller, published, queues, mail):
     with server.client(new_caller().token) as other:
         other.post("/emails", json=mail | {"from": f"ada@{published['name']}"})
@@ -353,7 +385,7 @@ def test_a_key_is_bound_to_a_domain(server, caller, published, mail, monkeypatch
 
 
 def test_unverified_domains_may_not_send_where_they_have_to_be_verified(
-    start, caller, new_caller, domain_settings, dns, published, queues, mail
+    start, caller, place, domain_settings, dns, published, queues, mail
 ):
     name = published["name"]
     with start(**domain_settings, require_verified_domains=True).client(caller.token) as client:
@@ -371,6 +403,12 @@ def test_unverified_domains_may_not_send_where_they_have_to_be_verified(
         bulk = {"from": "a@sender.test", "subject": "s", "text": "t", "recipients": [{"to": "b@c.test"}]}
         assert client.post("/emails/bulk", json=bulk).status_code == 403
         assert client.post("/emails", json=mail | {"scheduled_at": "in 1 hour"}).status_code == 403
+        segment, _ = fill(place, caller.tenant, 1)
+        broadcast = {"segment_id": str(segment), "from": "a@sender.test", "subject": "s", "text": "t"}
+        draft = client.post("/broadcasts", json=broadcast).json()["id"]
+        assert client.post(f"/broadcasts/{draft}/send").status_code == 403
+        assert client.post("/broadcasts", json=broadcast | {"send": True}).status_code == 403
+        assert client.post("/broadcasts", json=broadcast | {"send": True, "from": f"a@{name}"}).status_code == 201
         dns.publish(made["records"])
         assert client.post(f"/domains/{made['id']}/verify").json()["status"] == "verified"
         assert client.post("/emails", json=mail | {"from": f"ada@new.{name}"}).status_code == 200

@@ -35,7 +35,7 @@ rows = st.lists(addresses, max_size=400).map(
 def plan(emails, suppressed=(), **changes):
     values = {"tenant": TENANT, "base": new_id(), "accepted_at": 5.0} | changes
     numbered = [Numbered(index, new_id(), email) for index, email in enumerate(emails)]
-    return numbered, list(plan_parcels(Plan(**values), numbered, suppressed, new_id))
+    return numbered, list(plan_parcels(Plan(**values), numbered, suppressed, new_id, sign=None))
 
 
 @given(singles, rows)
@@ -66,7 +66,11 @@ def test_ids_follow_from_the_request():
     base, email_id = UUID(int=7), UUID(int=8)
     email = SendEmail(a_content(), "s.test", (Recipient("Bob@e.test", "Bob <Bob@e.test>"),), Lane.HIGH, 9.0)
     [item] = plan_parcels(
-        Plan(TENANT, base, 5.0, request_id=base, settle=True), [Numbered(0, email_id, email)], {"bob@e.test"}, new_id
+        Plan(TENANT, base, 5.0, request_id=base, settle=True),
+        [Numbered(0, email_id, email)],
+        {"bob@e.test"},
+        new_id,
+        sign=None,
     )
     parcel, [delivery] = item.parcel, item.parcel.deliveries
     assert (parcel.partition, parcel.request_id, parcel.settle) == (partition_of(base), base, True)

@@ -28,9 +28,8 @@ WHERE tenant = ANY($1::uuid[]) AND domain = ANY($2::uuid[]) ORDER BY state, algo
 """
 _INSERT = """
 INSERT INTO domains (tenant, id, name, region, return_path, tls, state, findings, created_at, updated_at, next_check_at)
-SELECT $1, $2, $3, $4, $5, 'opportunistic', 'not_started', '{}'::jsonb, now(), clock_timestamp(),
-  now() + interval '1 minute'
-WHERE (SELECT count(*) FROM domains WHERE tenant = $1 AND deleted_at IS NULL) < $6
+SELECT $1, $2, $3, $4, $5, $6, 'not_started', '{}'::jsonb, now(), clock_timestamp(), now() + interval '1 minute'
+WHERE (SELECT count(*) FROM domains WHERE tenant = $1 AND deleted_at IS NULL) < $7
 ON CONFLICT (tenant, name) WHERE deleted_at IS NULL DO NOTHING
 RETURNING id
 """
@@ -45,6 +44,7 @@ _UPDATE = """
 UPDATE domains SET return_path = $3, returns = false, next_check_at = now(), updated_at = clock_timestamp()
 WHERE tenant = $1 AND id = $2
 """
+_SET_TLS = "UPDATE domains SET tls = $3, updated_at = clock_timestamp() WHERE tenant = $1 AND id = $2"
 _SOON = "UPDATE domains SET next_check_at = now() WHERE tenant = $1 AND id = $2"
 _LATER = "UPDATE domains SET next_check_at = now() + interval '1 hour' WHERE tenant = $1 AND id = $2"
 _DELETE = """
@@ -139,24 +139,26 @@ class Domains:
         return await self._with_keys(self._database, await self._database.fetch(_DUE, limit))
 
     async def create(
-        self, tenant: UUID, name: str, region: str, return_path: str, keys: Sequence[ClosedKey]
+        self, tenant: UUID, name: str, region: str, return_path: str, keys: Sequence[ClosedKey], *, tls: str
     ) -> Row | None:
         """Make one; None when the tenant has it, or as many as it may."""
         async with self._database.connection() as connection, connection.transaction():
-            found = await connection.fetchrow(_INSERT, tenant, new_id(), name, region, return_path, MAX_DOMAINS)
+            found = await connection.fetchrow(_INSERT, tenant, new_id(), name, region, return_path, tls, MAX_DOMAINS)
             if found is None:
                 return None
             await self._add(connection, tenant, found["id"], keys)
             return await self._read(connection, tenant, found["id"])
 
-    async def change(self, tenant: UUID, ident: UUID, return_path: str | None) -> Row | None:
-        """Give it another return path (None: leave it), which is used once its records are there."""
+    async def change(self, tenant: UUID, ident: UUID, *, return_path: str | None, tls: str | None) -> Row | None:
+        """Give it another return path, which is used once its records are there, or other TLS; None leaves either."""
         async with self._database.connection() as connection, connection.transaction():
             found = await connection.fetchrow(_LOCK, tenant, ident)
             if found is None:
                 return None
             if return_path is not None and return_path != found["return_path"]:
                 await connection.execute(_UPDATE, tenant, ident, return_path)
+            if tls is not None and tls != found["tls"]:
+                await connection.execute(_SET_TLS, tenant, ident, tls)
             return await self._read(connection, tenant, ident)
 
     async def rotate(self, tenant: UUID, ident: UUID, keys: Sequence[ClosedKey]) -> Row | None:

@@ -15,9 +15,10 @@ import structlog
 from msgspec.structs import replace
 
 from mailwarren.contracts.parcel import Content
+from mailwarren.contracts.tls import TlsNeed
 from mailwarren.ingest.adapters.database import Database, DatabaseDown
 from mailwarren.ingest.domain.domain_checks import MAY_SEND
-from mailwarren.ingest.domain.domains import SendingDomain, domain_for, envelope_sender
+from mailwarren.ingest.domain.domains import ENFORCED, SendingDomain, domain_for, envelope_sender
 from mailwarren.ingest.domain.refusal import unavailable, unverified_domain
 from mailwarren.ingest.metrics import record_domains_refreshed
 from mailwarren.store.engine import database_trouble
@@ -30,14 +31,11 @@ OVERLAP = timedelta(seconds=10)
 """Looked back over at each refresh: a row's time is taken before its transaction is visible."""
 _NONE: Mapping[str, SendingDomain] = {}
 
-_ALL = """
-SELECT tenant, id, name, state, return_path, strict, returns, deleted_at, clock_timestamp() AS now
-FROM domains WHERE deleted_at IS NULL
+_SELECT = """
+SELECT tenant, id, name, state, return_path, tls, strict, returns, deleted_at, clock_timestamp() AS now FROM domains
 """
-_CHANGED = """
-SELECT tenant, id, name, state, return_path, strict, returns, deleted_at, clock_timestamp() AS now
-FROM domains WHERE updated_at >= $1 ORDER BY updated_at
-"""
+_ALL = f"{_SELECT} WHERE deleted_at IS NULL"
+_CHANGED = f"{_SELECT} WHERE updated_at >= $1 ORDER BY updated_at"
 
 Sign = Callable[[Content, str], Content]
 """From a content and the domain of its From address to the same content with what a sender has to know."""
@@ -97,7 +95,12 @@ class SendingDomains:
             found = domain_for(known, sender)
             if found is None:
                 return content
-            return replace(content, signing=found.name, envelope_sender=found.envelope_sender)
+            return replace(
+                content,
+                signing=found.name,
+                envelope_sender=found.envelope_sender,
+                tls=content.tls or found.tls,
+            )
 
         return sign
 
@@ -155,4 +158,5 @@ class SendingDomains:
             verified=DomainState(row["state"]) in MAY_SEND,
             strict=row["strict"],
             envelope_sender=envelope_sender(name, row["return_path"]) if returns else None,
+            tls=TlsNeed.REQUIRED if row["tls"] == ENFORCED else None,
         )

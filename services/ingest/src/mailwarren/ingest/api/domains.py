@@ -34,6 +34,7 @@ from mailwarren.ingest.domain.dns_records import (
 from mailwarren.ingest.domain.domains import (
     BOUNCES,
     MAX_DOMAINS,
+    OPPORTUNISTIC,
     REGION,
     RETURN_PATH,
     DomainBody,
@@ -65,7 +66,8 @@ async def create(call: Call) -> Answer:
         raise invalid(f"Invalid `name` field: the domain {name} is there already. GET /v1/domains lists it.")
     # The Ed25519 key signs when its record was seen: verifiers that do not know it need not look in vain.
     keys = await _new_keys(parts.vault, {RSA: KeyState.ACTIVE, ED25519: KeyState.NEXT})
-    row = await parts.rows.create(call.key.tenant, name, body.region or REGION, path, keys)
+    region, tls = body.region or REGION, body.tls or OPPORTUNISTIC
+    row = await parts.rows.create(call.key.tenant, name, region, path, keys, tls=tls)
     if row is None:
         raise invalid(f"The domain {name} is there already, or there are {MAX_DOMAINS}; more are not possible.")
     log.info("ingest.domain.created", domain=name, **_who(call))
@@ -94,10 +96,10 @@ async def change(call: Call) -> Answer:
     if body.custom_return_path:
         host = call.services.domains.site.bounce_host
         path = check_return_path(body.custom_return_path, row.name, bounce_host=host)
-    after = await call.services.domains.rows.change(call.key.tenant, row.id, path)
+    after = await call.services.domains.rows.change(call.key.tenant, row.id, return_path=path, tls=body.tls)
     if after is None:
         raise _none(row.id)
-    log.info("ingest.domain.changed", domain=row.name, return_path=after.return_path, **_who(call))
+    log.info("ingest.domain.changed", domain=row.name, return_path=after.return_path, tls=after.tls, **_who(call))
     await _known_here(call)
     return _answer(call, after)
 

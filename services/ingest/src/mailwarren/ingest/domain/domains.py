@@ -8,6 +8,7 @@ from uuid import UUID
 import msgspec
 from msgspec import Meta
 
+from mailwarren.contracts.tls import TlsNeed
 from mailwarren.ingest.domain.addresses import InvalidAddress, parse_address
 from mailwarren.ingest.domain.refusal import Refusal, invalid, missing
 from mailwarren.ingest.domain.requests import NotYet
@@ -24,13 +25,15 @@ BOUNCES = "bounces"
 """The local part of envelope senders."""
 REGION = "us-east-1"
 """What is shown as the region where the caller names none."""
+OPPORTUNISTIC, ENFORCED = "opportunistic", "enforced"
+"""The values of ``tls`` of a domain; the first where the caller names none."""
 
 _LABELS = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)*")
 
 Off = Annotated[bool | None, Meta(description="Opens and clicks are not tracked yet: true is refused with 422.")]
-Opportunistic = Annotated[
-    Literal["opportunistic"] | None,
-    Meta(description="`enforced` is not supported yet and refused with 422; see `tls` of the routes in shaping.toml."),
+Tls = Annotated[
+    Literal["opportunistic", "enforced"] | None,
+    Meta(description="`enforced`: mail from the domain goes over TLS or not at all, as with `tls` of a single mail."),
 ]
 
 
@@ -49,7 +52,7 @@ class DomainBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     open_tracking: Off = None
     click_tracking: Off = None
     tracking_subdomain: NotYet = None
-    tls: Opportunistic = None
+    tls: Tls = None
 
 
 class DomainChange(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -60,7 +63,7 @@ class DomainChange(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     open_tracking: Off = None
     click_tracking: Off = None
     tracking_subdomain: NotYet = None
-    tls: Opportunistic = None
+    tls: Tls = None
 
 
 class SendingDomain(msgspec.Struct, frozen=True, gc=False):
@@ -68,6 +71,7 @@ class SendingDomain(msgspec.Struct, frozen=True, gc=False):
 
     ``verified``: mail may go out from it where only verified domains may. ``strict``: DMARC takes its signature for
     mail of the very domain only, not of subdomains. ``envelope_sender`` is None until its return path is there.
+    ``tls``: how much its mail asks for.
     """
 
     id: UUID
@@ -75,6 +79,7 @@ class SendingDomain(msgspec.Struct, frozen=True, gc=False):
     verified: bool
     strict: bool = False
     envelope_sender: str | None = None
+    tls: TlsNeed | None = None
 
 
 def check_domain(name: str) -> str:

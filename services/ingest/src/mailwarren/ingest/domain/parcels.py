@@ -57,7 +57,7 @@ def plan_parcels(
     suppressed: AbstractSet[str],
     new_id: Callable[[], UUID],
     *,
-    sign: Callable[[Content, str], Content] | None = None,
+    sign: Callable[[Content, str], Content] | None,
     left: Left | None = None,
 ) -> Iterator[PlannedParcel]:
     """Every delivery exactly once, in parcels of one lane, shard and content with at most 50 deliveries.
@@ -70,7 +70,7 @@ def plan_parcels(
         suppressed: lower-case addresses that are recorded and not sent.
         new_id: makes the parcels' own ids.
         sign: says in a content which domain signs it, given the domain of its sender; None: nobody does. Asked once for
-            each content.
+            each content. It has no default: mail that forgot to ask would go unsigned.
         left: who has left what goes to lists, and how others can. Asked once for each content.
     """
     groups: dict[tuple[str, int], dict[str, list[tuple[Numbered, Recipient]]]] = {}
