@@ -12,7 +12,8 @@ from mailwarren.sender.adapters.dkim_keys import DomainKeys
 from mailwarren.sender.adapters.private_keys import open_key
 from mailwarren.sender.domain.dkim import hash_body, sign_mail
 from mailwarren.sender.domain.render import fill, write_body, write_head
-from mailwarren.sender.signing import Signing, make_body
+from mailwarren.sender.signing.batches import Batches
+from mailwarren.sender.signing.mails import Signing, make_body
 
 
 class Free:
@@ -76,7 +77,7 @@ def bench_dkim_mails_over_threads(benchmark, parcel, count):
     with ThreadPoolExecutor(2) as threads:
 
         async def run():
-            signing = Signing(keys, threads)
+            signing = Signing(keys, Batches(threads, 2))
             return await asyncio.gather(*(signing.make_data(parcel, one, ()) for one in parcel.deliveries))
 
         made = benchmark(lambda: loop.run_until_complete(run()))

@@ -18,7 +18,8 @@ from mailwarren.sender.adapters.dkim_keys import DomainKeys
 from mailwarren.sender.adapters.outcomes import OutcomeWriter
 from mailwarren.sender.adapters.private_keys import open_key
 from mailwarren.sender.settings import SenderSettings
-from mailwarren.sender.signing import Signing
+from mailwarren.sender.signing.batches import Batches
+from mailwarren.sender.signing.mails import Signing
 from mailwarren.sender.transmit import Permit, Transmitter, Tried
 from mailwarren.sender.wiring import build_routes, build_shaping, open_rules
 from mailwarren.sink.server import Sink, running_sink
@@ -71,7 +72,7 @@ class Sending:
         parcel = a_parcel(
             content=a_content(signing="sender.test", **content), deliveries=(delivery,), accepted_at=1_764_000_000.0
         )
-        permit = Permit(lambda: True, lambda _: True, None, signing=Signing(keys, self.threads))
+        permit = Permit(lambda: True, lambda _: True, None, signing=Signing(keys, Batches(self.threads, 2)))
         return await self._transmitter.transmit(parcel, delivery, permit)
 
     def received(self) -> list[bytes]:

@@ -16,12 +16,13 @@ from mailwarren.contracts.parcel import Attachment, Content, Delivery, Role, Syn
 from mailwarren.contracts.template import TemplateProblem
 from mailwarren.contracts.testing import a_content, a_delivery, a_parcel
 from mailwarren.devstack.harness.dkim import KeyPair, as_received, dkimpy_says, make_pair, zone
-from mailwarren.sender import signing as module
 from mailwarren.sender.adapters.dkim_keys import DomainKeys
 from mailwarren.sender.adapters.private_keys import open_key
 from mailwarren.sender.domain.mime import File
 from mailwarren.sender.domain.render import Unbuildable, base64_lines
-from mailwarren.sender.signing import Signing
+from mailwarren.sender.signing import mails as module
+from mailwarren.sender.signing.batches import Batches
+from mailwarren.sender.signing.mails import Signing
 
 PAIRS = (make_pair("mw1"), make_pair("mw1e", ED25519))
 RECORDS = zone("sender.test", *PAIRS)
@@ -44,7 +45,7 @@ HEADERS = st.dictionaries(st.from_regex(r"X-[!-9;-~]{0,40}", fullmatch=True), TE
 
 
 class InPlace(Executor):
-    """Runs at once, and counts."""
+    """Runs at once."""
 
     def submit(self, fn, /, *args, **kwargs):
         done: Future = Future()
@@ -54,7 +55,7 @@ class InPlace(Executor):
 
 def signer(*pairs: KeyPair, executor: Executor | None = None) -> Signing:
     keys = tuple(open_key(pair.key) for pair in pairs or PAIRS)
-    return Signing(DomainKeys("sender.test", keys), executor or InPlace())
+    return Signing(DomainKeys("sender.test", keys), Batches(executor or InPlace(), 1))
 
 
 def sign(content: Content, delivery: Delivery | None = None, files=(), signing: Signing | None = None):

@@ -10,7 +10,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+import httpx
 import psutil
+from prometheus_client.parser import text_string_to_metric_families
 
 from mailwarren.bench.cpu import CpuMeter
 from mailwarren.contracts.lanes import Lane
@@ -191,6 +193,17 @@ class Stand:
     def memory(self, name: str) -> float:
         """Resident megabytes of a service."""
         return float(psutil.Process(self.system.services[name].pid).memory_info().rss) / 1e6
+
+    def senders_total(self, metric: str) -> float:
+        """A counter's sum over all senders and labels."""
+        total = 0.0
+        for name in (
+            name for name, service in self.system.services.items() if name.startswith("sender") and service.alive
+        ):
+            text = httpx.get(self.system.metrics_url(name), timeout=10).raise_for_status().text
+            samples = (sample for family in text_string_to_metric_families(text) for sample in family.samples)
+            total += sum(sample.value for sample in samples if sample.name == metric)
+        return total
 
     def answered_at(self, domain: str) -> dict[str, float]:
         """Unix seconds of the 250 to the final dot by recipient, for those of ``domain``."""

@@ -36,7 +36,7 @@ from mailwarren.sender.incoming import Finish, Incoming
 from mailwarren.sender.reports import Reports
 from mailwarren.sender.settle import Settler
 from mailwarren.sender.shaping.shaper import Shaper, SlowSite
-from mailwarren.sender.signing import Signer, Signing
+from mailwarren.sender.signing.mails import Signer, Signing
 from mailwarren.sender.slots import Slots
 from mailwarren.sender.suspects import Insurance, Suspects, count_of, is_suspect, setback_headers
 from mailwarren.sender.told import describe, tell_attempt

@@ -8,7 +8,6 @@ from typing import Protocol
 
 from prometheus_client import Counter, Gauge, Histogram
 
-from mailwarren.contracts.dkim import ED25519, RSA
 from mailwarren.contracts.events import Event, Kind
 from mailwarren.contracts.lanes import Lane
 from mailwarren.contracts.routing import domain_of
@@ -33,24 +32,6 @@ _attempts = Counter(
 )
 _blobs = Counter("mailwarren_sender_attachments_total", "Attachments wanted, and tries to fetch them", ["result"])
 _blob_cache = Gauge("mailwarren_sender_attachment_cache_bytes", "Size of the folder of cached attachments")
-_signatures = Counter(
-    "mailwarren_sender_dkim_signatures_total",
-    "DKIM signatures of mail that was sent, made or used again from an attempt before",
-    ["algorithm", "origin"],
-)
-_signing_seconds = Histogram(
-    "mailwarren_sender_dkim_seconds",
-    "From a built mail to its signatures, the wait for a thread with it",
-    buckets=(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 2),
-)
-_key_reads = Counter("mailwarren_sender_dkim_key_reads_total", "Times that a domain's keys were asked for", ["result"])
-_key_domains = Gauge("mailwarren_sender_dkim_domains", "Domains whose DKIM keys this sender has")
-_keys_missing = Gauge(
-    "mailwarren_sender_dkim_domains_missing", "Domains whose mail waits because their DKIM keys cannot be had"
-)
-_key_age = Gauge(
-    "mailwarren_sender_dkim_key_age_seconds", "Since the oldest DKIM keys in use were read; above 600, ingest is away"
-)
 _accept_to_delivered = Histogram(
     "mailwarren_sender_accept_to_delivered_seconds",
     "From acceptance by the API to the 250 of the next hop",
@@ -101,9 +82,6 @@ for _answered in ("yes", "no"):
     _settle_seconds.labels(_answered)
 for _reason in ("undecodable", "error", "poison"):
     _parked.labels(_reason)
-for _algorithm in (RSA, ED25519):
-    for _origin in ("made", "kept"):
-        _signatures.labels(_algorithm, _origin)
 for _result in ("ok", "sts-policy-fetch-error", "sts-policy-invalid", "sts-webpki-invalid"):
     _sts_fetches.labels(_result)
 _info = Gauge("mailwarren_sender_info", "1, with what this sender consumes", ["fleet", "lanes", "shards"])
@@ -217,32 +195,6 @@ def record_blob(result: str) -> None:
 def record_blob_cache(octets: int) -> None:
     """What the folder of attachments holds."""
     _blob_cache.set(octets)
-
-
-def record_signed(made: Iterable[str], reused: Iterable[str], seconds: float) -> None:
-    """A mail was signed, by these algorithms."""
-    for algorithm in made:
-        _signatures_of(algorithm, "made").inc()
-    for algorithm in reused:
-        _signatures_of(algorithm, "kept").inc()
-    _signing_seconds.observe(seconds)
-
-
-@lru_cache(maxsize=16)
-def _signatures_of(algorithm: str, origin: str) -> Counter:
-    return _signatures.labels(algorithm, origin)
-
-
-def record_key_read(result: str) -> None:
-    """A domain's keys were ``fetched``, found ``unchanged``, ingest has ``none``, or it is ``away``."""
-    _key_reads.labels(result).inc()
-
-
-def record_keys(domains: int, missing: int, age: float) -> None:
-    """Domains with keys, domains whose mail waits for keys, and the age of the oldest keys in use."""
-    _key_domains.set(domains)
-    _keys_missing.set(missing)
-    _key_age.set(age)
 
 
 def record_unsettled(lane: str, count: int) -> None:

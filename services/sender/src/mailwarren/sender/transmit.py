@@ -25,7 +25,7 @@ from mailwarren.sender.domain.render import Unbuildable, build_mail, leave_link
 from mailwarren.sender.metrics import record_sessions
 from mailwarren.sender.shaping.automation import Automation
 from mailwarren.sender.shaping.shaper import Shaper
-from mailwarren.sender.signing import Signing
+from mailwarren.sender.signing.mails import Signing
 from mailwarren.sender.smtp import (
     Abandoned,
     DnsFailure,

@@ -31,7 +31,7 @@ from mailwarren.sender.shaping.roll import Roll, shards_of
 from mailwarren.sender.shaping.shaper import Shaper
 from mailwarren.sender.shaping.shares import Shares
 from mailwarren.sender.shaping.waiting import SHARE_OF_PREFETCH, WaitingRoom
-from mailwarren.sender.signing import Signer
+from mailwarren.sender.signing.mails import Signer
 from mailwarren.sender.smtp import (
     ClientSettings,
     Pool,

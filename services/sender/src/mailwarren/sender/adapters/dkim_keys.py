@@ -21,8 +21,8 @@ import structlog
 
 from mailwarren.contracts.dkim import RSA, SigningKey, SigningKeys, decode_keys, keys_path
 from mailwarren.contracts.shaping import KEYS_TOLD, MissingKeys
-from mailwarren.sender import metrics
 from mailwarren.sender.adapters.internal import Internal
+from mailwarren.sender.adapters.metrics import record_key_read
 from mailwarren.sender.adapters.private_keys import open_key
 from mailwarren.sender.domain.dkim import Key
 
@@ -200,16 +200,16 @@ class DkimKeys:
         try:
             answer = await self._read_twice(*place)
             if answer.keys == entry.said and entry.keys is not None:
-                metrics.record_key_read("unchanged")
+                record_key_read("unchanged")
             else:
                 entry.keys = _opened(place[1], answer)
-                metrics.record_key_read("fetched")
+                record_key_read("fetched")
         except _NoKeys as error:
-            metrics.record_key_read("none")
+            record_key_read("none")
             entry.keys, entry.said = None, ()
             self._failed(place, entry, str(error))
         except KeysAway as error:
-            metrics.record_key_read("away")
+            record_key_read("away")
             self._failed(place, entry, str(error))
         else:
             now = self._clock()

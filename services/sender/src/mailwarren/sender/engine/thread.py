@@ -22,6 +22,7 @@ from mailwarren.runtime.heartbeat import Heartbeat
 from mailwarren.runtime.loop import watch_loop
 from mailwarren.sender import metrics
 from mailwarren.sender.adapters.ladder import LadderWriter
+from mailwarren.sender.adapters.metrics import record_keys
 from mailwarren.sender.adapters.outcomes import OutcomeWriter
 from mailwarren.sender.adapters.questions import Asker
 from mailwarren.sender.deliver import Deliverer
@@ -31,7 +32,7 @@ from mailwarren.sender.engine.handover import Handover
 from mailwarren.sender.settings import SenderSettings
 from mailwarren.sender.settle import Settler
 from mailwarren.sender.shaping.heart import Vitals
-from mailwarren.sender.signing import Signer
+from mailwarren.sender.signing.mails import Signer
 from mailwarren.sender.slots import Slots
 from mailwarren.sender.smtp import Pool
 from mailwarren.sender.suspects import Suspects
@@ -163,7 +164,7 @@ class EngineThread:
             metrics.record_broken_tls(len(pool.broken_tls()))
             metrics.record_overrides(in_force.overrides(time.time()))
             keys = signer.stats()
-            metrics.record_keys(keys.known, keys.missing, keys.age)
+            record_keys(keys.known, keys.missing, keys.age)
             since_beat += GAUGES_EVERY
             if since_beat >= BEAT_EVERY:
                 self._heartbeat.beat("engine")

@@ -1,20 +1,21 @@
 """Mails are signed in threads, beside the event loop: OpenSSL and the hash of a large body run without its lock."""
 
-import asyncio
 import hashlib
 import time
 from collections.abc import Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from uuid import UUID
 
 from mailwarren.contracts.parcel import Content, Delivery, Parcel, Syntax
 from mailwarren.contracts.shaping import MissingKeys
-from mailwarren.sender import metrics
 from mailwarren.sender.adapters.dkim_keys import DkimKeys, DomainKeys, KeyStats
+from mailwarren.sender.adapters.metrics import record_signed
 from mailwarren.sender.domain.dkim import Signed, hash_body, sign_mail
 from mailwarren.sender.domain.mime import File, write_body_with_files
 from mailwarren.sender.domain.render import fill, leave_link, write_body, write_head
+from mailwarren.sender.signing.batches import Batches
 from mailwarren.sender.smtp import WireData, assemble_data, end_lines, stuff_dots
 
 BLANK_LINE = b"\r\n\r\n"
@@ -42,12 +43,12 @@ class Signing:
 
     Args:
         keys: What they are signed with.
-        threads: Where.
+        batches: Where.
     """
 
-    def __init__(self, keys: DomainKeys, threads: Executor) -> None:
+    def __init__(self, keys: DomainKeys, batches: Batches) -> None:
         self._keys = keys
-        self._threads = threads
+        self._batches = batches
         self._shared: Body | None = None
         self._shared_hash = ""
 
@@ -66,9 +67,8 @@ class Signing:
             body = make_body(html, text, files, delivery.id.hex)
         head = end_lines(write_head(content, delivery, parcel.accepted_at, subject, leave)) + body.fields
         begin = time.perf_counter()
-        loop = asyncio.get_running_loop()
-        signed = await loop.run_in_executor(self._threads, _sign, self._keys, head, body, delivery.signature)
-        metrics.record_signed(signed.made, signed.reused, time.perf_counter() - begin)
+        signed = await self._batches.run(partial(_sign, self._keys, head, body, delivery.signature))
+        record_signed(signed.made, signed.reused, time.perf_counter() - begin)
         if content.syntax is Syntax.LITERAL:
             self._shared_hash = body.hash
         return assemble_data([stuff_dots(signed.fields + head) + b"\r\n", *body.wire]), signed.kept
@@ -95,6 +95,7 @@ class Signer:
     def __init__(self, keys: DkimKeys, threads: int) -> None:
         self._keys = keys
         self._threads = ThreadPoolExecutor(threads, "dkim")
+        self._batches = Batches(self._threads, threads)
 
     async def sign_for(self, tenant: UUID, domain: str) -> Signing:
         """What signs the mails of one parcel.
@@ -102,7 +103,7 @@ class Signer:
         Raises:
             KeysAway: there are no keys now.
         """
-        return Signing(await self._keys.get(tenant, domain), self._threads)
+        return Signing(await self._keys.get(tenant, domain), self._batches)
 
     def stats(self) -> KeyStats:
         """Of the keys."""
