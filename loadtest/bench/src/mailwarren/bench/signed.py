@@ -48,7 +48,7 @@ def run_signed(stand: Stand, count: int) -> dict[str, Result]:
 
 
 def run_domains(stand: Stand, domains: int, *, each: int) -> dict[str, Result]:
-    """Calls of ``each`` mails from one domain, and as many calls from ``domains`` of them: of several runs the middle."""
+    """Calls of ``each`` mails from one domain, and as many from ``domains`` of them: the middle one of several runs."""
     names = [f"s{number}.test" for number in range(domains)]
     with ThreadPoolExecutor(2) as pool:
         made = list(pool.map(lambda name: add_domain(stand, name), names))

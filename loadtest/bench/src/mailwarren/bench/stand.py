@@ -1,5 +1,6 @@
 """What is measured: a whole Mailwarren of real processes with a broker and a database of its own."""
 
+import re
 import shutil
 import signal
 import sys
@@ -12,7 +13,6 @@ from typing import Self
 
 import httpx
 import psutil
-from prometheus_client.parser import text_string_to_metric_families
 
 from mailwarren.bench.cpu import CpuMeter
 from mailwarren.contracts.lanes import Lane
@@ -196,14 +196,12 @@ class Stand:
 
     def senders_total(self, metric: str) -> float:
         """A counter's sum over all senders and labels."""
-        total = 0.0
-        for name in (
-            name for name, service in self.system.services.items() if name.startswith("sender") and service.alive
-        ):
-            text = httpx.get(self.system.metrics_url(name), timeout=10).raise_for_status().text
-            samples = (sample for family in text_string_to_metric_families(text) for sample in family.samples)
-            total += sum(sample.value for sample in samples if sample.name == metric)
-        return total
+        lines: list[str] = []
+        for name, service in self.system.services.items():
+            if name.startswith("sender") and service.alive:
+                answer = httpx.get(self.system.metrics_url(name), timeout=10).raise_for_status()
+                lines += answer.text.splitlines()
+        return sum(float(line.rpartition(" ")[2]) for line in lines if re.match(rf"{metric}[ {{]", line))
 
     def answered_at(self, domain: str) -> dict[str, float]:
         """Unix seconds of the 250 to the final dot by recipient, for those of ``domain``."""
