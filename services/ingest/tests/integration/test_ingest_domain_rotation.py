@@ -261,6 +261,7 @@ def test_data_keys_are_changed_without_losing_a_key(
 ):
     # Other tests' rows are of other files.
     place.sql("DELETE FROM domain_keys WHERE tenant <> $1", caller.tenant)
+    place.sql("DELETE FROM webhooks")
     file = tmp_path / "keys"
     monkeypatch.setenv("MAILWARREN_DATA_KEYS", str(file))
     assert "FileNotFoundError" in command("data-keys", "renew")[2]
@@ -282,6 +283,18 @@ def test_data_keys_are_changed_without_losing_a_key(
     status, _, error = command("data-keys", "renew")
     assert (status, "none of the keys decrypts 2 of 2" in error) == (1, True)
     assert signed_with(new) == before
+
+    # The secrets of webhooks are renewed too, with the ones before them.
+    place.sql(
+        "INSERT INTO webhooks (tenant, id, endpoint, events, status, secret, previous_secret, previous_until, "
+        "enabled_at, created_at, updated_at) VALUES ($1, $2, 'https://hooks.test', '{email.sent}', 'enabled', $3, $4, "
+        "now(), now(), now(), now())",
+        caller.tenant, uuid4(), Vault([old]).close(b"now"), Vault([old]).close(b"before"),
+    )  # fmt: skip
+    file.write_text(f"{new}\n{old}\n")
+    assert json.loads(command("data-keys", "renew")[1]) == {"looked_at": 4, "renewed": 2}
+    (row,) = place.sql("SELECT secret, previous_secret FROM webhooks WHERE tenant = $1", caller.tenant)
+    assert [Vault([new]).open(bytes(one)) for one in row.values()] == [b"now", b"before"]
 
     # The new file serves senders.
     async def ask() -> bytes:
