@@ -17,6 +17,7 @@ from expanding import fill
 from private_dns import PrivateDns, private_dns
 from resend.domains._domain import Domain
 from resend.domains._domains import Domains
+from resend.webhooks._webhook_event import DomainCreatedEvent, DomainDeletedEvent, DomainUpdatedEvent
 from sdk_shapes import check, refused
 
 from mailwarren.contracts.dkim import ED25519, RSA, decode_keys, keys_path
@@ -338,6 +339,26 @@ def test_mail_of_others_is_not_signed(server, new_caller, published, queues, mai
         other.post("/emails", json=mail | {"from": f"ada@{published['name']}"})
     resend.Emails.send(mail)
     assert [(one.content.signing, one.content.envelope_sender) for one in queues.parcels()] == [(None, None)] * 2
+
+
+def test_webhooks_hear_what_becomes_of_a_domain_and_no_look_that_found_nothing_new(dns, name):
+    kinds = ["domain.created", "domain.updated", "domain.deleted"]
+    webhook = resend.Webhooks.create({"endpoint": "https://hooks.example.test/", "events": kinds})["id"]
+    made = resend.Domains.create({"name": name})
+    for _ in range(2):
+        resend.Domains.verify(made["id"])
+    dns.publish(made["records"])
+    for _ in range(2):
+        resend.Domains.verify(made["id"])
+    resend.Domains.remove(made["id"])
+    events = reversed(resend.Webhooks.list_events(webhook)["data"])
+    told = [resend.Webhooks.get_event(webhook, event["id"])["payload"] for event in events]
+    types = [DomainCreatedEvent, DomainUpdatedEvent, DomainUpdatedEvent, DomainDeletedEvent]
+    for payload, kind in zip(told, types, strict=True):
+        check(payload, kind)
+        assert (payload["data"]["id"], payload["data"]["name"]) == (made["id"], name)
+        assert len(payload["data"]["records"]) == len(made["records"])
+    assert [payload["data"]["status"] for payload in told] == ["not_started", "pending", "verified", "verified"]
 
 
 def test_a_deleted_domain_signs_nothing_any_more(published, queues, mail):

@@ -41,9 +41,6 @@ NOT_MADE_YET = frozenset(
         EventType.EMAIL_COMPLAINED,
         EventType.EMAIL_OPENED,
         EventType.EMAIL_CLICKED,
-        EventType.DOMAIN_CREATED,
-        EventType.DOMAIN_UPDATED,
-        EventType.DOMAIN_DELETED,
     }
 )
 """Types that nothing here causes in this version: asking for one is refused, so that nobody waits for it in vain.

@@ -209,7 +209,7 @@ def _blobs(settings: Settings, attached: EmailAttachments) -> tuple[BlobStore | 
 
 def _domains(settings: Settings, database: Database) -> DomainParts:
     """Sending domains: made only where their keys can be kept, and senders can get at them."""
-    rows = Domains(database)
+    rows = Domains(database, settings.site)
     vault = None
     if settings.data_keys is not None:
         if settings.internal_token is None:

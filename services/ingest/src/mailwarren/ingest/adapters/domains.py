@@ -8,10 +8,12 @@ from uuid import UUID
 import msgspec
 
 from mailwarren.contracts.ids import new_id
+from mailwarren.contracts.webhooks import EventType
 from mailwarren.ingest.adapters.database import Database
 from mailwarren.ingest.adapters.keyset import fetch_page
+from mailwarren.ingest.adapters.webhook_notices import WebhookNotices
 from mailwarren.ingest.domain.cursor import Page
-from mailwarren.ingest.domain.dns_records import Findings, KeyFacts
+from mailwarren.ingest.domain.dns_records import PRIORITY, Findings, KeyFacts, Purpose, Site, wanted_records
 from mailwarren.ingest.domain.domain_checks import Verdict
 from mailwarren.ingest.domain.domains import MAX_DOMAINS
 from mailwarren.store.states import DomainState, KeyState
@@ -115,10 +117,16 @@ class Seen(msgspec.Struct, frozen=True):
 
 
 class Domains:
-    """The domains of all tenants. Every method may raise ``DatabaseDown``; another tenant's domain is none."""
+    """The domains of all tenants. Every method may raise ``DatabaseDown``; another tenant's domain is none.
 
-    def __init__(self, database: Database) -> None:
+    Args:
+        database: where they are.
+        site: this system as their records name it, for what webhooks are told.
+    """
+
+    def __init__(self, database: Database, site: Site | None = None) -> None:
         self._database = database
+        self._site = site or Site()
 
     async def get(self, tenant: UUID, ident: UUID) -> Row | None:
         """A domain."""
@@ -147,7 +155,9 @@ class Domains:
             if found is None:
                 return None
             await self._add(connection, tenant, found["id"], keys)
-            return await self._read(connection, tenant, found["id"])
+            made = await self._read(connection, tenant, found["id"])
+            await self._tell(connection, EventType.DOMAIN_CREATED, made)
+            return made
 
     async def change(self, tenant: UUID, ident: UUID, *, return_path: str | None, tls: str | None) -> Row | None:
         """Give it another return path, which is used once its records are there, or other TLS; None leaves either."""
@@ -159,7 +169,9 @@ class Domains:
                 await connection.execute(_UPDATE, tenant, ident, return_path)
             if tls is not None and tls != found["tls"]:
                 await connection.execute(_SET_TLS, tenant, ident, tls)
-            return await self._read(connection, tenant, ident)
+            changed = await self._read(connection, tenant, ident)
+            await self._tell(connection, EventType.DOMAIN_UPDATED, changed)
+            return changed
 
     async def rotate(self, tenant: UUID, ident: UUID, keys: Sequence[ClosedKey]) -> Row | None:
         """Add keys that wait for their records; one of an algorithm that has such a key already is left out."""
@@ -168,7 +180,9 @@ class Domains:
                 return None
             await self._add(connection, tenant, ident, keys)
             await connection.execute(_SOON, tenant, ident)
-            return await self._read(connection, tenant, ident)
+            changed = await self._read(connection, tenant, ident)
+            await self._tell(connection, EventType.DOMAIN_UPDATED, changed)
+            return changed
 
     async def delete(self, tenant: UUID, ident: UUID) -> Row | None:
         """Forget it and its keys; as it was, None when there was none."""
@@ -176,6 +190,7 @@ class Domains:
             found = await connection.fetchrow(_LOCK, tenant, ident)
             if found is None:
                 return None
+            await self._tell(connection, EventType.DOMAIN_DELETED, await self._read(connection, tenant, ident))
             await connection.execute(_DELETE, tenant, ident)
             await connection.execute("DELETE FROM domain_keys WHERE tenant = $1 AND domain = $2", tenant, ident)
             return _row(found, ())
@@ -195,11 +210,17 @@ class Domains:
                     verdict.returns, verdict.failing_since, next_check_at,
                 )  # fmt: skip
             overlap = timedelta(days=seen.overlap_days)
+            activated = False
             for selector, algorithm in seen.keys:
                 if await connection.fetchrow(_ACTIVATE, row.tenant, row.id, selector):
+                    activated = True
                     await connection.execute(_RETIRE, row.tenant, row.id, selector, algorithm, overlap)
             await connection.execute(_FORGET, row.tenant, row.id)
-            return await self._read(connection, row.tenant, row.id)
+            after = await self._read(connection, row.tenant, row.id)
+            # Most looks find what the one before found.
+            if activated or after.state is not DomainState(found["state"]):
+                await self._tell(connection, EventType.DOMAIN_UPDATED, after)
+            return after
 
     async def put_off(self, row: Row) -> None:
         """Look at its records in an hour."""
@@ -212,6 +233,11 @@ class Domains:
     async def states(self) -> dict[DomainState, tuple[int, int]]:
         """How many domains there are in each state, and how many of them were verified once."""
         return {DomainState(row["state"]): (row["number"], row["once"]) for row in await self._database.fetch(_STATES)}
+
+    async def _tell(self, connection: Any, kind: EventType, row: Row) -> None:
+        notices = WebhookNotices(connection)
+        if await notices.wanted(row.tenant, kind):
+            await notices.tell(row.tenant, kind, [_told(row, self._site)])
 
     async def _add(self, connection: Any, tenant: UUID, ident: UUID, keys: Sequence[ClosedKey]) -> None:
         for key in keys:
@@ -238,6 +264,30 @@ class Domains:
                 )
             )
         return [_row(row, keys[row["id"]]) for row in rows]
+
+
+def _told(row: Row, site: Site) -> dict[str, Any]:
+    """``data`` of an event, in the SDK's form."""
+    known = {(finding.name, finding.type): finding.state for finding in row.findings.records}
+    return {
+        "id": row.id,
+        "name": row.name,
+        "status": row.state,
+        "created_at": row.created_at,
+        "region": row.region,
+        "records": [
+            {
+                "record": (Purpose.SPF if one.purpose is Purpose.BOUNCES else one.purpose).value,
+                "name": one.name,
+                "type": one.type,
+                "ttl": "Auto",
+                "status": known.get(one.place, DomainState.NOT_STARTED),
+                "value": one.value,
+                **({"priority": PRIORITY} if one.type == "MX" else {}),
+            }
+            for one in wanted_records(row.name, row.return_path, row.keys, site)
+        ],
+    }
 
 
 def _row(row: Mapping[str, Any], keys: Sequence[KeyFacts]) -> Row:

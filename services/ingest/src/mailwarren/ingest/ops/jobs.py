@@ -94,7 +94,7 @@ async def give_up_broadcast(bench: Bench, order: Order, trouble: str) -> None:
 async def domains(bench: Bench) -> str:
     """Look at the records of the domains that are due, some at a time."""
     settings = bench.settings
-    table = Domains(bench.database)
+    table = Domains(bench.database, settings.site)
     verifier = Verifier(table, Dns(settings.resolver), settings.site, settings.dkim_overlap_days)
     return f"looked at {await verify_due(table, verifier, bench.stopping)} domains"
 
