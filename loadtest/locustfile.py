@@ -9,9 +9,19 @@ One kind of user: name its class at the end.
 """
 
 from scenarios import hooks
+from scenarios.broadcasts import Broadcaster
 from scenarios.posters import BatchPoster, BulkPoster, SinglePoster
 from scenarios.readers import DeliveryWatcher, StatusReader
+from scenarios.receivers import WebhookReceiver
 
-__all__ = ["BatchPoster", "BulkPoster", "DeliveryWatcher", "SinglePoster", "StatusReader"]
+__all__ = [
+    "BatchPoster",
+    "Broadcaster",
+    "BulkPoster",
+    "DeliveryWatcher",
+    "SinglePoster",
+    "StatusReader",
+    "WebhookReceiver",
+]
 
 hooks.attach()

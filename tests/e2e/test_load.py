@@ -174,6 +174,41 @@ def test_an_interrupted_run_ends_in_order_and_leaves_nothing(loaded: System, tmp
     assert (run.folder / "report.html").exists()
 
 
+@pytest.fixture(scope="module")
+def with_lists(loaded: System) -> System:
+    loaded.start_worker()
+    loaded.start_scheduler()
+    loaded.start_webhooks()
+    return loaded
+
+
+def test_lists_are_imported_and_every_mail_of_every_broadcast_has_its_end(with_lists: System, tmp_path: Path) -> None:
+    arguments = ("--scenario", "broadcast", "--users", "8", "--rate", "40", "--time", "6", "--most", "150")
+    run = Run(with_lists, tmp_path / "broadcast", *arguments)
+    assert run.wait(90) == 0, run.text
+    made = run.summary()
+    assert {kind: failures for kind, (_, failures) in made.items() if failures} == {}
+    lists, sent = made["import", "upload→completed"][0], made["broadcast", "send→sent"][0]
+    assert lists >= 1
+    assert sent >= 1
+    yes, silences = read(run.folder)
+    assert not silences
+    assert sum(one.lane == "bulk" for one in yes) == 150 * sent
+    assert run.text.rstrip().endswith("LEDGER BALANCES")
+    assert run.balances()
+
+
+def test_receivers_are_told_of_deliveries_with_signatures_that_hold(with_lists: System, tmp_path: Path) -> None:
+    arguments = ("--scenario", "webhook", "--users", "10", "--rate", "40", "--time", "6")
+    run = Run(with_lists, tmp_path / "webhook", *arguments)
+    assert run.wait() == 0, run.text
+    made = run.summary()
+    assert {kind: failures for kind, (_, failures) in made.items() if failures} == {}
+    assert made["webhook", "email.delivered"][0] > 50
+    assert made["DELETE", "/v1/webhooks/{id}"][0] >= 1
+    assert run.balances()
+
+
 def test_a_system_far_away_is_not_loaded(loaded: System, tmp_path: Path) -> None:
     run = Run(loaded, tmp_path / "far", "--url", "https://mail.example.com/v1")
     assert run.wait() == 2

@@ -1,7 +1,7 @@
 """The few calls that are made outside of Locust: is it there, does mail end at the sink, what became of each mail."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from datetime import datetime
 from typing import Any, Self
 from uuid import UUID
@@ -107,8 +107,13 @@ class Api:
             raise NotRun(f"The sink at {sink_url} cannot be asked: {error}") from error
         return bool(found.json())
 
-    def emails(self, run: str, since: datetime) -> Iterator[Listed]:
+    def emails(self, run: str, since: datetime, ids: Container[UUID] = frozenset()) -> Iterator[Listed]:
         """Every email of a run, newest first.
+
+        Args:
+            run: its name in the emails' metadata.
+            since: when it began.
+            ids: those that are the run's too: mail of broadcasts has no metadata.
 
         Raises:
             NotRun: the API stopped answering.
@@ -116,7 +121,7 @@ class Api:
         query: dict[str, Any] = {"limit": PAGE}
         while True:
             page = self._page(query)
-            yield from (one for one in page.data if one.metadata.get(RUN) == run)
+            yield from (one for one in page.data if one.metadata.get(RUN) == run or one.id in ids)
             if not page.has_more or page.data[-1].created_at < since:
                 return
             query["after"] = str(page.data[-1].id)

@@ -182,13 +182,14 @@ def _drive(options: Options, plan: Plan) -> tuple[int, bool]:
 
 def _account(options: Options, plan: Plan, api: Api, since: datetime) -> bool:
     yes, silences = read(plan.folder)
+    ids = {one.id for one in yes}
     print("==> Counting: the API's answers, its list of emails" + (", the sink" * bool(options.sink)), flush=True)
 
     def look() -> Account:
         copies = _copies(options.sink) if options.sink else None
         known = {
             one.id: Known(one.last_event, None if copies is None else copies[one.message_id.strip("<>")])
-            for one in api.emails(plan.run, since)
+            for one in api.emails(plan.run, since, ids)
         }
         return settle(yes, silences, known)
 

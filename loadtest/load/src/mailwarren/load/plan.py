@@ -22,6 +22,8 @@ class Scenario(StrEnum):
     STATUS = "status"
     SPIKE = "spike"
     DAY = "day"
+    BROADCAST = "broadcast"
+    WEBHOOK = "webhook"
 
 
 READERS = ("StatusReader", "DeliveryWatcher")
@@ -33,12 +35,17 @@ USERS: Mapping[Scenario, tuple[str, ...]] = {
     Scenario.STATUS: READERS,
     Scenario.SPIKE: ("SinglePoster", *READERS),
     Scenario.DAY: ("SinglePoster", "BatchPoster", "BulkPoster", *READERS),
+    Scenario.BROADCAST: ("Broadcaster", "SinglePoster", "DeliveryWatcher"),
+    Scenario.WEBHOOK: ("SinglePoster", "WebhookReceiver"),
 }
 """Locust's user classes of a scenario."""
 WEIGHTS: Mapping[str, int] = {
     "SinglePoster": 12, "BatchPoster": 2, "BulkPoster": 1, "StatusReader": 4, "DeliveryWatcher": 1,
+    "Broadcaster": 4, "WebhookReceiver": 3,
 }  # fmt: skip
-"""Of twenty users, how many are of each kind."""
+"""Of twenty users, how many are of each kind; broadcasters and receivers come beside them."""
+LIST = 500
+"""Contacts of a broadcaster, or fewer where ``most`` says so."""
 SHARES: Mapping[str, float] = {"SinglePoster": 0.4, "BatchPoster": 0.2, "BulkPoster": 0.4}
 """The part of a given rate of mails that each kind posts, where all three post."""
 SHAPES: Mapping[Scenario, str] = {Scenario.SPIKE: "spike.py", Scenario.DAY: "day.py"}
