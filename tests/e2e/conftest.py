@@ -1,6 +1,7 @@
 """Whole systems of real processes, one for a test."""
 
 import socket
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,7 +96,7 @@ def name_server() -> Iterator[Callable[[str], str]]:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
         server = DNSServer(Zone(zone), address="127.0.0.1", port=port, logger=DNSLogger("-request,-reply"))
-        server.start_thread()
+        threading.Thread(target=server.server.serve_forever, args=(0.05,), daemon=True).start()
         servers.append(server)
         return f"127.0.0.1:{port}"
 

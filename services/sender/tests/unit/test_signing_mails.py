@@ -117,7 +117,9 @@ def test_what_is_personalised_verifies(variables, html):
 @pytest.mark.parametrize("pair", PAIRS, ids=["rsa", "ed25519"])
 def test_one_letter_changed_anywhere_does_not_verify(pair, seed):
     content = a_content(
-        text="Some words.\n", html="<p>Some words.", headers={"List-Unsubscribe": "<https://sender.test/u/1>"}
+        text="Some words.\n",
+        html="<p>Some words.",
+        headers={"List-Unsubscribe": "<https://sender.test/u/1>", "Keywords": "of", "Comments": "the caller"},
     )
     mail, _ = sign(content, signing=signer(pair))
     begin = mail.index(b" b=")

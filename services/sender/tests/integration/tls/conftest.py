@@ -5,6 +5,7 @@ import contextlib
 import os
 import socket
 import ssl
+import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -108,12 +109,14 @@ def _name(label: object) -> str:
 def zone() -> Iterator[Zone]:
     zone = Zone()
     server = DNSServer(zone, address="127.0.0.1", port=0, logger=DNSLogger("-request,-reply,-recv,-send,-error"))
-    server.start_thread()
+    # The library's own thread looks every half second whether it is to end, and each test has a server.
+    thread = threading.Thread(target=server.server.serve_forever, args=(0.01,), daemon=True)
+    thread.start()
     zone.address = f"127.0.0.1:{server.server.server_address[1]}"
     yield zone
     server.server.shutdown()
     server.server.server_close()
-    server.thread.join()
+    thread.join()
 
 
 @pytest.fixture(scope="session")

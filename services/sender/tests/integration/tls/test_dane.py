@@ -320,6 +320,44 @@ async def test_a_domain_that_is_its_own_mail_host_has_records_too(host, validati
     )
 
 
+async def test_the_records_of_the_name_behind_an_alias_come_first(host, validating, make_sender, free_port):
+    """RFC 7672 §2.2.3. The certificate is for that name, too."""
+    _, records = await host("with_authority", "real.signed.example")
+    alias = ("other 300 IN MX 10 alias", "alias 300 IN CNAME real", "real 300 IN A 127.0.0.2")
+    wrong = f"_{free_port}._tcp.alias 300 IN TLSA 3 1 1 {'00' * 32}"
+    resolver = await validating(*alias, records["2 0 0"].replace("._tcp.mx ", "._tcp.real "), wrong)
+
+    tried = await make_sender(resolver=resolver).send("other.signed.example")
+
+    assert (tried.kind, tried.attempt.tls_policy, tried.attempt.trouble) == (Kind.DELIVERED, "dane", None)
+
+
+@pytest.mark.parametrize(("fits", "name"), [(True, None), (False, "tls_tlsa_mismatch")])
+async def test_where_the_name_behind_an_alias_has_none_the_aliass_count(
+    host, validating, make_sender, free_port, fits, name
+):
+    _, records = await host("valid", "real.signed.example")
+    at_alias = records["3 1 1"] if fits else f"_{free_port}._tcp.mx 300 IN TLSA 3 1 1 {'00' * 32}"
+    alias = ("other 300 IN MX 10 alias", "alias 300 IN CNAME real", "real 300 IN A 127.0.0.2")
+    resolver = await validating(*alias, at_alias.replace("._tcp.mx ", "._tcp.alias "))
+
+    tried = await make_sender(resolver=resolver).send("other.signed.example")
+
+    assert (tried.attempt.tls_policy, tried.attempt.bounce_class) == ("dane", name)
+
+
+async def test_an_alias_that_leads_out_of_what_is_signed_has_no_records(host, validating, make_sender, free_port):
+    await host("valid", "mx.plain.example")
+    wrong = f"_{free_port}._tcp.alias 300 IN TLSA 3 1 1 {'00' * 32}"
+    resolver = await validating(
+        "other 300 IN MX 10 alias", "alias 300 IN CNAME mx.plain.example.", wrong, plain="mx 300 IN A 127.0.0.2\n"
+    )
+
+    tried = await make_sender(resolver=resolver).send("other.signed.example")
+
+    assert (tried.kind, tried.attempt.tls_policy) == (Kind.DELIVERED, None)
+
+
 async def test_dane_comes_before_mta_sts_and_before_the_row(host, validating, make_sender, zone, web, monkeypatch):
     """A policy that names other hosts, and a row that wants an authority that nobody has: neither is asked."""
     sink, records = await host("self_signed")

@@ -223,6 +223,23 @@ async def test_a_new_id_brings_the_new_policy_and_an_old_one_is_fetched_once_a_d
     assert sender.fetches == ["ok", "ok", "ok"]
 
 
+async def test_a_policy_that_holds_for_hours_is_fetched_anew_before_it_runs_out(mail_hosts, make_sender, web, announce):
+    clock = Clock()
+    sink = await mail_hosts({"mx.a.example": {"tls": "valid"}})
+    announce("a.example", "mode: enforce", "mx: mx.a.example", "max_age: 7200")
+    sender = make_sender(sink.certificates.pem, web.pem, sts_port=web.port, clock=clock)
+    await sender.send("a.example")
+
+    clock.now += 3500
+    await next_mail(sender)
+    assert sender.fetches == ["ok"]
+    clock.now += 101
+    await next_mail(sender)
+    assert sender.fetches == ["ok", "ok"], "at half of its time"
+    clock.now += 3700
+    assert (await next_mail(sender)).attempt.tls_policy == "mta-sts", "there was no time without one"
+
+
 async def test_no_mail_waits_for_a_newer_policy_and_its_failure_is_told(mail_hosts, make_sender, zone, web, announce):
     sink = await mail_hosts({"mx.a.example": {"tls": "valid"}})
     announce("a.example", *ENFORCE)

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
-from mailwarren.sender.smtp import TlsProblem
+from mailwarren.sender.smtp import Host, TlsProblem
 from mailwarren.sender.smtp.dane import LONGEST_DATA, Dane, Tlsa
 
 NAMES = ("mx.x.example", "x.example")
@@ -115,6 +115,22 @@ def test_a_certificate_that_is_no_authority_signs_for_nobody(authority, root):
     )
     shown = [forged.public_bytes(Encoding.DER), issuer.public_bytes(Encoding.DER), root]
     assert Dane((anchored(root),), NAMES).problem(shown) is TlsProblem.CERTIFICATE
+
+
+def test_the_stronger_digest_of_one_kind_counts(authority):
+    """RFC 7671 §9: whoever could forge the weaker one gains nothing."""
+    (leaf, *_) = chain(authority, "mx.x.example")
+    weak, strong = (Tlsa(3, 0, 1, hashlib.sha256(leaf).digest()), Tlsa(3, 0, 2, hashlib.sha512(leaf).digest()))
+    other = Tlsa(3, 0, 2, bytes(64))
+    assert Dane((weak, strong)).problem([leaf]) is None
+    assert Dane((weak, other)).problem([leaf]) is TlsProblem.TLSA_MISMATCH
+    assert Dane((weak, other, Tlsa(3, 0, 0, leaf))).problem([leaf]) is None, "no digest is not a weak one"
+    assert Dane((weak, Tlsa(3, 1, 2, bytes(64)))).problem([leaf]) is None, "of the key, another kind"
+
+
+def test_the_server_is_asked_for_the_name_that_its_records_stand_at():
+    assert Host("mx.x.example", 25, dane=Dane((anchored(b"a"),), ("real.x.example", *NAMES))).shows == "real.x.example"
+    assert Host("mx.x.example", 25).shows == Host("mx.x.example", 25, dane=Dane()).shows == "mx.x.example"
 
 
 def test_the_record_may_hold_the_anchor_that_is_not_shown(authority, root):

@@ -25,8 +25,8 @@ OVERSIGNED_IF_THERE = frozenset(
     }
 )
 """The same where the mail has them. Where it has not, a mailing list may add them and break nothing."""
-UNSIGNED = frozenset({"return-path", "received", "comments", "keywords", "dkim-signature"})
-"""Not to be signed (RFC 6376 §5.4.1). All others are, those of the caller too."""
+UNSIGNED = frozenset({"return-path", "received", "dkim-signature"})
+"""Not to be signed: every server on the way adds some (RFC 6376 §5.4). All others are, those of the caller too."""
 
 # What may stand in h=, which ends at a semicolon; a stranger name is left out of the signature.
 _NAME = re.compile(r"[a-z0-9!#$%&'*+.^_`|~-]+")

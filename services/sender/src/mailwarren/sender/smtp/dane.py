@@ -78,8 +78,8 @@ class Dane:
     Attributes:
         records: The TLSA records that can be used. None of those that there are: TLS is still required, whatever the
             certificate (RFC 7672 §2.2).
-        names: Those that a certificate signed by a trust anchor may be for: the host's, and the domain's whose mail
-            it takes (RFC 7672 §3.2.2).
+        names: Those that a certificate signed by a trust anchor may be for: the one that the records stand at, the
+            host's, and the domain's whose mail it takes (RFC 7672 §3.2.2).
         unknown: Why it is not known whether there are records; the host cannot be used then.
         key: Tells it from others, in the name of a route.
     """
@@ -101,7 +101,7 @@ class Dane:
         if not chain:
             return TlsProblem.TLSA_MISMATCH
         found: TlsProblem = TlsProblem.TLSA_MISMATCH
-        for record in sorted(self.records, reverse=True):  # end entities first: they cost least
+        for record in sorted(_strongest(self.records), reverse=True):  # end entities first: they cost least
             if record.usage == END_ENTITY:
                 if record.fits(chain[0]):
                     return None
@@ -121,6 +121,12 @@ def chain_of(session: ssl.SSLObject | ssl.SSLSocket) -> list[bytes]:
     # Before that the same function exists without a public name.
     chain = session._sslobj.get_unverified_chain() or ()  # type: ignore[union-attr]  # noqa: SLF001
     return [ssl.PEM_cert_to_DER_cert(one.public_bytes()) for one in chain]
+
+
+def _strongest(records: Sequence[Tlsa]) -> Iterable[Tlsa]:
+    """Without the weaker digests where there is a stronger one of the same kind (RFC 7671 §9)."""
+    strong = {(record.usage, record.selector) for record in records if record.matching == _SHA512}
+    return (one for one in records if one.matching != _SHA256 or (one.usage, one.selector) not in strong)
 
 
 def _public_key(certificate: bytes) -> bytes:

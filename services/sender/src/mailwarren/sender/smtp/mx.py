@@ -6,7 +6,7 @@ With a resolver that validates DNSSEC also what DNS says of their certificates (
 import asyncio
 import ipaddress
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import dns.asyncresolver
@@ -173,7 +173,7 @@ class Resolver:
         if not records.values:
             own = await self._hosts.get(name)
             outcome = _outcome([(0, name)], [own], own.ttl, nothing=NO_HOST)
-            return await self._with_dane(name, outcome, {name} if records.secure and own.secure else set())
+            return await self._with_dane(name, outcome, {name: own} if records.secure and own.secure else {})
         exchanges = sorted(_exchange(value) for value in records.values)
         if exchanges == [(0, "")]:
             return NULL_MX, NEGATIVE_HOLD
@@ -181,11 +181,11 @@ class Resolver:
         found = await asyncio.gather(*(self._hosts.get(host) for _, host in exchanges))
         outcome = _outcome(exchanges, found, records.ttl, nothing=NO_ADDRESS)
         pairs = zip(exchanges, found, strict=True)
-        secure = {host for (_, host), addresses in pairs if addresses.secure} if records.secure else set()
+        secure = {host: addresses for (_, host), addresses in pairs if addresses.secure} if records.secure else {}
         return await self._with_dane(name, outcome, secure)
 
     async def _with_dane(
-        self, domain: str, outcome: tuple[MailHosts, float], secure: set[str]
+        self, domain: str, outcome: tuple[MailHosts, float], secure: Mapping[str, "_Addresses"]
     ) -> tuple[MailHosts, float]:
         """``outcome`` with the TLSA records of those hosts whose addresses, and whose domain's MX, are ``secure``."""
         hosts, seconds = outcome
@@ -193,14 +193,23 @@ class Resolver:
             return outcome
         with_records = []
         for host in hosts:
-            found = await self._tlsas.get(host.name) if host.name in secure else _NO_TLSAS
+            addresses = secure.get(host.name)
+            base, found = (host.name, _NO_TLSAS) if addresses is None else await self._tlsa_of(host.name, addresses)
             seconds = min(seconds, found.ttl)
-            if found.values is not None or found.unknown is not None:
-                names = tuple(dict.fromkeys((host.name, domain)))
+            if found.there:
+                names = tuple(dict.fromkeys((base, host.name, domain)))
                 with_records.append(replace(host, dane=Dane(found.values or (), names, found.unknown)))
             else:
                 with_records.append(host)
         return tuple(with_records), seconds
+
+    async def _tlsa_of(self, host: str, addresses: "_Addresses") -> tuple[str, "_Tlsas"]:
+        """The records of a host, with the name that they stand at: the one behind an alias first (RFC 7672 §2.2.3)."""
+        if addresses.canonical not in {"", host}:
+            found = await self._tlsas.get(addresses.canonical)
+            if found.there:
+                return addresses.canonical, found
+        return host, await self._tlsas.get(host)
 
     async def _look_up_tlsa(self, host: str) -> tuple["_Tlsas", float]:
         found = await self._query(f"_{self._tlsa_port}._tcp.{host}", dns.rdatatype.TLSA)
@@ -221,7 +230,7 @@ class Resolver:
             addresses = tuple(value for answer in records for value in answer.values)
             allowed = addresses if self._private else tuple(filter(is_public, addresses))
             secure = all(answer.secure for answer in records)
-            return _Addresses(allowed, ttl, None if allowed else NO_PUBLIC, secure), ttl
+            return _Addresses(allowed, ttl, None if allowed else NO_PUBLIC, secure, records[0].canonical), ttl
         failures = [answer for answer in answers if isinstance(answer, DnsFailure) and not answer.permanent]
         if failures:
             return _Addresses((), TROUBLE_HOLD, failures[0]), TROUBLE_HOLD
@@ -242,16 +251,21 @@ class Resolver:
         if answer.rrset is None:
             return _Records((), NEGATIVE_HOLD, secure)
         ttl = min(max(float(answer.rrset.ttl), SHORTEST_HOLD), LONGEST_HOLD)
-        return _Records(tuple(map(_text, answer.rrset)), ttl, secure)
+        canonical = answer.canonical_name.to_text(omit_final_dot=True).lower()
+        return _Records(tuple(map(_text, answer.rrset)), ttl, secure, canonical)
 
 
 @dataclass(frozen=True, slots=True)
 class _Records:
-    """Records in text form, the seconds that they hold, and whether the resolver has validated them."""
+    """Records in text form, the seconds that they hold, whether the resolver has validated them, and whose they are.
+
+    ``canonical`` is the name behind all aliases (CNAME), lower case without trailing dot.
+    """
 
     values: tuple[str, ...]
     ttl: float
     secure: bool = False
+    canonical: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,18 +276,27 @@ class _Tlsas:
     ttl: float
     unknown: str | None = None
 
+    @property
+    def there(self) -> bool:
+        """There are some, or there may be."""
+        return self.values is not None or self.unknown is not None
+
 
 _NO_TLSAS = _Tlsas(None, LONGEST_HOLD)
 
 
 @dataclass(frozen=True, slots=True)
 class _Addresses:
-    """Addresses of one host; without any, ``failure`` says when that is because nobody answered."""
+    """Addresses of one host; without any, ``failure`` says when that is because nobody answered.
+
+    ``canonical`` as in :class:`_Records`.
+    """
 
     values: tuple[str, ...]
     ttl: float
     failure: DnsFailure | None = None
     secure: bool = False
+    canonical: str = ""
 
 
 def _outcome(

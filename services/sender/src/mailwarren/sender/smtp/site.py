@@ -39,6 +39,11 @@ class Host:
     preference: int = field(default=0, compare=False)
     dane: Dane | None = field(default=None, compare=False)
 
+    @property
+    def shows(self) -> str:
+        """The name that it is asked to show a certificate for: the one that its TLSA records stand at (RFC 7672 §8)."""
+        return self.dane.names[0] if self.dane is not None and self.dane.names else self.name
+
     def __str__(self) -> str:
         """``name[address]:port``, or ``name:port`` without an address."""
         return f"{self.name}[{self.address}]:{self.port}" if self.address else f"{self.name}:{self.port}"

@@ -26,7 +26,8 @@ FETCH_TIMEOUT = 20.0
 FAILED_HOLD = 300.0
 """Seconds before a policy that could not be fetched is tried again (RFC 8461 §3.3)."""
 REFRESH = 86_400.0
-"""Seconds after which a policy whose id has not changed is fetched all the same, so that it does not run out."""
+"""Seconds after which a policy whose id has not changed is fetched all the same, so that it does not run out; when half
+of its time is over, if that is sooner."""
 KEPT = 20_000
 """Policies; the least recently looked-up leave first."""
 FETCHES = 20
@@ -66,6 +67,9 @@ class _Cached:
 
     def holds(self, now: float) -> bool:
         return now < self.fetched + self.policy.max_age
+
+    def ages(self, now: float) -> bool:
+        return now >= self.fetched + min(REFRESH, self.policy.max_age / 2)
 
 
 class StsCache:
@@ -125,7 +129,7 @@ class StsCache:
         texts, ttl = found
         ident = read_record(texts)
         # Without a record there is no policy to look for, but one that is cached goes on to hold (§5.1).
-        if ident is None or (cached is not None and cached.ident == ident and now < cached.fetched + REFRESH):
+        if ident is None or (cached is not None and cached.ident == ident and not cached.ages(now)):
             return _known(cached), self._hold(cached, ttl, now)
         if cached is not None:
             # It holds meanwhile: no mail waits for a newer one.

@@ -27,6 +27,8 @@ class TlsContexts:
         self._unchecked = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         self._unchecked.check_hostname = False
         self._unchecked.verify_mode = ssl.CERT_NONE
+        # A certificate is for the names in its subjectAltName; the common name is a text (RFC 8461 §4.2, RFC 9525 §2).
+        self._verifying.hostname_checks_common_name = False
         for context in (self._verifying, self._unchecked):
             context.minimum_version = ssl.TLSVersion.TLSv1_2
 

@@ -119,7 +119,7 @@ class Wire(asyncio.Protocol):
                 self._transport,
                 self,
                 context,
-                server_hostname=self.host.name,
+                server_hostname=self.host.shows,
                 ssl_handshake_timeout=self._timeouts.tls,
                 ssl_shutdown_timeout=TLS_SHUTDOWN,
             )
