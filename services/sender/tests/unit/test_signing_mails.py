@@ -15,6 +15,7 @@ from mailwarren.contracts.dkim import ED25519
 from mailwarren.contracts.parcel import Attachment, Content, Delivery, Role, Syntax
 from mailwarren.contracts.template import TemplateProblem
 from mailwarren.contracts.testing import a_content, a_delivery, a_parcel
+from mailwarren.contracts.unsubscribe import Unsubscribe
 from mailwarren.devstack.harness.dkim import KeyPair, as_received, dkimpy_says, make_pair, zone
 from mailwarren.sender.adapters.dkim_keys import DomainKeys
 from mailwarren.sender.adapters.private_keys import open_key
@@ -141,6 +142,24 @@ def test_no_second_important_field_can_be_added(field, above):
     head, blank, body = mail.partition(b"\r\n\r\n")
     changed = b"%b\r\n%b%b%b" % (field, head, blank, body) if above else b"%b\r\n%b%b%b" % (head, field, blank, body)
     assert not any(dkimpy_says(changed, RECORDS))
+
+
+def test_one_click_links_to_unsubscribe_are_covered():
+    """RFC 8058 §4: without that, receivers show no button."""
+    link = Unsubscribe(base="https://mail.test/u/", head=b"head", key=b"key")
+    parcel = a_parcel(content=a_content(), unsubscribe=link)
+    data, _ = asyncio.run(signer().make_data(parcel, parcel.deliveries[0], ()))
+    mail = as_received(data)
+    assert dkimpy_says(mail, RECORDS) == [True, True]
+    for field in (b"List-Unsubscribe: <https://mail.test/u/", b"List-Unsubscribe-Post: List-Unsubscribe=One-Click"):
+        at = mail.index(b"\r\n" + field) + 2
+        for changed in (
+            mail[:at] + mail[mail.index(b"\r\n", at) + 2 :],
+            mail[:at] + field.replace(b"=", b"-").replace(b"mail", b"evil") + mail[at + len(field) :],
+            mail[:at] + b"List-Unsubscribe: <https://evil.test/>\r\n" + mail[at:],
+            mail[:at] + b"List-Unsubscribe-Post: x\r\n" + mail[at:],
+        ):
+            assert dkimpy_says(changed, RECORDS) == [False, False]
 
 
 def test_what_servers_put_on_top_breaks_nothing():
