@@ -123,7 +123,8 @@ class Attempt(msgspec.Struct, frozen=True, omit_defaults=True):
 
     ``reply`` is the server's, ``trouble`` our own words when no reply decided it (no connection, no DNS).
     ``tls`` is the version and cipher of its connection, None in the clear; ``tls_policy`` the rule that its TLS had to
-    keep: ``dane``, ``mta-sts`` or ``mta-sts testing`` of the recipient's domain, ``required`` or ``verify``.
+    keep: ``dane``, ``mta-sts`` or ``mta-sts testing`` of the recipient's domain, ``required`` or ``verify``; none for
+    ``mta-sts unavailable``, where the domain has a policy that could not be had.
     ``sessions`` are the negotiations that were made for it.
     """
 

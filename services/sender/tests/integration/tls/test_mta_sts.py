@@ -149,13 +149,15 @@ async def test_a_policy_that_cannot_be_had_is_counted_and_the_mail_goes_on(
 
     first, second = await sender.send("a.example"), await sender.send("a.example")
 
-    assert (first.kind, first.attempt.tls_policy) == (Kind.DELIVERED, None)
+    assert (first.kind, first.attempt.tls_policy) == (Kind.DELIVERED, "mta-sts unavailable")
+    assert second.attempt.tls_policy == "mta-sts unavailable", "its line in the timeline, as long as that holds"
     assert first.attempt.tls is not None
     trouble, session = first.attempt.sessions
     assert (trouble.domain, trouble.policy, trouble.result) == ("a.example", TlsPolicy.STS, result)
     assert trouble.text
     assert (session.policy, session.result) == (TlsPolicy.NONE, "")
     assert [one.result for one in second.attempt.sessions] == [""], "told once, and not fetched again for minutes"
+    assert (await sender.send("a.example", tls=True)).attempt.tls_policy == "required"
     assert sender.fetches == [result]
 
 

@@ -20,6 +20,7 @@ UNUSABLE = Host("mx.x.example", 25, "192.0.2.1", dane=Dane((), ("mx.x.example",)
 NONE = DomainPolicy("x.example")
 ENFORCED = DomainPolicy("x.example", TlsPolicy.STS)
 TESTED = DomainPolicy("x.example", TlsPolicy.STS, testing=True)
+AWAY = DomainPolicy("x.example", unavailable=True)
 ANY, PKIX, DANE = Way(Check.ANY), Way(Check.PKIX), Way(Check.DANE)
 ANY_OR_CLEAR, PKIX_OR_CLEAR = Way(Check.ANY, clear=True), Way(Check.PKIX, clear=True)
 
@@ -36,6 +37,9 @@ ANY_OR_CLEAR, PKIX_OR_CLEAR = Way(Check.ANY, clear=True), Way(Check.PKIX, clear=
         (PLAIN, TlsMode.OPPORTUNISTIC, TESTED, (PKIX_OR_CLEAR, ANY_OR_CLEAR, IN_THE_CLEAR), "mta-sts testing"),
         (PLAIN, TlsMode.REQUIRED, TESTED, (PKIX, ANY), "mta-sts testing"),
         (PLAIN, TlsMode.VERIFY, TESTED, (PKIX,), "mta-sts testing"),
+        (PLAIN, TlsMode.OPPORTUNISTIC, AWAY, (ANY_OR_CLEAR, IN_THE_CLEAR), "mta-sts unavailable"),
+        (PLAIN, TlsMode.REQUIRED, AWAY, (ANY,), "required"),
+        (SECURE, TlsMode.OPPORTUNISTIC, AWAY, (DANE,), "dane"),
         (SECURE, TlsMode.OFF, NONE, (DANE,), "dane"),
         (SECURE, TlsMode.VERIFY, ENFORCED, (DANE,), "dane"),
         (UNUSABLE, TlsMode.OFF, TESTED, (ANY,), "dane"),

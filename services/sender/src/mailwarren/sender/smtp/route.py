@@ -164,5 +164,5 @@ def _policy(domain: str, sts: Known) -> DomainPolicy:
     found = sts.policy
     trouble: list[TlsSession] = sts.trouble
     if found is None:
-        return DomainPolicy(domain, trouble=trouble)
+        return DomainPolicy(domain, trouble=trouble, unavailable=sts.unavailable)
     return DomainPolicy(domain, TlsPolicy.STS, found.mode is StsMode.TESTING, found.lines, found.mx, trouble)

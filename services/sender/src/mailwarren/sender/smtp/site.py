@@ -121,6 +121,7 @@ class DomainPolicy:
         lines: As it was served.
         mx: Its patterns of mail hosts.
         trouble: What went wrong when it was looked for, until somebody has told of it.
+        unavailable: There should be one, and it could not be had: mail goes as if there were none.
     """
 
     domain: str
@@ -129,6 +130,12 @@ class DomainPolicy:
     lines: tuple[str, ...] = ()
     mx: tuple[str, ...] = ()
     trouble: list[TlsSession] = field(default_factory=list, compare=False)
+    unavailable: bool = False
+
+    @property
+    def words(self) -> str:
+        """What tells it from others, in the name of a route."""
+        return f"{self.kind}{' testing' if self.testing else ''}{' unavailable' if self.unavailable else ''}"
 
     def take_trouble(self) -> tuple[TlsSession, ...]:
         """What went wrong, once."""
@@ -167,8 +174,7 @@ class Site:
         if not self.hosts:
             raise ValueError("a site needs a host")
         hosts = ",".join(sorted({f"{host.name}:{host.port}{_mark(host)}" for host in self.hosts}))
-        policy = self.policy
-        kind = f"{policy.kind}{' testing' if policy.testing else ''}" if policy is not None else ""
+        kind = "" if self.policy is None else self.policy.words
         object.__setattr__(self, "route", f"{self.tls} {kind} {self.implicit_tls} {hash(self.auth)} {hosts}")
 
     @property

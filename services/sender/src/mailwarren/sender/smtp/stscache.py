@@ -50,10 +50,14 @@ class StsUnavailable(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What is known of a domain: its policy that holds, and what went wrong over it until somebody has told of it."""
+    """What is known of a domain: its policy that holds, and what went wrong over it until somebody has told of it.
+
+    ``unavailable``: it announces a policy, and none could be had.
+    """
 
     policy: StsPolicy | None = None
     trouble: list[TlsSession] = field(default_factory=list)
+    unavailable: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +142,7 @@ class StsCache:
             return known, self._hold(cached, SHORTEST_HOLD, now)
         found_policy = await self._try(domain, ident)
         if isinstance(found_policy, TlsSession):
-            return _known(None, found_policy), FAILED_HOLD
+            return Known(None, [found_policy], unavailable=True), FAILED_HOLD
         return _known(found_policy), self._hold(found_policy, ttl, now)
 
     def _renew(self, domain: str, ident: str, cached: _Cached, known: Known) -> None:
@@ -250,9 +254,8 @@ class StsCache:
             raise StsUnavailable(FETCH_ERROR, f"{host}: {type(error).__name__}") from error
 
 
-def _known(cached: _Cached | None, *trouble: TlsSession) -> Known:
-    policy = cached.policy if cached is not None and cached.policy.mode is not StsMode.NONE else None
-    return Known(policy, list(trouble))
+def _known(cached: _Cached | None) -> Known:
+    return Known(cached.policy if cached is not None and cached.policy.mode is not StsMode.NONE else None)
 
 
 async def _body(host: str, response: httpx.Response) -> bytes:

@@ -63,7 +63,9 @@ def rule_of(host: Host, site: Site) -> str | None:
         return "dane"
     if site.policy is not None and site.policy.kind is TlsPolicy.STS:
         return "mta-sts testing" if site.policy.testing else "mta-sts"
-    return site.tls.value if site.tls in {TlsMode.REQUIRED, TlsMode.VERIFY} else None
+    if site.tls in {TlsMode.REQUIRED, TlsMode.VERIFY}:
+        return site.tls.value
+    return "mta-sts unavailable" if site.policy is not None and site.policy.unavailable else None
 
 
 def at_least(mode: TlsMode, *, required: bool) -> TlsMode:
