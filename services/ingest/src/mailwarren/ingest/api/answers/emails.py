@@ -159,8 +159,8 @@ class TimelineEntry(msgspec.Struct, frozen=True, kw_only=True):
         str | None,
         Meta(
             description="The rule that its TLS had to keep: `dane`, `mta-sts` or `mta-sts testing` of the recipient's "
-            "domain, `verify` or `required` of the mail or the site's row; none for `mta-sts unavailable`: the domain has "
-            "a policy, which could not be fetched; null: opportunistic."
+            "domain, `verify` or `required` of the mail or the site's row; null: opportunistic, and so is `mta-sts "
+            "unavailable`: the domain has a policy, which could not be fetched."
         ),
     ] = None
     reason: str | None = None
