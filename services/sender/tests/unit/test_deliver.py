@@ -104,8 +104,8 @@ class Ports:
     async def wait_read(self) -> None:
         self.happened.append(("log read", None))
 
-    def is_canceled(self, email_id: UUID) -> bool:
-        return email_id in self.canceled
+    def is_withdrawn(self, parcel: Parcel, delivery: Delivery) -> bool:
+        return bool({delivery.email_id, parcel.broadcast} & self.canceled)
 
     def is_unwanted(self, _: Parcel, delivery: Delivery) -> bool:
         return delivery.to in self.unwanted

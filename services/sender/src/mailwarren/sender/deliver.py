@@ -186,7 +186,7 @@ class Deliverer:
                     return await self._suspects.finish(parcel, deliveries, incoming, self._deliver)
                 return await self._deliver(parcel, deliveries, incoming)
             except KeysAway as error:
-                await self._deferrals.wait_for_keys(_counted(parcel, incoming), deliveries, str(error), incoming.owned)
+                await self._deferrals.wait_for_keys(incoming.counted(parcel), deliveries, str(error), incoming.owned)
                 return Finish.ACK
 
     async def _settle(self, parcel: Parcel, deliveries: list[Delivery], incoming: Incoming) -> list[Delivery]:
@@ -229,7 +229,7 @@ class Deliverer:
             await self._deferrals.shape(parcel, shaped, incoming.owned)
         without = [one for one in ended if isinstance(one, WithoutFiles)]
         if without:
-            await self._deferrals.wait_for_files(_counted(parcel, incoming), without, incoming.owned)
+            await self._deferrals.wait_for_files(incoming.counted(parcel), without, incoming.owned)
         return Finish.ACK
 
     async def _deliver_all(
@@ -333,7 +333,7 @@ class Deliverer:
 
         def wanted(delivery: Delivery) -> bool:
             return (
-                not self._withdrawn(parcel, delivery)
+                not self._control.is_withdrawn(parcel, delivery)
                 and not self._control.is_unwanted(parcel, delivery)
                 and time.time() < until
             )
@@ -380,23 +380,14 @@ class Deliverer:
             owned=incoming.owned,
         )
 
-    def _withdrawn(self, parcel: Parcel, delivery: Delivery) -> bool:
-        canceled = self._control.is_canceled
-        return canceled(delivery.email_id) or (parcel.broadcast is not None and canceled(parcel.broadcast))
-
     def _settled_without_trying(self, parcel: Parcel, delivery: Delivery) -> Event | None:
-        if self._withdrawn(parcel, delivery):
+        if self._control.is_withdrawn(parcel, delivery):
             return make_event(parcel, delivery, Kind.CANCELED)
         if self._control.is_unwanted(parcel, delivery):
             return make_event(parcel, delivery, Kind.SUPPRESSED, reason=UNWANTED)
         if time.time() >= self._deferrals.deadline(parcel):
             return make_event(parcel, delivery, Kind.EXPIRED, tried=delivery.last, reason="its time ran out")
         return None
-
-
-def _counted(parcel: Parcel, incoming: Incoming) -> Parcel:
-    """The parcel as it is put back: the broker counts anew then."""
-    return replace(parcel, returned=parcel.returned + incoming.count)
 
 
 async def _ended(task: asyncio.Task[Ended]) -> Ended | BaseException:

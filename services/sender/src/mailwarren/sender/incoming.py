@@ -5,6 +5,10 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
+from msgspec.structs import replace
+
+from mailwarren.contracts.parcel import Parcel
+
 COUNTS = ("x-delivery-count", "x-acquired-count")
 """Headers in which a quorum queue counts."""
 
@@ -49,3 +53,7 @@ class Incoming:
         """
         counts = (int(self.headers.get(name) or 0) for name in COUNTS)
         return max(1 if self.redelivered else 0, *counts)
+
+    def counted(self, parcel: Parcel) -> Parcel:
+        """The parcel as it is put back: the broker counts anew then."""
+        return replace(parcel, returned=parcel.returned + self.count)

@@ -66,6 +66,12 @@ class ControlLog:
         """Whether the email, or the broadcast, was withdrawn."""
         return ident in self._canceled
 
+    def is_withdrawn(self, parcel: Parcel, delivery: Delivery) -> bool:
+        """Whether the email, or the broadcast that it is a part of, was withdrawn."""
+        return delivery.email_id in self._canceled or (
+            parcel.broadcast is not None and parcel.broadcast in self._canceled
+        )
+
     def is_unwanted(self, parcel: Parcel, delivery: Delivery) -> bool:
         """Whether its address was put on a list that the mail has to heed."""
         return bool(self._unwanted) and self._unwanted.holds(parcel, delivery, time.time())
