@@ -75,6 +75,13 @@ async def test_spf_is_read_with_what_it_includes(server, dns) -> None:
     assert refused.terms == frozenset()
 
 
+async def test_what_stands_behind_all_is_never_asked(server, dns) -> None:
+    server.text("behind.test", f"v=spf1 ip4:198.51.100.1 -all {OURS}")
+    assert "lacks" in str(await problem(dns, "behind.test"))
+    server.text("included.test", "v=spf1 include:behind.test ~all")
+    assert "lacks" in str(await problem(dns, "included.test"))
+
+
 async def test_two_records_and_lookups_beyond_ten_are_errors_as_they_are_to_receivers(server, dns) -> None:
     server.text("two.test", f"v=spf1 {OURS} ~all", "v=spf1 -all")
     assert "2 SPF records" in str(await problem(dns, "two.test"))

@@ -235,6 +235,17 @@ def test_a_wrong_key_is_shown_beside_what_was_expected(dns, published):
     assert found == [f"CNAME elsewhere.{published['name']}", key["value"]]
 
 
+def test_a_record_of_strange_octets_is_wrong_and_shown(dns, published):
+    key = by_record(published)["DKIM rsa"]
+    dns.text(key["name"], "v=DKIM1; p=\0\x01" + "x" * 9000)
+    status, record, (found,), problem = look(published, "DKIM rsa")
+    assert (status, record, problem.startswith("The record has another key")) == ("temporary_failure", "failed", True)
+    assert found.startswith("v=DKIM1; p=\ufffd\x01xxx")
+    assert len(found) == 4096
+    dns.text(key["name"], key["value"])
+    assert look(published, "DKIM rsa")[:2] == ("verified", "verified")
+
+
 def test_spf_and_the_return_path(dns, published, queues, mail):
     place = f"send.{published['name']}"
     dns.text(place, "v=spf1 include:_spf.mail.test ~all", "v=spf1 -all")

@@ -261,6 +261,26 @@ def test_what_is_wrong_with_spf(spf: Spf, why: str | None) -> None:
     assert why is None or why in str(problem)
 
 
+@pytest.mark.parametrize(
+    ("passed", "enough"),
+    [
+        ("ip4:192.0.2.10/32 ip6:2001:db8:0::1", True),
+        ("ip4:192.0.2.0/24 ip6:2001:db8::/32", True),
+        ("ip4:0.0.0.0/0 ip6:2001:DB8::1", True),
+        ("ip4:192.0.2.11 ip6:2001:db8::1", False),
+        ("ip4:192.0.2.128/25 ip6:2001:db8::1", False),
+        ("ip4:192.0.2.10", False),
+        ("ip4:junk ip6:2001:db8::1", False),
+    ],
+)
+def test_a_network_around_our_servers_passes_them(passed: str, enough: bool) -> None:
+    terms = parse_record(f"v=spf1 {passed}")
+    assert terms is not None
+    spf = Spf(("r",), frozenset(term.same for term in terms))
+    problem = spf_problem(spf, wanted_terms("ip4:192.0.2.10 ip6:2001:db8::1"), "send.example.com")
+    assert (problem is None) == enough
+
+
 # DMARC
 
 

@@ -76,7 +76,8 @@ class Dns:
 
 def _text(record: Any, kind: dns.rdatatype.RdataType) -> str:
     if kind == dns.rdatatype.TXT:
-        return b"".join(record.strings).decode("utf-8", "replace")
+        # NUL, which anybody can publish, stands in no text of Postgres.
+        return b"".join(record.strings).decode("utf-8", "replace").replace("\0", "\ufffd")
     return f"{record.preference} {record.exchange.to_text(omit_final_dot=True).lower()}"
 
 

@@ -40,10 +40,12 @@ class _Reader:
     async def _follow(self, name: str, terms: list[Term], *, passing: bool) -> None:
         everybody = any(term.name == "all" for term in terms)
         for term in terms:
+            if term.name == "all":
+                return  # what stands behind it is never asked (§5.1)
             if term.name == "redirect" and everybody:
                 continue  # has no effect (§6.1)
             passes = passing and term.qualifier == PASSES
-            if passes and term.name != "all":
+            if passes:
                 self.terms.add(term.same)
             if term.asks:
                 self.lookups += 1

@@ -18,6 +18,8 @@ from mailwarren.ingest.domain.spf import Spf, Term, show, spf_problem
 from mailwarren.ingest.domain.tag_list import parse_tags
 from mailwarren.store.states import DomainState, KeyState
 
+MOST_SHOWN, LONGEST_SHOWN = 20, 4096
+"""Records of a name, and characters of each, that are kept of what was found."""
 PRIORITY = 10
 """Of the MX record for bounces."""
 DMARC_VALUE = "v=DMARC1; p=none;"
@@ -134,7 +136,8 @@ def wanted_records(name: str, return_path: str, keys: Iterable[KeyFacts], site: 
 
 def judge(wanted: Wanted, found: Found, problem: str | None) -> Finding:
     """The finding: ``problem`` is what is wrong with what was found, unless nothing could be asked."""
-    values = (*(f"CNAME {alias}" for alias in found.aliases), *found.values)
+    shown = (*(f"CNAME {alias}" for alias in found.aliases), *found.values)
+    values = tuple(value[:LONGEST_SHOWN] for value in shown[:MOST_SHOWN])
     if found.trouble is not None:
         return Finding(wanted.name, wanted.type, DomainState.TEMPORARY_FAILURE, values, found.trouble)
     state = DomainState.VERIFIED if problem is None else DomainState.FAILED

@@ -1,5 +1,6 @@
 """Records of SPF (RFC 7208): reading them, and what is wrong with one that has to name us."""
 
+import ipaddress
 import re
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
@@ -99,13 +100,33 @@ def spf_problem(found: Spf, wanted: Sequence[Term], name: str) -> str | None:
 
 
 def _missing_problem(found: Spf, wanted: Sequence[Term]) -> str | None:
-    absent = [term for term in wanted if term.same not in found.terms]
+    absent = [term for term in wanted if not _passed(term, found.terms)]
     if absent:
         listed = ", ".join(f"`{show(term)}`" for term in absent)
         return f"The record does not pass our servers: it lacks {listed}."
     if found.all == "+all":
         return "The record ends in `+all`: it passes everybody's mail."
     return None
+
+
+def _passed(term: Term, passed: Iterable[tuple[str, str]]) -> bool:
+    """Whether a record names it, or a network around it."""
+    if term.same in passed:
+        return True
+    ours = _network(*term.same)
+    if ours is None:
+        return False
+    networks = (_network(*other) for other in passed)
+    return any(one is not None and ours.network_address in one and ours.prefixlen >= one.prefixlen for one in networks)
+
+
+def _network(name: str, argument: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None:
+    if name not in {"ip4", "ip6"}:
+        return None
+    try:
+        return ipaddress.ip_network(argument, strict=False)
+    except ValueError:
+        return None
 
 
 def show(term: Term) -> str:
