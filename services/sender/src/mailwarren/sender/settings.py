@@ -66,7 +66,7 @@ class SenderSettings(Settings):
     """Bytes of that folder at most; attachments of the parcels in hand together, too (a larger one is alone)."""
     dkim_threads: int = Field(default=2, ge=1, le=64)
     """Threads that sign, beside the event loop; more than the pod has cores are of no use."""
-    dkim_domains: int = Field(default=2000, ge=1)
+    dkim_domains: int = Field(default=10_000, ge=1)
     """Domains whose keys are kept in memory, at some kilobytes each; of more, the one unused for longest is asked for
     again when it has mail."""
     dkim_keep: float = Field(default=86400.0, ge=0)
