@@ -709,6 +709,19 @@ async def test_a_parcel_of_which_nothing_is_left_asks_for_no_keys(ports: Ports) 
     assert ports.names() == ["settle"]
 
 
+async def test_mail_that_is_canceled_while_it_waits_for_keys_waits_no_longer(ports: Ports) -> None:
+    ports.keys_error = KeysAway("ingest answered 503")
+    parcel = to_sign()
+    first, second = parcel.deliveries
+    ports.canceled = {first.email_id}
+    assert await ports.deliverer.finish(incoming(parcel)) is Finish.ACK
+    assert ports.names() == ["keys", "canceled", "ladder"]
+    assert ports.of("ladder")[0][0].deliveries == (second,)
+    ports.canceled.add(second.email_id)
+    assert await ports.deliverer.finish(incoming(replace(parcel, id=uuid4(), deliveries=(second,)))) is Finish.ACK
+    assert ports.names()[3:] == ["keys", "canceled"]
+
+
 async def test_mail_whose_time_runs_out_while_it_waits_for_keys_says_so(ports: Ports) -> None:
     ports.keys_error = KeysAway("ingest answered 503")
     assert await ports.deliverer.finish(incoming(to_sign(expires_at=time.time() + 0.1))) is Finish.ACK

@@ -10,11 +10,12 @@ from random import Random
 import structlog
 from msgspec.structs import replace
 
-from mailwarren.contracts.events import Kind
+from mailwarren.contracts.events import Event, Kind
 from mailwarren.contracts.ids import new_id
 from mailwarren.contracts.ladder import Ladder
 from mailwarren.contracts.parcel import SHAPED_WAIT, Delivery, Parcel, Wait
 from mailwarren.sender import metrics
+from mailwarren.sender.adapters.control_log import ControlLog
 from mailwarren.sender.adapters.ladder import LadderWriter
 from mailwarren.sender.adapters.outcomes import OutcomeWriter
 from mailwarren.sender.copies import Copies
@@ -25,6 +26,7 @@ from mailwarren.sender.transmit import Tried
 
 log = structlog.get_logger()
 
+UNWANTED = "the address was put on the suppression list, or unsubscribed, after the mail was accepted"
 LACKING_AGAIN = 20.0
 """Seconds on the ladder before attachments or keys are asked for once more, at scale 1."""
 TOLD_REPLIES = 3
@@ -49,20 +51,49 @@ class Shaped:
 
 
 class Deferrals:
-    """Puts deliveries on the ladder, and reports those whose time has run out."""
+    """Puts deliveries on the ladder, and reports those whose time has run out.
+
+    Args:
+        sender: the name of this one.
+        control: knows what is not wanted any more.
+    """
 
     def __init__(
-        self, outcomes: OutcomeWriter, ladder_writer: LadderWriter, ladder: Ladder, copies: Copies, sender: str
+        self,
+        outcomes: OutcomeWriter,
+        ladder_writer: LadderWriter,
+        ladder: Ladder,
+        copies: Copies,
+        *,
+        sender: str,
+        control: ControlLog,
     ) -> None:
         self._outcomes = outcomes
         self._ladder_writer = ladder_writer
         self._ladder = ladder
         self._copies = copies
         self._sender = sender
+        self._control = control
 
     def deadline(self, parcel: Parcel) -> float:
         """When the parcel's budget ends, in seconds since the epoch."""
         return deadline(POLICIES[parcel.lane], parcel.accepted_at, parcel.expires_at, self._ladder.scale)
+
+    def ended(self, parcel: Parcel, delivery: Delivery) -> Event | None:
+        """What became of a delivery that is not to be tried (any more); None: it is."""
+        if (event := self._foregone(parcel, delivery)) is not None:
+            return event
+        if time.time() >= self.deadline(parcel):
+            return make_event(parcel, delivery, Kind.EXPIRED, tried=delivery.last, reason="its time ran out")
+        return None
+
+    def _foregone(self, parcel: Parcel, delivery: Delivery) -> Event | None:
+        """The same, of one that nobody wants any more."""
+        if self._control.is_withdrawn(parcel, delivery):
+            return make_event(parcel, delivery, Kind.CANCELED)
+        if self._control.is_unwanted(parcel, delivery):
+            return make_event(parcel, delivery, Kind.SUPPRESSED, reason=UNWANTED)
+        return None
 
     async def defer(self, parcel: Parcel, deferred: Sequence[Tried], owned: Callable[[], bool]) -> None:
         """Put what is to be tried again on the ladder, one parcel for each distinct wait; report what gives up.
@@ -141,11 +172,18 @@ class Deferrals:
     async def wait_for_keys(
         self, parcel: Parcel, deliveries: Sequence[Delivery], why: str, owned: Callable[[], bool]
     ) -> None:
-        """The same for mail whose DKIM keys cannot be had now.
+        """The same for mail whose DKIM keys cannot be had now. What nobody wants any more needs none.
 
         Raises:
             Stale: the parcel is not ours any more.
         """
+        foregone = {one.id: event for one in deliveries if (event := self._foregone(parcel, one)) is not None}
+        await asyncio.gather(*(self._outcomes.report(parcel.partition, event) for event in foregone.values()))
+        for ident in foregone:
+            self._copies.finish((ident, parcel.attempt))
+        deliveries = [one for one in deliveries if one.id not in foregone]
+        if not deliveries:
+            return
         late = f"the DKIM keys of {parcel.content.signing} could not be had in time: {why}"
         if await self._wait_for(Wait.KEYS, parcel, [(one, late) for one in deliveries], owned):
             log.warning("sender.dkim.mail_waits", domain=parcel.content.signing, reason=why, count=len(deliveries))

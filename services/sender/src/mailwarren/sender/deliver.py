@@ -16,7 +16,7 @@ import structlog
 from msgspec.structs import replace
 
 from mailwarren.contracts.codec import NewerVersion, Undecodable, decode_parcel, encode_parcel, parcel_headers
-from mailwarren.contracts.events import Event, Kind
+from mailwarren.contracts.events import Kind
 from mailwarren.contracts.ladder import Ladder
 from mailwarren.contracts.parcel import Delivery, OnUnknown, Parcel, Wait
 from mailwarren.runtime import tracing
@@ -44,7 +44,6 @@ from mailwarren.sender.transmit import Permit, Transmitter, Tried, Withdrawn
 
 log = structlog.get_logger()
 
-UNWANTED = "the address was put on the suppression list, or unsubscribed, after the mail was accepted"
 OPEN_BYTES = 16 * 2**20
 """Bodies of the parcels that are open at once; the others of the prefetch wait as they came."""
 
@@ -98,7 +97,9 @@ class Deliverer:
         self._suspects = suspects
         self._room = Room(OPEN_BYTES)
         self._copies = Copies()
-        self._deferrals = Deferrals(outcomes, ladder_writer, ladder, self._copies, suspects.sender)
+        self._deferrals = Deferrals(
+            outcomes, ladder_writer, ladder, self._copies, sender=suspects.sender, control=control
+        )
         self._attached = Attached(blobs, slots)
         self._signer = signer
 
@@ -258,7 +259,7 @@ class Deliverer:
         """One delivery to its end or its deferral; returns what is to be put on the ladder, or goes back."""
         working, since, turn = True, 0.0, False
         try:
-            event = self._settled_without_trying(parcel, delivery)
+            event = self._deferrals.ended(parcel, delivery)
             while event is None:
                 try:
                     with tracing.span("smtp attempt", parcel.trace, "client") as span:
@@ -266,7 +267,7 @@ class Deliverer:
                         if isinstance(tried, Tried):
                             tell_attempt(span, tried)
                 except Withdrawn:
-                    event = self._settled_without_trying(parcel, delivery)
+                    event = self._deferrals.ended(parcel, delivery)
                     continue
                 except SlowSite as slow:
                     # Others are worked on meanwhile.
@@ -276,7 +277,7 @@ class Deliverer:
                     if not isinstance(found, bool):
                         return found
                     working, turn = True, found
-                    event = self._settled_without_trying(parcel, delivery)
+                    event = self._deferrals.ended(parcel, delivery)
                     continue
                 if not isinstance(tried, Tried) or tried.kind is Kind.DEFERRED:
                     return tried
@@ -379,15 +380,6 @@ class Deliverer:
             reason=reason,
             owned=incoming.owned,
         )
-
-    def _settled_without_trying(self, parcel: Parcel, delivery: Delivery) -> Event | None:
-        if self._control.is_withdrawn(parcel, delivery):
-            return make_event(parcel, delivery, Kind.CANCELED)
-        if self._control.is_unwanted(parcel, delivery):
-            return make_event(parcel, delivery, Kind.SUPPRESSED, reason=UNWANTED)
-        if time.time() >= self._deferrals.deadline(parcel):
-            return make_event(parcel, delivery, Kind.EXPIRED, tried=delivery.last, reason="its time ran out")
-        return None
 
 
 async def _ended(task: asyncio.Task[Ended]) -> Ended | BaseException:
