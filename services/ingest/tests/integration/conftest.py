@@ -287,7 +287,7 @@ def start(place: Place) -> Iterator[Callable[..., Server]]:
 def workers(place: Place) -> Workers:
     """What works imports off; there are none but the test's own."""
     place.sql("DELETE FROM contact_imports")
-    return Workers(place.database_url)
+    return Workers(place)
 
 
 @pytest.fixture

@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
+from pydantic import SecretStr
+
 from mailwarren.contracts.order import Order
 from mailwarren.devstack.databases import run_apart
 from mailwarren.ingest.adapters.database import Database
@@ -16,10 +18,11 @@ OURS = {"filename", "on_conflict", "percent", "error"}
 
 
 class Workers:
-    """Schedulers and workers for the imports of a database; ``url`` may lead over a wire."""
+    """Schedulers and workers for the imports of a place; ``url``, of its database, may lead over a wire."""
 
-    def __init__(self, url: str) -> None:
-        self._url = url
+    def __init__(self, place: Any, url: str | None = None, *, amqp_url: str | None = None) -> None:
+        self._url: str = url or place.database_url
+        self._settings = OpsSettings(amqp_url=SecretStr(amqp_url or place.amqp_url), amqp_prefix=place.prefix)
 
     def orders(self, at_once: int = 100) -> list[Order]:
         """The orders that a scheduler would give now."""
@@ -35,7 +38,7 @@ class Workers:
 
         async def run() -> str:
             async with Database(self._url, 2) as database:
-                return await importing.carry_out(Bench(database, OpsSettings(), stopping), order)
+                return await importing.carry_out(Bench(database, self._settings, stopping), order)
 
         return run_apart(run())
 
@@ -44,7 +47,7 @@ class Workers:
 
         async def run() -> None:
             async with Database(self._url, 2) as database:
-                await importing.give_up(Bench(database, OpsSettings(), lambda: False), order, "a bug")
+                await importing.give_up(Bench(database, self._settings, lambda: False), order, "a bug")
 
         run_apart(run())
 

@@ -144,6 +144,7 @@ def _contacts(commands: Any) -> None:
     )
     part.add_argument("--encoding", help="of a file that is not UTF-8 or UTF-16, such as windows-1252")
     part.add_argument("--delimiter", help="',', ';', '|' or tab; found out without it")
+    part.add_argument("--webhooks", action="store_true", help="tell webhooks of every contact")
     part.add_argument("--errors", type=Path, metavar="FILE", help="put the rows that failed there, as CSV")
     part.add_argument("--preview", action="store_true", help="only print what would be made of the file, as JSON")
     part.add_argument("--no-wait", dest="wait", action="store_false", help="only upload it")
@@ -155,6 +156,7 @@ def _run_import(args: argparse.Namespace, _settings: Settings) -> Any:
         "on_conflict": "upsert" if args.upsert else None,
         "encoding": args.encoding,
         "delimiter": args.delimiter,
+        "webhooks": "true" if args.webhooks else None,
     }
     wanted = contacts.Wanted(args.file, dict(args.map), fields, args.segment, dict(args.topic))
     if args.preview:

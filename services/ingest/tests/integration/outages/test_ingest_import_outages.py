@@ -56,7 +56,7 @@ def test_a_batch_whose_commit_is_not_answered_is_not_written_twice(client, wire,
         return await plain(self, *arguments)
 
     monkeypatch.setattr(ImportWork, "write", write)
-    over_the_line = Workers(line.url)
+    over_the_line = Workers(place, line.url)
     [order] = workers.orders()
     for _ in range(2):
         with pytest.raises(DatabaseDown):

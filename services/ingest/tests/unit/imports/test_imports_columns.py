@@ -115,6 +115,7 @@ def test_the_fields_of_a_call() -> None:
     ("fields", "said"),
     [
         ({"on_conflict": "replace"}, "`on_conflict`"),
+        ({"webhooks": "yes"}, "`webhooks`"),
         ({"segments": '["x"]'}, "`segments[0]`"),
         ({"segments": "{}"}, "`segments`"),
         ({"topics": '[{"id": "x", "subscription": "opt_in"}]'}, "`topics[0].id`"),

@@ -37,11 +37,12 @@ _AGREED = """
   INSERT INTO unsubscribes (tenant, topic, address, reason, created_at)
   SELECT $1, '00000000-0000-0000-0000-000000000000', d.email_key, 'contact', now()
   FROM done d WHERE d.unsubscribed ORDER BY d.email_key
-  ON CONFLICT DO NOTHING
+  ON CONFLICT DO NOTHING RETURNING address
 ), back AS (
   DELETE FROM unsubscribes u USING unnest($4::text[], $7::boolean[]) AS said(address, unsubscribed)
   WHERE said.unsubscribed IS FALSE AND u.tenant = $1 AND u.topic = '00000000-0000-0000-0000-000000000000'
     AND u.address = said.address AND u.address IN (SELECT d.email_key FROM done d)
+  RETURNING u.address
 ), topics_left AS (
   INSERT INTO contact_topics (tenant, contact, topic, subscription, updated_at)
   SELECT $1, d.id, u.topic, 'opt_out', now()
@@ -50,7 +51,8 @@ _AGREED = """
   ORDER BY d.id, u.topic
   ON CONFLICT DO NOTHING
 )
-SELECT id, email_key FROM done
+SELECT id, email_key, email_key IN (SELECT address FROM gone) AS gone, email_key IN (SELECT address FROM back) AS back
+FROM done
 """
 # EXCLUDED is what would have been inserted and cannot tell a given false from none at all: $9 has the ids of the given.
 _UPSERT = f"""
@@ -132,6 +134,10 @@ class Upserted(msgspec.Struct, frozen=True):
     id: UUID
     email_key: str
     made: bool
+    gone: bool
+    """Its address has left all lists with this."""
+    back: bool
+    """Its address had left them, and is back with this."""
 
 
 class Audience(msgspec.Struct, frozen=True):
@@ -179,7 +185,10 @@ class Contacts:
             given = [ident for ident, row in zip(ids, last.values(), strict=True) if row.unsubscribed is not None]
             found = await self._runs.fetch(_UPSERT, tenant, *values, given)
         made = set(ids)
-        return [Upserted(ident := UUID(str(row["id"])), row["email_key"], ident in made) for row in found]
+        return [
+            Upserted(ident := UUID(str(row["id"])), row["email_key"], ident in made, row["gone"], row["back"])
+            for row in found
+        ]
 
     async def find(self, tenant: UUID, contact: UUID | str) -> Contact | None:
         """A contact by its id, or by the key of its address."""

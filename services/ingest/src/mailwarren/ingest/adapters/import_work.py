@@ -15,15 +15,18 @@ from uuid import UUID, uuid4, uuid5
 import msgspec
 
 from mailwarren.contracts.order import Order, Work
-from mailwarren.ingest.adapters.contacts import Contacts
+from mailwarren.contracts.unsubscribe import LISTS
+from mailwarren.contracts.webhooks import EventType
+from mailwarren.ingest.adapters.contacts import Contacts, Upserted
 from mailwarren.ingest.adapters.database import Database
 from mailwarren.ingest.adapters.properties import Properties
 from mailwarren.ingest.adapters.segments import Segments
 from mailwarren.ingest.adapters.topics import Topics
+from mailwarren.ingest.adapters.webhook_notices import WebhookNotices
 from mailwarren.ingest.domain.imports.request import OnConflict, Plan
 from mailwarren.ingest.domain.imports.rows import Batch, fold
 from mailwarren.ingest.domain.properties import Property
-from mailwarren.ingest.domain.topics import Choice
+from mailwarren.ingest.domain.topics import Choice, Moved
 
 LEASE = timedelta(seconds=60)
 """After a batch: a worker that is alive has written the next one long before."""
@@ -140,6 +143,8 @@ class Written:
     updated: int
     skipped: int
     failed: int
+    moved: Sequence[Moved]
+    """Who has left lists with it, and who is back: the senders do not know yet."""
 
 
 class NotHeld(Exception):
@@ -227,8 +232,10 @@ class ImportWork:
             done = await Contacts(connection).upsert(job.tenant, rows, job.on_conflict) if rows else []
             contacts = [contact.id for contact in done]
             await Segments(connection).add(job.tenant, contacts, job.segments)
-            await Topics(connection).choose(job.tenant, contacts, job.choices)
-            written = _counted(job, batch, sum(contact.made for contact in done))
+            moved = [_moved(done), *await Topics(connection).choose(job.tenant, contacts, job.choices)]
+            if job.plan.webhooks:
+                await _tell_webhooks(connection, job.tenant, done)
+            written = _counted(job, batch, sum(contact.made for contact in done), moved)
             await self._keep_failures(connection, job, batch)
             await connection.execute(
                 _WRITTEN, job.tenant, job.id, place.after, place.line, written.created, written.updated,
@@ -263,11 +270,21 @@ class Place:
     ended: bool
 
 
-def _counted(job: Job, batch: Batch, made: int) -> Written:
+async def _tell_webhooks(connection: Any, tenant: UUID, done: Sequence[Upserted]) -> None:
+    notices = WebhookNotices(connection)
+    await notices.contacts(tenant, EventType.CONTACT_CREATED, [one.id for one in done if one.made])
+    await notices.contacts(tenant, EventType.CONTACT_UPDATED, [one.id for one in done if not one.made])
+
+
+def _moved(done: Sequence[Upserted]) -> Moved:
+    return Moved(LISTS, [one.email_key for one in done if one.gone], [one.email_key for one in done if one.back])
+
+
+def _counted(job: Job, batch: Batch, made: int, moved: Sequence[Moved]) -> Written:
     """Rows of one address are counted as if they had come one after the other."""
     rest = len(batch.rows) - made
     upsert = job.on_conflict == "upsert"
-    return Written(made, rest if upsert else 0, 0 if upsert else rest, len(batch.failures))
+    return Written(made, rest if upsert else 0, 0 if upsert else rest, len(batch.failures), moved)
 
 
 def _due(row: Any) -> DueImport:

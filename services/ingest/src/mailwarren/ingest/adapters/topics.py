@@ -9,7 +9,7 @@ from msgspec import UNSET
 from mailwarren.contracts.ids import new_id
 from mailwarren.ingest.adapters.keyset import Runs, fetch_page
 from mailwarren.ingest.domain.cursor import Page
-from mailwarren.ingest.domain.topics import MAX_TOPICS, Choice, TopicChange
+from mailwarren.ingest.domain.topics import MAX_TOPICS, Choice, Moved, TopicChange
 from mailwarren.store.states import Subscription, Visibility
 
 _SELECT = """
@@ -53,12 +53,13 @@ RETURNING contact, topic, subscription
   INSERT INTO unsubscribes (tenant, topic, address, reason, created_at)
   SELECT $1, s.topic, s.email_key, 'contact', now() FROM said s WHERE s.subscription = 'opt_out'
   ORDER BY s.topic, s.email_key
-  ON CONFLICT DO NOTHING
+  ON CONFLICT DO NOTHING RETURNING topic, address
 ), back AS (
   DELETE FROM unsubscribes u USING said s
   WHERE s.subscription = 'opt_in' AND u.tenant = $1 AND u.topic = s.topic AND u.address = s.email_key
+  RETURNING u.topic, u.address
 )
-SELECT 1 FROM done
+SELECT topic, address, true AS gone FROM gone UNION ALL SELECT topic, address, false FROM back
 """
 _OF_CONTACT = """
 SELECT t.id, t.name, t.description, coalesce(chosen.subscription, t.default_subscription) AS subscription
@@ -106,11 +107,21 @@ class Topics:
         rows = await self._runs.fetch(f"{_MISSING} LIMIT 1", tenant, list(topics)) if topics else []
         return UUID(str(rows[0]["id"])) if rows else None
 
-    async def choose(self, tenant: UUID, contacts: Collection[UUID], choices: Sequence[Choice]) -> None:
-        """Note the choices for every one of the contacts; of two about one topic the later stands."""
+    async def choose(self, tenant: UUID, contacts: Collection[UUID], choices: Sequence[Choice]) -> list[Moved]:
+        """Note the choices for every one of the contacts; of two about one topic the later stands.
+
+        Returns:
+            Of each topic, whose addresses have left it with this or are back.
+        """
         last = {choice.id: choice.subscription.value for choice in choices}
-        if contacts and last:
-            await self._runs.fetch(_CHOOSE, tenant, list(contacts), list(last), list(last.values()))
+        if not contacts or not last:
+            return []
+        rows = await self._runs.fetch(_CHOOSE, tenant, list(contacts), list(last), list(last.values()))
+        moved = {topic: Moved(topic, [], []) for topic in last}
+        for row in rows:
+            of = moved[row["topic"]]
+            (of.gone if row["gone"] else of.back).append(row["address"])
+        return list(moved.values())
 
     async def of_contact(self, tenant: UUID, contact: UUID, page: Page) -> list[Any]:
         """Every topic with what holds for a contact: rows of a page in reading order."""

@@ -190,7 +190,13 @@ async def _checked(call: Call, upload: Upload, taken: Intake) -> Stored:
     await _declare(call, wanted)
     return Stored(
         filename=upload.filename,
-        plan=Plan(encoding=taken.encoding, delimiter=head.delimiter, names=head.columns, columns=columns),
+        plan=Plan(
+            encoding=taken.encoding,
+            delimiter=head.delimiter,
+            names=head.columns,
+            columns=columns,
+            webhooks=asked.webhooks,
+        ),
         asked=asked,
         size=taken.size,
         position=head.place[0],

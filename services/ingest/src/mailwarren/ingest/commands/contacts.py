@@ -24,7 +24,7 @@ class Wanted:
     Args:
         file: the CSV file.
         columns: names of columns by what they are: ``email``, ``first_name``, or the key of a property.
-        fields: of the call, as the API takes them: ``on_conflict``, ``encoding``, ``delimiter``.
+        fields: of the call, as the API takes them: ``on_conflict``, ``encoding``, ``delimiter``, ``webhooks``.
         segments: ids.
         topics: opt_in or opt_out, by ids.
     """

@@ -1,6 +1,6 @@
 """Topics: subjects of mail that a contact can take or leave."""
 
-from typing import Annotated
+from typing import Annotated, NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -44,3 +44,11 @@ class Choice(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 
     id: UUID
     subscription: Subscription
+
+
+class Moved(NamedTuple):
+    """Addresses that have just left a topic, or all lists, and those that are back."""
+
+    topic: UUID
+    gone: list[str]
+    back: list[str]

@@ -20,6 +20,7 @@ from mailwarren.ingest.domain.imports.rows import Batch, Reading
 from mailwarren.ingest.domain.properties import Property
 from mailwarren.ingest.ops import metrics
 from mailwarren.ingest.ops.bench import REPEATED, Bench
+from mailwarren.ingest.ops.telling import Telling
 
 log = structlog.get_logger()
 
@@ -86,7 +87,8 @@ async def carry_out(bench: Bench, order: Order) -> str:
         return REPEATED
     log.info("worker.import.taken", import_id=str(job.id), tenant=str(job.tenant), rows=job.rows)
     try:
-        return await _run(bench, work, job)
+        async with Telling(bench.settings) as telling:
+            return await _run(bench, work, job, telling)
     except DatabaseDown:
         raise
     except Exception:
@@ -104,7 +106,7 @@ async def give_up(bench: Bench, order: Order, trouble: str) -> None:
         )
 
 
-async def _run(bench: Bench, work: ImportWork, job: Job) -> str:
+async def _run(bench: Bench, work: ImportWork, job: Job, telling: Telling) -> str:
     declared = {item.key: item for item in await work.declared(job)}
     used = [declared[key] for key in job.plan.columns.properties if key in declared]
     if len(used) < len(job.plan.columns.properties):
@@ -118,7 +120,7 @@ async def _run(bench: Bench, work: ImportWork, job: Job) -> str:
             return await _failed(work, job, empty().message)
         # The next batch is read while the database works on this one.
         written, following = await asyncio.gather(
-            _write(work, job, step, used), _following(window, job, step, reading), return_exceptions=True
+            _write(work, telling, job, step, used), _following(window, job, step, reading), return_exceptions=True
         )
         if isinstance(written, NotHeld):
             return "nothing more: it was canceled, or another worker has it"
@@ -144,10 +146,11 @@ async def _run(bench: Bench, work: ImportWork, job: Job) -> str:
         step = following
 
 
-async def _write(work: ImportWork, job: Job, step: Step, used: Sequence[Property]) -> Written:
+async def _write(work: ImportWork, telling: Telling, job: Job, step: Step, used: Sequence[Property]) -> Written:
     written = await work.write(job, step.batch, step.place, used)
     for result in ("created", "updated", "skipped", "failed"):
         metrics.record_import_rows(result, getattr(written, result))
+    await telling.tell(job.tenant, written.moved)
     return written
 
 

@@ -52,6 +52,10 @@ class ImportForm(msgspec.Struct, kw_only=True):
         Meta(description="Ours. Of a file that is not UTF-8 or UTF-16; stands before the file, or in the query."),
     ] = None
     delimiter: Annotated[str | None, Meta(description="Ours. `,`, `;`, `|` or `tab`; found out without it.")] = None
+    webhooks: Annotated[
+        Literal["true", "false"],
+        Meta(description="Ours. `true`: webhooks are told `contact.created` and `contact.updated` of every contact."),
+    ] = "false"
 
 
 FIELDS = tuple(field for field in ImportForm.__struct_fields__ if field != "file")
@@ -65,6 +69,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     segments: list[SegmentRef]
     topics: list[Choice]
     delimiter: str | None
+    webhooks: bool
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,6 +79,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     delimiter: str
     names: list[str]
     columns: Columns
+    webhooks: bool = False
+    """They are told of every contact."""
 
 
 def read_encoding(fields: Mapping[str, str]) -> str | None:
@@ -95,6 +102,9 @@ def read_fields(fields: Mapping[str, str]) -> Asked:
     on_conflict = fields.get("on_conflict") or "skip"
     if on_conflict not in {"upsert", "skip"}:
         raise invalid("Invalid `on_conflict` field: it is `upsert` or `skip`.")
+    webhooks = fields.get("webhooks") or "false"
+    if webhooks not in {"true", "false"}:
+        raise invalid("Invalid `webhooks` field: it is `true` or `false`.")
     segments = _list(fields, "segments", list[SegmentRef])
     topics = _list(fields, "topics", list[Choice])
     return Asked(
@@ -103,6 +113,7 @@ def read_fields(fields: Mapping[str, str]) -> Asked:
         segments=segments,
         topics=topics,
         delimiter=check_delimiter(fields["delimiter"]) if fields.get("delimiter") else None,
+        webhooks=webhooks == "true",
     )
 
 
