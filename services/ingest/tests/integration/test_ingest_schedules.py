@@ -397,11 +397,21 @@ def test_another_tenants_email_does_not_exist(client, mail, server, new_caller):
         assert other.get(f"/scheduled?after={sent}").status_code == 422
 
 
-def test_a_scheduled_email_has_its_attachments_when_it_is_released(start, tmp_path, caller, mail, place, due, queues):
-    api = start(blob_url=tmp_path.as_uri(), internal_token="internal-token-of-a-test")
+@pytest.fixture(scope="module")
+def with_files(place, tmp_path_factory):
+    """An API with a blob store."""
+    from conftest import Server
+
+    folder = tmp_path_factory.mktemp("blobs").as_uri()
+    running = Server(place.settings(blob_url=folder, internal_token="internal-token-of-a-test"))
+    yield running
+    running.stop()
+
+
+def test_a_scheduled_email_has_its_attachments_when_it_is_released(with_files, caller, mail, place, due, queues):
     files = [{"filename": "a.txt", "content": base64.b64encode(b"octets").decode()}]
     body = mail | {"scheduled_at": "in 1 hour", "attachments": files}
-    with api.client(caller.token) as client:
+    with with_files.client(caller.token) as client:
         key = {"Idempotency-Key": str(new_id())}
         sent, again = (client.post("/emails", json=body, headers=key).json()["id"] for _ in range(2))
         assert sent == again
@@ -417,10 +427,9 @@ def test_a_scheduled_email_has_its_attachments_when_it_is_released(start, tmp_pa
         assert client.delete(at).status_code == 422
 
 
-def test_attachments_of_a_canceled_email_can_be_deleted(start, tmp_path, caller, mail):
-    api = start(blob_url=tmp_path.as_uri(), internal_token="internal-token-of-a-test")
+def test_attachments_of_a_canceled_email_can_be_deleted(with_files, caller, mail):
     files = [{"filename": "a.txt", "content": base64.b64encode(b"octets").decode()}]
-    with api.client(caller.token) as client:
+    with with_files.client(caller.token) as client:
         sent = client.post("/emails", json=mail | {"scheduled_at": "in 1 hour", "attachments": files}).json()["id"]
         [file] = client.get(f"/emails/{sent}/attachments").json()["data"]
         assert client.post(f"/emails/{sent}/cancel").status_code == 200

@@ -40,6 +40,16 @@ def server(place, folder):
     running.stop()
 
 
+@pytest.fixture(scope="module")
+def strict(place, folder):
+    """With small bodies, room for one large one at a time, and no private addresses."""
+    from conftest import Server
+
+    running = Server(place.settings(blob_url=folder.as_uri(), internal_token=TOKEN, max_body=1024, large_bodies=2**20))
+    yield running
+    running.stop()
+
+
 @pytest.fixture(autouse=True)
 def sdk(server, caller, monkeypatch):
     monkeypatch.setattr(resend, "api_url", server.url)
@@ -148,9 +158,8 @@ def test_a_remote_file_that_is_not_there(mail, queues, elsewhere):
     assert queues.parcels() == []
 
 
-def test_a_private_address_is_refused_unless_the_operator_allows_it(start, folder, mail, caller, elsewhere):
-    closed = start(blob_url=folder.as_uri(), internal_token=TOKEN)
-    with closed.client(caller.token) as client:
+def test_a_private_address_is_refused_unless_the_operator_allows_it(strict, mail, caller, elsewhere):
+    with strict.client(caller.token) as client:
         answer = client.post("/emails", json=mail | {"attachments": [{"path": f"{elsewhere[0]}/logo.png"}]})
     assert answer.status_code == 422
     assert "no public address" in answer.json()["message"]
@@ -174,16 +183,13 @@ def test_too_much_together(mail, queues):
     assert queues.parcels() == []
 
 
-def test_a_large_body_is_for_attachments_only(start, folder, mail, caller):
-    small = start(blob_url=folder.as_uri(), internal_token=TOKEN, max_body=1024)
-    with small.client(caller.token) as client:
+def test_a_large_body_is_for_attachments_only(strict, mail, caller):
+    with strict.client(caller.token) as client:
         assert client.post("/emails", json=mail | {"attachments": [PDF]}).status_code == 200
         assert client.post("/emails/batch", json=[mail | {"text": "x" * 2000}]).status_code == 413
 
 
-def test_a_large_body_waits_for_memory(start, folder, mail, caller, monkeypatch):
-    # Room for one of them at a time.
-    small = start(blob_url=folder.as_uri(), internal_token=TOKEN, max_body=1024, large_bodies=2**20)
+def test_a_large_body_waits_for_memory(strict, mail, caller):
     size = 600_000
     body = json.dumps(
         mail | {"attachments": [{"filename": "a.bin", "content": base64.b64encode(bytes(size)).decode()}]}
@@ -191,7 +197,7 @@ def test_a_large_body_waits_for_memory(start, folder, mail, caller, monkeypatch)
     answers = []
 
     def post():
-        with small.client(caller.token) as client:
+        with strict.client(caller.token) as client:
             answers.append(client.post("/emails", content=body).status_code)
 
     threads = [threading.Thread(target=post) for _ in range(4)]

@@ -9,6 +9,8 @@ from resend.templates._template import Template
 from resend.templates._templates import Templates
 from sdk_shapes import check
 
+from mailwarren.ingest.adapters import templates
+
 pytestmark = pytest.mark.usefixtures("sdk")
 
 OURS = {"mjml", "inline_css", "required", "version", "current_version_id", "has_unpublished_versions"}
@@ -193,13 +195,14 @@ def test_versions_and_the_way_back(client):
     assert client.post(f"{path}/publish", json={"version": 9}).status_code == 404
 
 
-def test_the_newest_fifty_versions_are_kept(client):
+def test_the_newest_versions_are_kept(client, monkeypatch):
+    monkeypatch.setattr(templates, "MAX_VERSIONS", 5)
     made = resend.Templates.create({"name": "n", "html": "0", "subject": "0"})
-    for number in range(1, 54):
+    for number in range(1, 9):
         resend.Templates.publish(made["id"])
         resend.Templates.update({"id": made["id"], "subject": str(number)})
     listed = client.get(f"/templates/{made['id']}/versions", params={"limit": 100}).json()["data"]
-    assert [one["version"] for one in listed] == list(range(54, 4, -1))
+    assert [one["version"] for one in listed] == list(range(9, 4, -1))
 
 
 def test_preview_fills_in_and_names_what_is_missing(client):
