@@ -36,7 +36,12 @@ class Asker(ApiUser):
         headers = {"Content-Type": "text/csv" if csv else "application/json"} if body is not None else {}
         while True:
             with self.client.request(
-                method, path, data=body, headers=headers, name=f"/v1{name}", catch_response=True
+                method,
+                path,
+                data=body,  # type: ignore[arg-type] # bytes are sent as they are
+                headers=headers,
+                name=f"/v1{name}",
+                catch_response=True,
             ) as response:
                 found = {field.lower(): value for field, value in (response.headers or {}).items()}
                 content = response.content or b""
