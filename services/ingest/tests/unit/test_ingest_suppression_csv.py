@@ -80,14 +80,16 @@ def test_what_is_written_can_be_read() -> None:
         Entry(UUID(int=2), "b@x.test", LISTS, Origin.MANUAL, "unsubscribe", None, END),
         Entry(UUID(int=3), "c@x.test", UUID(int=7), Origin.MANUAL, "import", None, END),
         Entry(UUID(int=4), "d@x.test", None, Origin.MANUAL, "manual", None, END, END),
+        # What a spreadsheet would take for a formula.
+        Entry(UUID(int=5), "=1+1@x.test", None, Origin.BOUNCE, "invalid_recipient", None, END),
     ]
     text = (write_head() + write(entries)).decode()
     head, *records = csv.reader(io.StringIO(text, newline=""))
     assert tuple(head) == COLUMNS
-    assert [record[1] for record in records] == ["all", "lists", "topic", "all"]
-    assert records[2][2] == str(UUID(int=7))
+    assert [record[1] for record in records] == ["all", "lists", "topic", "all", "all"]
+    assert (records[2][2], records[4][0]) == (str(UUID(int=7)), "'=1+1@x.test")
     reader, again, bad = read(text.encode())
-    assert [entry.address for entry in again] == ["a@x.test", "b@x.test", "c@x.test", "d@x.test"]
+    assert [entry.address for entry in again] == [entry.address for entry in entries]
     assert (bad, reader.ignored) == ([], [])
     assert again[3].expires_at == END
 

@@ -10,6 +10,7 @@ import msgspec
 
 from mailwarren.ingest.domain.addresses import InvalidAddress
 from mailwarren.ingest.domain.contacts import email_key
+from mailwarren.ingest.domain.imports.formulas import as_written, harmless
 from mailwarren.ingest.domain.refusal import invalid
 from mailwarren.ingest.domain.suppressions import Entry, NewEntry
 
@@ -91,6 +92,8 @@ class Reader:
                 return None
         known = dict(zip(self._columns, fields, strict=False))
         text = next((value for name, value in known.items() if name in _HEADS), "")
+        if tuple(self._columns) == COLUMNS:
+            text = as_written(text)
         try:
             address = email_key(text)
         except InvalidAddress as error:
@@ -110,7 +113,7 @@ def write(entries: Iterable[Entry]) -> bytes:
     """Records."""
     return _written(
         (
-            entry.address,
+            harmless(entry.address),  # `=` and `+` may begin an address
             entry.scope,
             entry.topic if entry.scope == "topic" else "",
             entry.origin,
