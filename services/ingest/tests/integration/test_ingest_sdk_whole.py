@@ -108,6 +108,7 @@ def server(place, tmp_path_factory):
 
 
 @pytest.mark.usefixtures("sdk")
+@pytest.mark.filterwarnings("ignore:Audiences is deprecated")
 @pytest.mark.parametrize("way", ["sync", "async"])
 async def test_every_answer_is_as_the_sdk_types_it(way, place, caller, queues, workers):
     made: set[str] = set()
@@ -219,7 +220,7 @@ async def emails(walk: Walk) -> None:
 
 
 async def broadcasts(walk: Walk, place: Any, caller: Any, queues: Any) -> None:
-    segment, topic = ((await walk(f"{name}.list"))["data"][0]["id"] for name in ("Segments", "Topics"))
+    segment, topic = [(await walk(f"{name}.list"))["data"][0]["id"] for name in ("Segments", "Topics")]
     written = {
         "name": "Spring", "segment_id": segment, "from": "Ada <ada@sender.test>", "subject": "Hi", "text": "Hi",
         "html": "<p>{{{contact.first_name|there}}}</p>", "reply_to": "desk@sender.test", "preview_text": "Now",
