@@ -166,7 +166,7 @@ def test_a_sending_key_does_not_read_contacts(new_caller, caller):
         assert refused(call)[0] == 401
 
 
-def test_erasing_leaves_nothing_behind(place, caller):
+def test_erasing_leaves_nothing_behind_but_what_the_address_left(place, caller):
     segment = resend.Segments.create({"name": "All"})["id"]
     topic = resend.Topics.create({"name": "News", "default_subscription": "opt_in"})["id"]
     choices = [{"id": topic, "subscription": "opt_out"}]
@@ -179,4 +179,5 @@ def test_erasing_leaves_nothing_behind(place, caller):
     again = Contacts.create({"email": "ada@example.test"})
     assert again["id"] != made["id"]
     assert Contacts.Segments.list({"contact_id": again["id"]})["data"] == []
-    assert Contacts.Topics.list(contact_id=again["id"])["data"][0]["subscription"] == "opt_in"
+    # What its address has left stays left: docs/adr/0035.
+    assert Contacts.Topics.list(contact_id=again["id"])["data"][0]["subscription"] == "opt_out"

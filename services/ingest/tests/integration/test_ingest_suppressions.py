@@ -280,7 +280,7 @@ def test_a_file_goes_in_and_comes_out(client, queues, topic):
         "errors": [{"line": rows + 3, "message": done.json()["errors"][0]["message"]}],
     }  # fmt: skip
     with client.stream("GET", "/suppressions/csv") as answer:
-        assert answer.headers["content-type"] == "text/csv"
+        assert answer.headers["content-type"] == "text/csv; charset=utf-8"
         assert "content-length" not in answer.headers
         found = list(csv.DictReader(io.StringIO(answer.read().decode(), newline="")))
     assert {one["email"] for one in found} == {f"p{n}@x.test" for n in range(rows)} | {"soon@x.test"}
