@@ -92,7 +92,7 @@ def run_backlogs(scale: float) -> Found:
 
 def run_signed(scale: float) -> Found:
     """The same bulk before and after its domain has keys."""
-    with Stand() as stand:
+    with Stand(env={"sender": {"MAILWARREN_CONNECTIONS": str(signed.CONNECTIONS)}}) as stand:
         ours.warm_up(stand)
         return dict(signed.run_signed(stand, int(20_000 * scale)))
 

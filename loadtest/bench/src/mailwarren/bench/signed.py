@@ -23,6 +23,10 @@ SIGNED_WITHIN = 15.0
 SIGNATURES = 300
 """Made alone, for the price of OpenSSL on a machine that does nothing else."""
 OPENSSL = "mailwarren_sender_dkim_private_key_seconds_total"
+CONNECTIONS = 20
+"""Of the stand's senders."""
+OWN_LATENCY = 5.0
+"""Milliseconds that a mail takes on its connection besides what the sink waits."""
 ROUNDS = 3
 """Of mail from one domain and from many, in turn: what else the machine does falls on both. The middle one counts."""
 
@@ -31,7 +35,11 @@ Records = dict[str, str]
 
 
 def run_signed(stand: Stand, count: int) -> dict[str, Result]:
-    """``count`` bulk mails before their domain has keys, and as many after."""
+    """``count`` bulk mails before their domain has keys, as many after, and unsigned ones that take as long.
+
+    Mail that comes slowly goes through broker, sender and tracker in smaller batches, signed or not: what a signature
+    costs is the difference to mail of the same rate.
+    """
     plain = ours.run_bulk(stand, count)
     domain = ENVELOPE_SENDER.rpartition("@")[2]
     records = add_domain(stand, domain)
@@ -43,8 +51,22 @@ def run_signed(stand: Stand, count: int) -> dict[str, Result]:
     signed.notes["openssl_us"] = (stand.senders_total(OPENSSL) - before) / count * 1e6
     signed.notes["openssl_alone_us"] = openssl_microseconds()
     verify(stand, records)
-    plain.name, signed.name = "bulk, unsigned", "bulk, signed"
-    return {"unsigned": plain, "signed": signed}
+    slow = run_slow(stand, count // 2, signed.rate)
+    plain.name, signed.name, slow.name = "bulk, unsigned", "bulk, signed", "bulk, unsigned and as slow"
+    return {"unsigned": plain, "signed": signed, "unsigned and slow": slow}
+
+
+def run_slow(stand: Stand, count: int, rate: float) -> Result:
+    """``count`` unsigned bulk mails to a sink that answers so late that there are about ``rate`` in a second."""
+    if stand.system.sink is None:
+        raise RuntimeError("the stand has no sink")
+    stand.system.sink.play({"domains": ["*"], "dot_latency_ms": max(0.0, 1000 * CONNECTIONS / rate - OWN_LATENCY)})
+    work = make_work(count)
+    result = ours.whole_way(
+        stand, "slow", "/emails/bulk", ours.bulk_bodies(work, sender="ada@unsigned.test"), count, connections=1
+    )
+    stand.system.sink.play()
+    return result
 
 
 def run_domains(stand: Stand, domains: int, *, each: int) -> dict[str, Result]:
