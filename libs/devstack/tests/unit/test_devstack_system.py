@@ -84,8 +84,8 @@ def test_with_accounts_no_service_knows_another_account(tmp_path: Path) -> None:
     at = _addresses(own_accounts=True)
     services = {service.spec.name: service.spec.env for service in system.services(at, LocalDir(tmp_path))}
     kinds = {name: name.partition("-")[0] for name in services if name != "sink"}
-    # They are ingest too, by other commands.
-    kinds |= {"worker": "ingest", "scheduler": "ingest"}
+    # They are ingest and tracker too, by other commands.
+    kinds |= {"worker": "ingest", "scheduler": "ingest", "webhooks": "tracker"}
 
     for name, kind in kinds.items():
         env, password = services[name], at.passwords[kind]

@@ -70,7 +70,8 @@ def test_every_path_below_has_its_endpoint_under_each_base_url(ask, caller, pref
     assert ask("GET", f"{prefix}/api-keys", RUBY)[1]["data"][0]["id"] == str(caller.key)
     assert ask("GET", f"{prefix}/api-keys", RUBY, token="mw_nobody")[0] == 403
     assert ask("GET", f"{prefix}/domains", NODE)[1]["data"] == []
-    assert ask("GET", f"{prefix}/webhooks", NODE)[0] == 404
+    assert ask("GET", f"{prefix}/webhooks", NODE)[1]["data"] == []
+    assert ask("GET", f"{prefix}/inboxes", NODE)[0] == 404
 
 
 def test_node_leaves_out_what_is_undefined_and_sends_null(ask, queues):

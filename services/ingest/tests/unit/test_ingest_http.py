@@ -107,7 +107,7 @@ def test_the_schema_of_an_email_has_the_wires_names(document):
     assert schema["required"] == ["to"], "a template may have defaults for the others"
     assert schema["additionalProperties"] is False
     keys = document["components"]["schemas"]["ApiKeyBody"]
-    assert "Not supported yet" in keys["properties"]["domain_id"]["description"]
+    assert "that domain only" in keys["properties"]["domain_id"]["description"]
     error = document["components"]["schemas"]["ErrorBody"]
     assert error["required"] == ["statusCode", "name", "message"]
 

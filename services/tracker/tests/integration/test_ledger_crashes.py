@@ -17,6 +17,7 @@ from mailwarren.contracts.parcel import Wait
 from mailwarren.contracts.reply import Reply
 from mailwarren.contracts.settle import Question
 from mailwarren.contracts.testing import TENANT, a_delivery, a_parcel, an_attempt, an_event
+from mailwarren.contracts.tls import TlsPolicy, TlsSession
 from mailwarren.store.engine import dsn, make_engine
 from mailwarren.tracker.adapters.partitions import Partitions
 from mailwarren.tracker.adapters.store import PostgresLedger
@@ -90,10 +91,11 @@ def a_batch(inbound):
         not_before=last.at + 60,
     )
     unheard = uuid.UUID(int=77)
+    negotiated = replace(an_attempt(1), sessions=(TlsSession("x.test", TlsPolicy.STS, ""),))
     return [
         inbound.parcel(parcel),
         inbound.parcel(deferral, Source.EVENTS),
-        inbound.events(an_event(parcel, index=2), an_event(parcel, Kind.BOUNCED, 3, suppress=True)),
+        inbound.events(an_event(parcel, index=2, tried=negotiated), an_event(parcel, Kind.BOUNCED, 3, suppress=True)),
         inbound.events(an_event(ahead)),
         inbound.value(Cancel(parcel.deliveries[0].email_id, TENANT, 100.0)),
         inbound.value(Cancel(unheard, TENANT, 100.0)),
@@ -106,7 +108,7 @@ def a_batch(inbound):
 async def empty(database):
     async def truncate():
         await database.execute(
-            "TRUNCATE contents, emails, cancels, deliveries, events, claims, suppressions, stats_minute"
+            "TRUNCATE contents, emails, cancels, deliveries, events, claims, suppressions, stats_minute, tls_results"
         )
 
     return truncate

@@ -37,11 +37,7 @@ _NOT_ASKED_FOR = f"""{_ENTRY}
 WHERE e.metadata ->> $4 = $1 AND e.created_at > $2::timestamptz - interval '1 hour'
   AND NOT e.id = ANY($3::uuid[])
 """
-# Mail of broadcasts has no metadata.
-_OF_OTHERS = """
-SELECT id FROM emails e WHERE id = ANY($1::uuid[]) AND metadata ->> $3 IS DISTINCT FROM $2
-  AND NOT EXISTS (SELECT FROM deliveries d WHERE d.email_id = e.id AND d.broadcast IS NOT NULL)
-"""
+_OF_OTHERS = "SELECT id FROM emails WHERE id = ANY($1::uuid[]) AND metadata ->> $3 IS DISTINCT FROM $2"
 _TIMES = """
 SELECT lane, count(*) AS count, max(ended_at) AS last,
        percentile_cont(ARRAY[0.5, 0.95]) WITHIN GROUP (ORDER BY extract(epoch FROM ended_at - accepted_at))
