@@ -8,14 +8,17 @@ import pytest
 import resend
 from domain_rows import add_domain
 from expanding import PLENTY, add, emails_of, expand, fill, schedule, worker
+from pydantic import SecretStr
 
 from mailwarren.contracts.ids import new_id
 from mailwarren.contracts.unsubscribe import LISTS
 from mailwarren.ingest.adapters.broker import Broker, Said
-from mailwarren.ingest.adapters.database import DatabaseDown
+from mailwarren.ingest.adapters.database import Database, DatabaseDown
 from mailwarren.ingest.adapters.expansions import Expansions, order_of
 from mailwarren.ingest.domain.admission import Marks
+from mailwarren.ingest.ops import broadcasts as errand
 from mailwarren.ingest.ops import expansion as use_case
+from mailwarren.ingest.settings import OpsSettings
 
 pytestmark = pytest.mark.usefixtures("sdk")
 
@@ -100,6 +103,30 @@ def test_its_mail_is_signed_and_has_links_and_who_left_its_list_gets_none(place,
     assert {one.unsubscribe.base for one in parcels} == {"https://mail.test/u/"}
     left = [one.to for parcel in parcels for one in parcel.deliveries if one.suppressed]
     assert left == [address[0]["email_key"]]
+
+
+def test_a_worker_looks_at_the_queues_before_its_first_batch(place, caller, queues, row, mail):
+    segment = resend.Segments.create({"name": "All"})["id"]
+    resend.Contacts.create({"email": "ada@d1.test", "segments": [{"id": segment}]})
+    body = {"segment_id": segment, "from": "a@sender.test", "subject": "s", "text": "x", "priority": "normal"}
+    made = resend.Broadcasts.create(body | {"send": True})["id"]
+    resend.Emails.send(mail | {"to": "bob@d1.test"})
+    settings = OpsSettings(
+        amqp_url=SecretStr(place.amqp_url),
+        amqp_prefix=place.prefix,
+        retry_scale=place.topology.retry_scale,
+        max_depth=0,
+    )
+
+    async def run(number):
+        async with Database(place.database_url, 2) as database:
+            return await errand.expand(database, settings, lambda: True, order_of(UUID(made), number, time.time()))
+
+    said = asyncio.run(run(1))
+    assert said.startswith("0 recipients, then it has to wait: Too many normal mails wait"), said
+    assert row(made)["published"] == 0
+    queues.empty()
+    assert asyncio.run(run(2)) == "1 recipients, the last ones"
 
 
 @pytest.mark.parametrize(

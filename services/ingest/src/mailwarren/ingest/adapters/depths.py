@@ -62,6 +62,8 @@ class Depths:
         self._ask_again: dict[str, float] = {}
         self._missing: set[str] = set()
         self._complete = False
+        self.seen = asyncio.Event()
+        """Set once every queue was seen."""
         self._unknown: set[str] = set()
         self._troubles: dict[str, str] = {}
         self._send = {(lane, shard): topology.send_queue(lane, shard).name for lane in Lane for shard in SHARDS}
@@ -176,6 +178,8 @@ class Depths:
             accepted={lane: depths[name] for lane, name in self._accepted.items() if name in depths},
             events=sum(depths[name] for name in self._events if name in depths),
         )
+        if self._complete:
+            self.seen.set()
         self._record(depths)
 
     async def _depth(self, name: str) -> float:

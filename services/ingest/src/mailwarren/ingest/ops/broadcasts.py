@@ -4,6 +4,7 @@ Each order has its own, as it has its own loop: opening them takes some 50 ms, a
 """
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from uuid import UUID
 
@@ -25,6 +26,8 @@ LEFT_WITHIN = 5.0
 """Seconds for who of a batch has left its list."""
 CONNECT_WITHIN = 5.0
 """Seconds for the broker; without it the expansion waits, and says so."""
+LOOK_WITHIN = 2.0
+"""Seconds for the first look at all its queues, which takes a tenth of one."""
 
 
 async def expand(database: Database, settings: OpsSettings, stopping: Callable[[], bool], order: Order) -> str | None:
@@ -58,6 +61,10 @@ async def expand(database: Database, settings: OpsSettings, stopping: Callable[[
             pass
         following = [asyncio.create_task(work) for work in (depths.follow(), domains.follow())]
         try:
+            # A depth that is not known refuses nothing: the first batch would go into a queue that is full.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_WITHIN):
+                    await depths.seen.wait()
             return await expansion.run(_subject(order), order.id)
         finally:
             for task in following:
