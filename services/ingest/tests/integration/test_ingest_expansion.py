@@ -14,6 +14,7 @@ from mailwarren.contracts.ids import new_id
 from mailwarren.contracts.unsubscribe import LISTS
 from mailwarren.ingest.adapters.broker import Broker, Said
 from mailwarren.ingest.adapters.database import Database, DatabaseDown
+from mailwarren.ingest.adapters.depths import Depths
 from mailwarren.ingest.adapters.expansions import Expansions, order_of
 from mailwarren.ingest.domain.admission import Marks
 from mailwarren.ingest.ops import broadcasts as errand
@@ -105,7 +106,14 @@ def test_its_mail_is_signed_and_has_links_and_who_left_its_list_gets_none(place,
     assert left == [address[0]["email_key"]]
 
 
-def test_a_worker_looks_at_the_queues_before_its_first_batch(place, caller, queues, row, mail):
+def test_a_worker_looks_at_the_queues_before_its_first_batch(monkeypatch, place, queues, row, mail):
+    plain = Depths._depth
+
+    async def slow(self, name):
+        await asyncio.sleep(0.005)
+        return await plain(self, name)
+
+    monkeypatch.setattr(Depths, "_depth", slow)
     segment = resend.Segments.create({"name": "All"})["id"]
     resend.Contacts.create({"email": "ada@d1.test", "segments": [{"id": segment}]})
     body = {"segment_id": segment, "from": "a@sender.test", "subject": "s", "text": "x", "priority": "normal"}
