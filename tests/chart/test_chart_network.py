@@ -262,7 +262,7 @@ def test_who_makes_mail_gets_the_address_and_the_key_of_links(render: Any) -> No
     assert "MAILWARREN_LINK_KEYS" not in secrets["mw-sender"]
     for deployment in of_kind(manifests, "Deployment"):
         (container,) = deployment["spec"]["template"]["spec"]["containers"]
-        env = {one["name"]: one.get("value") for one in container["env"]}
+        env = {one["name"]: one.get("value") for one in container.get("env", ())}
         makes = deployment["metadata"]["labels"]["app.kubernetes.io/component"] in {"ingest", "worker", "scheduler"}
         assert (env.get("MAILWARREN_PUBLIC_URL") == "https://mail.example.org") == makes
         assert ("MAILWARREN_LINK_KEYS" in env) == makes

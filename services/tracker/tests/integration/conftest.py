@@ -80,7 +80,7 @@ def inbound():
 
 
 SNAPSHOT = {
-    # Without the one column that says when a row was written.
+    # Without the columns that say when a row was written, and ids that are made by chance.
     "contents": (
         "SELECT digest, tenant, sender, subject, html, text, headers, syntax, first_seen FROM contents ORDER BY digest"
     ),
@@ -89,7 +89,10 @@ SNAPSHOT = {
     "deliveries": "SELECT * FROM deliveries ORDER BY id",
     "events": "SELECT * FROM events ORDER BY id",
     "claims": "SELECT delivery_id, attempt, asker, turn, count FROM claims ORDER BY delivery_id, attempt",
-    "suppressions": "SELECT * FROM suppressions ORDER BY tenant, address",
+    "suppressions": (
+        "SELECT tenant, address, reason, origin, email_id, created_at, expires_at FROM suppressions "
+        "ORDER BY tenant, address"
+    ),
     "shaping_overrides": "SELECT * FROM shaping_overrides ORDER BY id",
     "tls_results": "SELECT * FROM tls_results ORDER BY tenant, day, domain, policy, result, mx, ip",
     "stats_minute": "SELECT * FROM stats_minute ORDER BY tenant, minute, lane, kind",
