@@ -1,6 +1,7 @@
 """``/v1/templates`` through the official Python SDK, unmodified, and our additions beside it."""
 
 import concurrent.futures
+from pathlib import Path
 
 import pytest
 import resend
@@ -81,6 +82,25 @@ async def test_the_same_asynchronously():
     copy = await resend.Templates.duplicate_async("later")
     check(await resend.Templates.list_async(), Templates.ListResponse, nulls={"data.alias"})
     assert (await resend.Templates.remove_async(copy["id"]))["deleted"] is True
+
+
+def test_the_page_about_moving_copies_templates_from_one_account_to_another(server, caller, new_caller, monkeypatch):
+    page = (Path(__file__).parents[4] / "docs" / "moving.md").read_text()
+    script = page.partition("```python\n")[2].partition("```")[0]
+    before = new_caller()
+    monkeypatch.setattr(resend, "api_key", before.token)
+    resend.Templates.publish(resend.Templates.create(ORDER)["id"])
+    resend.Templates.create({"name": "plain", "html": "<p>"})
+    monkeypatch.setattr(resend, "api_key", caller.token)
+    monkeypatch.setenv("OLD_KEY", before.token)
+    assert "https://api.resend.com" in script
+    exec(script.replace("https://api.resend.com", server.url), {})
+    found = resend.Templates.get("order")
+    assert (found["status"], found["subject"], found["html"]) == ("published", ORDER["subject"], ORDER["html"])
+    assert [(one["name"], one["status"]) for one in resend.Templates.list()["data"]] == [
+        ("order-confirmation", "published"), ("plain", "draft"),
+    ]  # fmt: skip
+    assert found["variables"][1] == ORDER["variables"][1] | {"fallback_value": None}
 
 
 def test_another_tenants_template_is_not_there(client, new_caller, monkeypatch):
