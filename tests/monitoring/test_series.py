@@ -15,6 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from mailwarren.devstack.harness.spread import send_to_domains
 from mailwarren.devstack.harness.system import System, wait_for
+from mailwarren.ingest.ops.jobs import JOBS
 
 pytestmark = pytest.mark.e2e
 SERVICES = ("ingest", "sender", "tracker", "webhooks", "worker", "scheduler")
@@ -43,7 +44,7 @@ def system(
         made.start_webhooks(wait=False)
         made.start_sender(wait=False)
         made.start_worker(wait=False)
-        made.start_scheduler(wait=False, env={"MAILWARREN_HEARTBEAT_EVERY": "1", "MAILWARREN_RETENTION_EVERY": "1"})
+        made.start_scheduler(wait=False, env={f"MAILWARREN_{work.name}_EVERY": "1" for work in JOBS})
         made.wait_ready()
         yield made
     finally:
@@ -77,7 +78,7 @@ def test_a_process_says_that_it_is_one_service(system: System) -> None:
 
 def test_series_do_not_grow_with_domains(system: System) -> None:
     jobs = "mailwarren_ops_done_timestamp_seconds"
-    wait_for(lambda: series(scraped(system, "scheduler"))[jobs] == 2, 20, "both jobs to have been done")
+    wait_for(lambda: series(scraped(system, "scheduler"))[jobs] == len(JOBS), 20, "every job to have been done")
     send_to_domains(system, MAILS, 0, DOMAINS)
     before = counts(system)
     send_to_domains(system, MAILS, DOMAINS, DOMAINS)
