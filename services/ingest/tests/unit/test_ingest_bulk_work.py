@@ -1,9 +1,7 @@
 """What the subjects of a bulk call may cost, and that other requests have their turn meanwhile."""
 
 import asyncio
-import gc
 import time
-from collections.abc import Iterator
 
 import msgspec
 import pytest
@@ -53,34 +51,22 @@ def test_all_subjects_of_a_call_take_a_second_at_most(subject: str) -> None:
     assert time.process_time() - begin < 1.0
 
 
-@pytest.fixture
-def no_collection() -> Iterator[None]:
-    """A look through all objects of the tests' process takes as long as thirty turns; services freeze theirs."""
-    gc.disable()
-    yield
-    gc.enable()
-
-
-@pytest.mark.usefixtures("no_collection")
 async def test_other_requests_have_their_turn_between_heavy_rows() -> None:
     mail = call(loop(900), 90)
     assert accepted(mail)
-    longest, done = 0.0, False
+    turns, done = 0, False
 
     async def other_requests() -> None:
-        nonlocal longest
+        nonlocal turns
         while not done:
-            begin = time.process_time()
             await asyncio.sleep(0)
-            longest = max(longest, time.process_time() - begin)
+            turns += 1
 
     others = asyncio.create_task(other_requests())
     await asyncio.sleep(0)
-    begin = time.process_time()
-    emails, errors = await validate_rows(mail, [ROW] * 90)
-    took = time.process_time() - begin
-    done = True
+    emails, errors = await validate_rows(mail, [ROW] * 400)
+    found, done = turns, True
     await others
-    assert (len(emails), errors) == (90, [])
-    # It is all of it when the rows are counted and not the time.
-    assert longest < took / 2, f"{longest:.3f} s of {took:.3f} s without a turn"
+    assert (len(emails), errors) == (400, [])
+    # A hundred milliseconds of work in turns of five. A slow machine gives more turns; counting rows would give few.
+    assert found >= 6, f"{found} turns"
