@@ -164,7 +164,7 @@ def _grid(*, quick: bool) -> Iterator[Cell]:
             for latency in LATENCIES_MS:
                 for refused in REFUSED:
                     load = {"senders": senders, "queues": queues, "latency_ms": latency, "refused": refused}
-                    repeats = 1 if quick or latency else REPEATS
+                    repeats = 1 if latency else REPEATS
                     yield _sized(Cell(row=Row.GRID, seconds=seconds, repeats=repeats, **load))  # type: ignore[arg-type]
 
 
