@@ -155,7 +155,7 @@ async def test_without_a_connection_a_publish_fails_at_once(broker, wire, publis
     for _ in range(100):
         with pytest.raises(NotConnected):
             await publisher.publish("", queue, b"{}", {})
-    assert time.monotonic() - begin < 0.5
+    assert time.monotonic() - begin < 2
     await wire.open()
     await eventually(lambda: publisher.ready)
     await publisher.publish("", queue, b"again", {})
@@ -215,7 +215,7 @@ async def test_while_the_broker_blocks_publishers_a_publish_fails_at_once(
     begin = time.monotonic()
     with pytest.raises(NotConnected, match="blocks publishers"):
         await publisher.publish("", queue, b"{}", {})
-    assert time.monotonic() - begin < 0.1
+    assert time.monotonic() - begin < 1
     wire.say(Connection.Unblocked())
     await eventually(lambda: publisher.ready, within=2)
     await publisher.publish("", queue, b"{}", {})

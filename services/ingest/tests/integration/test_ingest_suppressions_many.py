@@ -37,31 +37,30 @@ async def many(place, caller):
 
 
 async def test_a_page_of_a_million_is_read_within_a_tenth_of_a_second(many, client, place):
-    def best(**query):
+    def best(path="/suppressions", **query):
         times = []
         for _ in range(5):
             start = time.perf_counter()
-            answer = client.get("/suppressions", params={"limit": 100, **query})
+            answer = client.get(path, params=query)
             times.append(time.perf_counter() - start)
         assert answer.status_code == 200, answer.text
         return min(times), answer.json()
 
-    took, first = best()
+    took, first = best(limit=100)
     assert ([one["email"] for one in first["data"][:2]], first["has_more"]) == (
         [f"p{MANY}@x.test", f"p{MANY - 1}@x.test"], True,
     )  # fmt: skip
     assert took < 0.1
     middle = f"018f0000-0000-7000-8000-{MANY // 2:012x}"
     for query in ({"after": middle}, {"before": middle}, {"origin": "complaint"}, {"scope": "lists"}):
-        took, page = best(**query)
+        took, page = best(limit=100, **query)
         assert page["data"]
         assert took < 0.1, query
-    took, complaints = best(origin="complaint")
+    took, complaints = best(limit=100, origin="complaint")
     assert ([one["origin"] for one in complaints["data"]], complaints["has_more"]) == (["complaint"] * 50, False)
     for name in (f"p{MANY // 3}@x.test", middle):
-        start = time.perf_counter()
-        assert client.get(f"/suppressions/{name}").status_code == 200
-        assert time.perf_counter() - start < 0.1
+        took, _ = best(f"/suppressions/{name}")
+        assert took < 0.1
     async with Database(place.database_url, 2) as database:
         lists = Suppressions(database)
         addresses = {f"p{n}@x.test" for n in range(45_000, 55_000)}

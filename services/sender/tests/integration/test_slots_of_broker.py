@@ -201,7 +201,7 @@ async def test_one_slot_is_the_high_lanes_and_others_come_to_it_soon(start: Star
     began = time.monotonic()
     high.want(1)
     await until(lambda: high.used == 1)
-    assert time.monotonic() - began < 1.0
+    assert time.monotonic() - began < 3.0
     assert bulk.used == 4
     high.want(3)
     await until(lambda: high.used == 3, 5.0)

@@ -236,7 +236,7 @@ async def test_the_loop_turns_while_a_large_mail_is_hashed_and_signed(threads, m
 
     def slow(parts):
         loop.call_soon_threadsafe(begun.set)
-        time.sleep(0.1)
+        time.sleep(1.0)
         return hash_body(parts)
 
     monkeypatch.setattr(module, "hash_body", slow)
@@ -245,6 +245,6 @@ async def test_the_loop_turns_while_a_large_mail_is_hashed_and_signed(threads, m
     await begun.wait()
     before = time.monotonic()
     await asyncio.sleep(0)
-    assert time.monotonic() - before < 0.05
+    assert time.monotonic() - before < 0.5
     data, _ = await task
     assert dkimpy_says(as_received(data), RECORDS) == [True, True]

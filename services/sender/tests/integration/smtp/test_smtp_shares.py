@@ -66,7 +66,7 @@ async def test_a_rate_holds_over_all_connections_and_opens_no_more_than_it_needs
     results = await asyncio.gather(*(send(there, through=pool) for _ in range(15)))
     took = time.monotonic() - began
     assert all(isinstance(result.outcome, Reply) for result in results)
-    assert 15 / 50 - 0.01 <= took <= 15 / 50 + 0.5
+    assert 15 / 50 - 0.01 <= took <= 15 / 50 + 2
     assert pool.stats().opened_total <= 2
 
 
