@@ -39,6 +39,7 @@ TABLES: Mapping[str, Mapping[Service, frozenset[str]]] = {
     "broadcasts": {INGEST: _RIUD},
     "domains": {INGEST: _RIUD},
     "domain_keys": {INGEST: _RIUD},
+    "api_logs": {INGEST: frozenset({"SELECT", "INSERT", "DELETE"})},
     "contents": {TRACKER: _RIU, INGEST: _R},
     "emails": {TRACKER: _RIU, INGEST: _R},
     "deliveries": {TRACKER: _RIU, INGEST: _R},
@@ -56,6 +57,8 @@ TABLES: Mapping[str, Mapping[Service, frozenset[str]]] = {
     "webhook_deliveries": {TRACKER: _RIUD, INGEST: _R},
     "webhook_attempts": {TRACKER: frozenset({"SELECT", "INSERT", "DELETE"}), INGEST: _R},
     "webhook_health": {TRACKER: _RIUD, INGEST: _R},
+    "email_metrics": {TRACKER: _RIU, INGEST: _R},
+    "breakers": {TRACKER: _RIU, INGEST: _R},
 }
 """Privileges by table and service. The days' partitions have none of their own: all goes through ``events``."""
 
@@ -72,6 +75,7 @@ FUNCTIONS: Mapping[str, Service] = {
     # Rows of the tracker's that belong to a change of ingest's: docs/adr/0033.
     "tell_webhooks(uuid,text,timestamptz,uuid[],jsonb[])": INGEST,
     "replay_webhook(uuid,uuid,uuid)": INGEST,
+    "forget_metrics(timestamptz,integer)": INGEST,
 }
 """Functions that run with the owner's rights, and who may call them."""
 

@@ -1,4 +1,4 @@
-"""The words that stand in columns and cross no queue: of deliveries, lists, broadcasts, domains and webhooks."""
+"""The words that stand in columns and cross no queue: of deliveries, lists, broadcasts, domains, webhooks, breakers."""
 
 from enum import StrEnum
 
@@ -183,3 +183,14 @@ class WebhookState(StrEnum):
     """The receiver answered 2xx."""
     FAILED = "failed"
     """Given up."""
+
+
+class BreakerState(StrEnum):
+    """How it stands with the share of a tenant's mail that bounces or draws complaints (``breakers.state``)."""
+
+    FINE = "fine"
+    """It is below both marks, or too little mail to tell."""
+    WARNED = "warned"
+    """Above the first mark: people are told, and mail goes on."""
+    PAUSED = "paused"
+    """Above the second mark: bulk mail waits until a person resumes it."""

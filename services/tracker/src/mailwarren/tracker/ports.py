@@ -8,6 +8,7 @@ from typing import Protocol
 from mailwarren.contracts.events import Event
 from mailwarren.contracts.parcel import Delivery, Parcel
 from mailwarren.contracts.settle import Answer, Question
+from mailwarren.tracker.domain.counting import Steps
 from mailwarren.tracker.domain.read import Message, Work
 from mailwarren.tracker.domain.stats import Cell
 from mailwarren.tracker.domain.suppression import Suppressed
@@ -28,7 +29,8 @@ class Recorded:
     ``accepted`` has a parcel once for each of its deliveries that was new, ``taken`` that delivery beside it,
     ``events`` the events that were new,
     ``delivered`` those that made a delivery delivered, ``repeated`` the number of events known before. ``counts`` says
-    the first two in numbers. ``suppressed`` are the new entries of suppression lists.
+    the first two in numbers, ``steps`` what is added to the counters of the metrics. ``suppressed`` are the new entries
+    of suppression lists.
     """
 
     accepted: list[Parcel] = field(default_factory=list)
@@ -38,6 +40,7 @@ class Recorded:
     repeated: int = 0
     counts: Counter[Cell] = field(default_factory=Counter)
     suppressed: list[Suppressed] = field(default_factory=list)
+    steps: Steps = field(default_factory=dict)
     answers: list[tuple[Question, Answer]] = field(default_factory=list)
 
 

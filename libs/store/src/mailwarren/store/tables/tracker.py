@@ -123,13 +123,16 @@ deliveries = Table(
     Column("tls", Text),
     Column("tls_policy", Text),
     Column("broadcast", Uuid),
+    Column("sender_domain", Text),
+    Column("deferred_at", Time),
     one_of("role", Role),
     one_of("lane", Lane),
     one_of("state", State),
     comment=(
         "Writer: tracker. One address of an email: the unit of the ledger. attempt, started and parked are the highest "
         "attempts that had an outcome, wrote mail data, and were parked. accepted_at, role, shard and partition are "
-        "null until the acceptance is seen. broadcast: which one it is a part of."
+        "null until the acceptance is seen. broadcast: which one it is a part of. sender_domain: of the From address; "
+        "it is counted in email_metrics from then on. deferred_at: the first deferral."
     ),
 )
 Index(
@@ -251,10 +254,12 @@ shaping_overrides = Table(
     Column("sample", Text, nullable=False, server_default=text("''")),
     Column("ended_at", Time),
     Column("ended_by", Text),
+    Column("lane", Text),
     one_of("scope", Scope),
+    one_of("lane", Lane),
     comment=(
         "Writer: tracker. Limits and suspensions of sites and tenants, as they stood in the control log. ended_at and "
         "ended_by are of one that was ended before its time; scope, name, since and until are null while only its end "
-        "is known."
+        "is known. lane: the one that a tenant's suspension is about, null for all."
     ),
 )

@@ -2,12 +2,14 @@
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import TYPE_CHECKING
 from uuid import UUID
 
 from mailwarren.contracts.parcel import Delivery, Parcel
 from mailwarren.store.states import State
 from mailwarren.tracker.adapters.rows import Row, columns, copy, moment, tried_columns
+from mailwarren.tracker.domain.counting import Facts, sender_domain
 from mailwarren.tracker.domain.fold import Change
 from mailwarren.tracker.domain.status import UNHEARD, Status
 
@@ -18,7 +20,8 @@ Accepted = Mapping[UUID, tuple[Parcel, Delivery]]
 """Acceptances by delivery."""
 
 _READ = """
-SELECT id, state, attempt, started, parked, extract(epoch FROM ended_at)::float8, accepted_at IS NULL
+SELECT id, state, attempt, started, parked, extract(epoch FROM ended_at)::float8, tenant, sender_domain, broadcast,
+       extract(epoch FROM accepted_at)::float8, bounce_class, extract(epoch FROM deferred_at)::float8
 FROM deliveries WHERE id = ANY($1::uuid[])
 """
 
@@ -29,6 +32,7 @@ _NEW = (
     "id", "email_id", "tenant", "address", "role", "lane", "shard", "partition", "accepted_at", "state", "attempt",
     "started", "parked", "ended_at", "next_attempt_at", "reply_code", "reply_enhanced", "reply_text", "reply_command",
     "trouble", "bounce_class", "site", "host", "tls", "tls_policy", "updated_at", "broadcast",
+    "sender_domain", "deferred_at",
 )  # fmt: skip
 
 _UNTOUCHED: Row = (UNHEARD.state, 0, 0, 0, None, None, *tried_columns(None))
@@ -36,9 +40,9 @@ _UNTOUCHED: Row = (UNHEARD.state, 0, 0, 0, None, None, *tried_columns(None))
 _FILL_IN = """
 UPDATE deliveries d SET
   accepted_at = to_timestamp(t.accepted_at), role = t.role, shard = t.shard, partition = t.partition,
-  broadcast = t.broadcast
-FROM unnest($1::uuid[], $2::float8[], $3::text[], $4::text[], $5::int2[], $6::uuid[])
-  AS t (id, accepted_at, role, shard, partition, broadcast)
+  broadcast = t.broadcast, sender_domain = t.sender_domain
+FROM unnest($1::uuid[], $2::float8[], $3::text[], $4::text[], $5::int2[], $6::uuid[], $7::text[])
+  AS t (id, accepted_at, role, shard, partition, broadcast, sender_domain)
 WHERE d.id = t.id
 """
 
@@ -56,12 +60,13 @@ UPDATE deliveries d SET
   site = CASE WHEN t.tried THEN t.site ELSE d.site END,
   host = CASE WHEN t.tried THEN t.host ELSE d.host END,
   tls = CASE WHEN t.tried THEN t.tls ELSE d.tls END,
-  tls_policy = CASE WHEN t.tried THEN t.tls_policy ELSE d.tls_policy END
+  tls_policy = CASE WHEN t.tried THEN t.tls_policy ELSE d.tls_policy END,
+  deferred_at = coalesce(d.deferred_at, to_timestamp(t.deferred_at))
 FROM unnest($1::uuid[], $2::text[], $3::int4[], $4::int4[], $5::int4[], $6::float8[], $7::float8[], $8::bool[],
             $9::float8[], $10::bool[], $11::int2[], $12::text[], $13::text[], $14::text[], $15::text[], $16::text[],
-            $17::text[], $18::text[], $19::text[], $20::text[])
+            $17::text[], $18::text[], $19::text[], $20::text[], $21::float8[])
   AS t (id, state, attempt, started, parked, at, ended_at, decided, next_at, tried, reply_code, reply_enhanced,
-        reply_text, reply_command, trouble, bounce_class, site, host, tls, tls_policy)
+        reply_text, reply_command, trouble, bounce_class, site, host, tls, tls_policy, deferred_at)
 WHERE d.id = t.id
 """
 
@@ -75,6 +80,8 @@ class Stored:
 
     known: dict[UUID, Status] = field(default_factory=dict)
     unaccepted: set[UUID] = field(default_factory=set)
+    facts: dict[UUID, Facts] = field(default_factory=dict)
+    """What of those rows is counted."""
 
 
 def accepted_by(parcels: Iterable[Parcel]) -> Accepted:
@@ -111,11 +118,19 @@ async def insert(
 async def fill_in(connection: "Connection[Record]", accepted: Accepted) -> None:
     """Write the acceptances of rows that an event has made before."""
     rows = [
-        (ident, parcel.accepted_at, delivery.role, parcel.shard, parcel.partition, parcel.broadcast)
+        (
+            ident,
+            parcel.accepted_at,
+            delivery.role,
+            parcel.shard,
+            parcel.partition,
+            parcel.broadcast,
+            sender_domain(parcel.content.sender),
+        )
         for ident, (parcel, delivery) in accepted.items()
     ]
     if rows:
-        await connection.execute(_FILL_IN, *columns(rows, 6))
+        await connection.execute(_FILL_IN, *columns(rows, 7))
 
 
 async def write_changes(
@@ -126,14 +141,17 @@ async def write_changes(
         _change(ident, change) for ident, change in changes.items() if ident in known and change.status != known[ident]
     ]
     if rows:
-        await connection.execute(_CHANGES, *columns(rows, 20))
+        await connection.execute(_CHANGES, *columns(rows, 21))
 
 
 def _stored(rows: "Iterable[Record]") -> Stored:
     stored = Stored()
-    for ident, state, attempt, started, parked, ended_at, unaccepted in rows:
-        stored.known[ident] = Status(_STATES[state], attempt, started, parked, ended_at)
-        if unaccepted:
+    for row in rows:
+        ident, word, attempt, started, parked, ended_at, tenant, domain, broadcast, accepted_at, bounced, deferred = row
+        state = _STATES[word]
+        stored.known[ident] = Status(state, attempt, started, parked, ended_at)
+        stored.facts[ident] = Facts(tenant, domain, broadcast, state, accepted_at, ended_at, bounced, deferred)
+        if accepted_at is None:
             stored.unaccepted.add(ident)
     return stored
 
@@ -153,6 +171,8 @@ def _accepted(parcel: Parcel, delivery: Delivery, change: Change | None) -> Row:
         *(_UNTOUCHED if change is None else _changed(change)),
         accepted_at if change is None else moment(max(change.at, parcel.accepted_at)),
         parcel.broadcast,
+        sender_domain(parcel.content.sender),
+        _deferred_at(change),
     )
 
 
@@ -171,6 +191,8 @@ def _heard_of(change: Change) -> Row:
         *_changed(change),
         moment(change.at),
         None,
+        None,
+        _deferred_at(change),
     )
 
 
@@ -206,7 +228,12 @@ def _change(ident: UUID, change: Change) -> Row:
         _next_at(change),
         change.tried is not None,
         *tried_columns(change.tried),
+        change.deferred_at,
     )
+
+
+def _deferred_at(change: Change | None) -> datetime | None:
+    return None if change is None or change.deferred_at is None else moment(change.deferred_at)
 
 
 def _next_at(change: Change) -> float | None:

@@ -1,12 +1,17 @@
 """Acceptances and reports into the tables: what they make of their deliveries, and the events themselves."""
 
+from collections import ChainMap
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING
+from uuid import UUID
 
+from mailwarren.contracts.events import Event
 from mailwarren.contracts.parcel import Parcel
 from mailwarren.tracker.adapters import deliveries, events
-from mailwarren.tracker.adapters.deliveries import Stored
-from mailwarren.tracker.domain.fold import Report, doubtful, fold
+from mailwarren.tracker.adapters.deliveries import Accepted, Stored
+from mailwarren.tracker.domain.counting import Facts, Steps, facts_after, steps
+from mailwarren.tracker.domain.fold import Folded, Report, doubtful, fold
 from mailwarren.tracker.domain.suppression import full_mailbox_of, suppression_of
 from mailwarren.tracker.ports import Recorded
 
@@ -56,4 +61,41 @@ async def write(
     gone = await events.write_suppressions(connection, filter(None, map(suppression_of, into.events)))
     full = await events.write_full_mailboxes(connection, filter(None, map(full_mailbox_of, into.events)))
     into.suppressed = [*gone, *full]
+    into.steps = _steps(folded, stored, accepted, {*inserted, *filled_in}, into.events)
     known.update((ident, change.status) for ident, change in folded.changes.items())
+
+
+def _steps(
+    folded: Folded, stored: Stored, accepted: Accepted, fresh: AbstractSet[UUID], news: Sequence[Event]
+) -> Steps:
+    """What the batch adds to the counters.
+
+    Args:
+        folded: its changes.
+        stored: the rows before it.
+        accepted: its acceptances.
+        fresh: deliveries that it inserted or whose acceptance it filled in.
+        news: the events that it recorded.
+    """
+    known, before = stored.known, stored.facts
+    changes = {
+        ident: change
+        for ident, change in folded.changes.items()
+        if ident not in known or change.status != known[ident]
+    }
+    after: dict[UUID, Facts] = {}
+    for ident in fresh.union(changes):
+        change, was = changes.get(ident), before.get(ident)
+        acceptance = accepted.get(ident) if ident in fresh else None
+        parcel = None if acceptance is None else acceptance[0]
+        if parcel is not None:
+            tenant = parcel.tenant
+        elif was is not None:
+            tenant = was.tenant
+        elif change is not None:
+            tenant = change.first.event.tenant
+        else:
+            continue
+        after[ident] = facts_after(tenant, was, change, parcel)
+    pairs = [(before.get(ident), facts) for ident, facts in after.items()]
+    return steps(pairs, news, ChainMap(after, before))

@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from mailwarren.runtime.errors import report as report_error
 from mailwarren.store.engine import AWAY, database_trouble, driver_connection
 from mailwarren.tracker.adapters import deliveries, events, reports
+from mailwarren.tracker.adapters.counters import add_steps
 from mailwarren.tracker.adapters.emails import write_emails
 from mailwarren.tracker.adapters.kept import BY_KEY
 from mailwarren.tracker.adapters.overrides import write_overrides
@@ -147,6 +148,7 @@ class PostgresLedger:
         recorded.counts = count(recorded.accepted, recorded.events)
         await events.add_stats(raw, recorded.counts)
         await add_sessions(raw, recorded.events)
+        await add_steps(raw, recorded.steps)
         if questions:
             known = await deliveries.read(raw, {ident for question in questions for ident in question.deliveries})
             recorded.answers = await answer(raw, questions, known, self._terms)

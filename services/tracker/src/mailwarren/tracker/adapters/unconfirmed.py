@@ -6,13 +6,12 @@ from mailwarren.contracts.events import Event, Kind
 from mailwarren.contracts.ids import event_id
 from mailwarren.contracts.lanes import Lane
 from mailwarren.store.states import State
-from mailwarren.tracker.adapters import reports
-from mailwarren.tracker.adapters.deliveries import Stored
+from mailwarren.tracker.adapters import deliveries, reports
+from mailwarren.tracker.adapters.counters import add_steps
 from mailwarren.tracker.adapters.events import add_stats
 from mailwarren.tracker.adapters.webhook_outbox import WebhookOutbox
 from mailwarren.tracker.domain.fold import Report
 from mailwarren.tracker.domain.stats import count
-from mailwarren.tracker.domain.status import Status
 from mailwarren.tracker.ports import Recorded
 
 if TYPE_CHECKING:
@@ -24,7 +23,7 @@ REASON = "the broker never confirmed the acceptance, and no sender had it in all
 
 # A sender's report that is being written has its row locked: that delivery is not overdue any more.
 _OVERDUE = """
-SELECT id, email_id, tenant, lane, address, attempt, started, parked,
+SELECT id, email_id, tenant, lane, address,
        extract(epoch FROM coalesce(accepted_at, updated_at))::float8
 FROM deliveries
 WHERE ended_at IS NULL AND lane = ANY($1::text[]) AND state = $2
@@ -51,12 +50,13 @@ async def end_unconfirmed(
     async with connection.transaction():
         rows = await connection.fetch(_OVERDUE, [lane.value for lane in Lane], State.UNCONFIRMED, before, AT_ONCE)
         if rows:
-            stored = Stored({row[0]: Status(State.UNCONFIRMED, *row[5:8]) for row in rows})
+            stored = await deliveries.lock(connection, [row[0] for row in rows])
             await reports.write(connection, [_failure(row, now) for row in rows], stored, into=recorded)
             if webhooks is not None:
                 await webhooks.write(connection, recorded)
             recorded.counts = count([], recorded.events)
             await add_stats(connection, recorded.counts)
+            await add_steps(connection, recorded.steps)
     return recorded
 
 
@@ -73,6 +73,6 @@ def _failure(row: "Record", now: float) -> Report:
             to=address,
             at=now,
             reason=REASON,
-            accepted_at=row[8],
+            accepted_at=row[5],
         )
     )

@@ -24,7 +24,7 @@ class Change(msgspec.Struct):
 
     ``first`` is any report of it, for the columns that a row needs before its acceptance is seen. ``decided`` is the
     last report that changed the state or brought a later attempt, ``tried`` the last such attempt with a reply;
-    ``at`` is the latest report's time.
+    ``at`` is the latest report's time, ``deferred_at`` that of the first deferral among them that was news.
     """
 
     status: Status
@@ -32,6 +32,7 @@ class Change(msgspec.Struct):
     at: float
     decided: Report | None = None
     tried: Attempt | None = None
+    deferred_at: float | None = None
 
 
 class Folded(msgspec.Struct):
@@ -77,6 +78,8 @@ def fold(reports: Iterable[Report], known: Mapping[UUID, Status], seen: Abstract
         before = change.status
         after = change.status = next_status(before, event.kind, event.attempt, event.at)
         change.at = max(change.at, event.at)
+        if event.kind is Kind.DEFERRED and after is not before and change.deferred_at is None:
+            change.deferred_at = event.at
         if after.state is not before.state or after.attempt > before.attempt:
             change.decided = report
             change.tried = event.tried or change.tried

@@ -1,0 +1,147 @@
+"""What becomes of deliveries, as steps of the counters of ``email_metrics``.
+
+A delivery has a place in the counters as long as it stands there: what a batch makes of it is what it counts for
+afterwards, less what it counted for before. So an end that is overtaken by an earlier one is taken back, and nothing is
+counted twice, whatever comes twice or late.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
+from typing import NamedTuple
+from uuid import UUID
+
+import msgspec
+
+from mailwarren.contracts.bounces import BounceType, bounce_type
+from mailwarren.contracts.counters import AFTER_DELIVERY, COUNTERS, NO_BROADCAST, quarter_of
+from mailwarren.contracts.events import Event
+from mailwarren.contracts.parcel import Parcel
+from mailwarren.contracts.routing import domain_of
+from mailwarren.store.states import State
+from mailwarren.tracker.domain.fold import Change
+
+_AT = {name: index for index, name in enumerate(COUNTERS)}
+_RECEIVED, _SENT, _DELAYED = _AT["received"], _AT["sent"], _AT["delivery_delayed"]
+_BOUNCED = {kind: _AT[f"bounced_{kind}"] for kind in BounceType}
+_ENDED = {
+    State.DELIVERED: _AT["delivered"],
+    State.FAILED: _AT["failed"],
+    State.EXPIRED: _AT["failed"],
+    State.SUPPRESSED: _AT["suppressed"],
+}
+_AFTER = {name: _AT[name] for name in AFTER_DELIVERY}
+_NOT_SENT = frozenset({State.SUPPRESSED, State.CANCELED})
+
+
+class Place(NamedTuple):
+    """A row of the counters; ``quarter`` is its beginning in Unix seconds."""
+
+    tenant: UUID
+    quarter: int
+    domain: str
+    broadcast: UUID
+
+
+Steps = dict[Place, list[int]]
+"""What is to be added to each row, one number for each of :data:`~mailwarren.contracts.counters.COUNTERS`."""
+
+
+class Facts(msgspec.Struct, frozen=True, gc=False):
+    """What of a delivery's row is counted. Times are Unix seconds; without a ``domain`` it is not counted."""
+
+    tenant: UUID
+    domain: str | None
+    broadcast: UUID | None
+    state: State
+    accepted_at: float | None
+    ended_at: float | None = None
+    bounce_class: str | None = None
+    deferred_at: float | None = None
+
+
+@lru_cache(maxsize=4096)
+def sender_domain(sender: str) -> str:
+    """The domain of a From address, as it is counted: ``Ada <ada@Example.com>`` gives ``example.com``."""
+    return domain_of(sender).strip(" >")
+
+
+def facts_after(tenant: UUID, before: Facts | None, change: Change | None, parcel: Parcel | None) -> Facts:
+    """What is counted of a delivery after a batch.
+
+    Args:
+        tenant: whose it is.
+        before: what its row said; None when there was none.
+        change: what was written of the batch's reports; None for nothing.
+        parcel: its acceptance, when the batch brought it.
+    """
+    before = before or Facts(tenant, None, None, State.ACCEPTED, None)
+    if parcel is None:
+        accepted = before.domain, before.broadcast
+        accepted_at = before.accepted_at
+    else:
+        accepted = sender_domain(parcel.content.sender), parcel.broadcast
+        accepted_at = parcel.accepted_at
+    if change is None:
+        stands = before.state, accepted_at, before.ended_at, before.bounce_class, before.deferred_at
+        return Facts(tenant, *accepted, *stands)
+    return Facts(
+        tenant,
+        *accepted,
+        change.status.state,
+        accepted_at,
+        change.status.ended_at,
+        before.bounce_class if change.tried is None else change.tried.bounce_class,
+        change.deferred_at if before.deferred_at is None else before.deferred_at,
+    )
+
+
+def steps(
+    changes: Iterable[tuple[Facts | None, Facts]], events: Iterable[Event], known: Mapping[UUID, Facts]
+) -> Steps:
+    """The steps that a batch makes.
+
+    Args:
+        changes: deliveries before (None: no row) and after.
+        events: those that are recorded now.
+        known: the deliveries of the batch as they are after it.
+    """
+    found: Steps = {}
+    for before, after in changes:
+        if before is not None:
+            _count(found, before, -1)
+        _count(found, after, 1)
+    for event in events:
+        index = _AFTER.get(event.kind)
+        facts = known.get(event.delivery) if index is not None else None
+        if index is not None and facts is not None and facts.domain is not None:
+            _row(found, facts, event.at)[index] += 1
+    return {place: row for place, row in found.items() if any(row)}
+
+
+def _count(found: Steps, facts: Facts, number: int) -> None:
+    if facts.domain is None:
+        return
+    for at, index in _counted(facts):
+        _row(found, facts, at)[index] += number
+
+
+def _counted(facts: Facts) -> Iterator[tuple[float, int]]:
+    if facts.accepted_at is not None:
+        yield facts.accepted_at, _RECEIVED
+        if facts.state not in _NOT_SENT:
+            yield facts.accepted_at, _SENT
+    if facts.deferred_at is not None:
+        yield facts.deferred_at, _DELAYED
+    if facts.ended_at is not None:
+        bounced = facts.state is State.BOUNCED
+        index = _BOUNCED[bounce_type(facts.bounce_class)] if bounced else _ENDED.get(facts.state)
+        if index is not None:
+            yield facts.ended_at, index
+
+
+def _row(found: Steps, facts: Facts, at: float) -> list[int]:
+    place = Place(facts.tenant, quarter_of(at), facts.domain or "", facts.broadcast or NO_BROADCAST)
+    row = found.get(place)
+    if row is None:
+        row = found[place] = [0] * len(COUNTERS)
+    return row
