@@ -65,7 +65,7 @@ ALLOWED = {
         "celery.pidbox",
     },
     (Service.TRACKER, "configure"): set(),
-    (Service.TRACKER, "write"): {"mail.answers", "mail.dead"},
+    (Service.TRACKER, "write"): {"mail.answers", "mail.dead", "mail.control.log"},
     (Service.TRACKER, "read"): {"tracker.accepted.*", "tracker.events.*", "tracker.dead", "tracker.shaping"},
     (Service.FLOWER, "configure"): {"celery.pidbox", "reply.celery.pidbox", "celeryev", REPLIES, RECEIVED},
     (Service.FLOWER, "write"): {"celery.pidbox", REPLIES, RECEIVED},

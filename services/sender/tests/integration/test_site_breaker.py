@@ -8,6 +8,7 @@ from uuid import UUID
 
 import pytest
 
+from mailwarren.contracts.lanes import Lane
 from mailwarren.contracts.shaping import Override, OverrideEnd
 from mailwarren.contracts.topology import Topology
 from mailwarren.sender.adapters.control_log import ShapingEntry
@@ -69,7 +70,7 @@ class Process:
         self.written.append(entry)
 
     async def send(self) -> object:
-        self.shaper.check(self.site, TENANT, turn=False)
+        self.shaper.check(self.site, TENANT, Lane.NORMAL, turn=False)
         result = await self.pool.send(self.site, Envelope("a@x.test", "b@y.test"), MAIL, lambda: True)
         return result.outcome
 
@@ -110,7 +111,7 @@ async def until_open(process: Process) -> None:
     async with asyncio.timeout(5):
         while True:
             try:
-                process.shaper.check(process.site, TENANT, turn=False)
+                process.shaper.check(process.site, TENANT, Lane.NORMAL, turn=False)
             except SlowSite:
                 await asyncio.sleep(0.01)
             else:

@@ -114,7 +114,7 @@ def _sender(topology: Topology) -> Rights:
 def _tracker(topology: Topology) -> Rights:
     return Rights(
         configure=NOTHING,
-        write=_any_of(re.escape(exchange.name) for exchange in (topology.answers, topology.dead)),
+        write=_any_of(re.escape(one.name) for one in (topology.answers, topology.dead, topology.control_log)),
         read=_any_of(
             [
                 _names(topology, "tracker.accepted"),
@@ -123,6 +123,8 @@ def _tracker(topology: Topology) -> Rights:
                 re.escape(topology.shaping_queue.name),
             ]
         ),
+        # It pauses the bulk mail of a tenant of which too much bounces.
+        topics=(TopicRights(topology.control_log.name, f"^{SHAPING_KEY}$"),),
     )
 
 

@@ -14,7 +14,7 @@ from mailwarren.contracts.ids import PARTITIONS
 from mailwarren.contracts.order import Order
 from mailwarren.contracts.parcel import Parcel
 from mailwarren.contracts.settle import Answer, Question
-from mailwarren.contracts.shaping import Keeper, Notice, Token
+from mailwarren.contracts.shaping import Keeper, Notice, Override, Token
 
 VERSION = 2
 """The newest version that this code reads; it reads all before it too."""
@@ -26,6 +26,8 @@ WITH_NEEDS = 2
 without its attachments or links to unsubscribe, unsigned, from another envelope sender, or without the TLS that it asks
 for."""
 VERSION_HEADER = "mw-version"
+OF_A_LANE = 2
+"""The version of an override that is about one lane of a tenant: code of version 1 would suspend all of them."""
 TYPE_HEADER = "mw-type"
 TRACE_HEADER = "traceparent"
 """A copy of a parcel's ``trace``, for what looks at headers only; what travels from hop to hop is the parcel's own."""
@@ -165,7 +167,8 @@ def encode(value: Tagged) -> bytes:
 
 def headers_of(value: Tagged) -> dict[str, Any]:
     """The AMQP headers of any other message."""
-    return {VERSION_HEADER: WRITTEN, TYPE_HEADER: str(value.__struct_config__.tag or type(value).__name__.lower())}
+    version = OF_A_LANE if isinstance(value, Override) and value.lane is not None else WRITTEN
+    return {VERSION_HEADER: version, TYPE_HEADER: str(value.__struct_config__.tag or type(value).__name__.lower())}
 
 
 def decode_tracker(body: bytes, headers: Mapping[str, Any]) -> TrackerMessage:

@@ -10,10 +10,14 @@ from uuid import UUID
 
 import msgspec
 
+from mailwarren.contracts.lanes import Lane
+
 SHAPING_KEY = "shaping"
 """The routing key of overrides, their ends and slot plans in the control log."""
 LONGEST_OVERRIDE = 24 * 3600.0
 """Seconds from its ``since`` to its ``until`` at most: what is to hold longer is a row of ``shaping.toml``."""
+BOUNCES = "bounces"
+"""The cause of a pause of a tenant's bulk mail: too much of its mail bounced or drew complaints."""
 SAMPLE_LENGTH = 300
 """Characters of a sample."""
 HEARTBEAT_EVERY = 2.0
@@ -40,8 +44,9 @@ class Override(msgspec.Struct, frozen=True, omit_defaults=True, tag="override"):
 
     ``id`` is :func:`mailwarren.contracts.ids.override_id` where senders see a cause alone, so that two that see the
     same write the same. ``name`` is a site, or a tenant's id. ``connections`` and ``rate`` (mails a second) are
-    cluster-wide and hold where they are lower than the row's. ``cause`` is ``rule:<class>``, ``breaker`` or
-    ``person:<who>``; ``sample`` the reply that caused it, at most :data:`SAMPLE_LENGTH` characters.
+    cluster-wide and hold where they are lower than the row's. A ``lane`` is the only one of a tenant's that is
+    suspended. ``cause`` is ``rule:<class>``, ``breaker``, ``bounces`` (of a tenant) or ``person:<who>``; ``sample``
+    the reply that caused it, or figures, at most :data:`SAMPLE_LENGTH` characters.
     """
 
     id: UUID
@@ -54,6 +59,7 @@ class Override(msgspec.Struct, frozen=True, omit_defaults=True, tag="override"):
     rate: float | None = None
     cause: str = ""
     sample: str = ""
+    lane: Lane | None = None
 
 
 class OverrideEnd(msgspec.Struct, frozen=True, omit_defaults=True, tag="override_end"):

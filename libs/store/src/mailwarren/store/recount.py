@@ -40,8 +40,8 @@ WHERE d.sender_domain IS NOT NULL AND e.kind IN ({_AFTER})
 
 DRIFT: Final = f"""
 WITH facts AS (
-  SELECT tenant, to_timestamp(floor(extract(epoch FROM at) / {QUARTER}) * {QUARTER}) AS quarter, domain, broadcast, what,
-    count(*) AS number
+  SELECT tenant, to_timestamp(floor(extract(epoch FROM at) / {QUARTER}) * {QUARTER}) AS quarter, domain, broadcast,
+    what, count(*) AS number
   FROM ({FACTS}) AS f
   WHERE at >= $1 AND at < $2 GROUP BY 1, 2, 3, 4, 5
 ), counted AS (

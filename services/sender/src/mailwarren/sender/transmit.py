@@ -149,14 +149,15 @@ class Transmitter:
             site = await self._routes.site_for(domain_of(delivery.to), tls=tls)
             if not isinstance(site, Site):
                 return _without_site(parcel, delivery, site)
-            self._shaper.check(site, parcel.tenant, turn=turn)
+            self._shaper.check(site, parcel.tenant, parcel.lane, turn=turn)
             try:
                 envelope = Envelope(_envelope_sender(parcel.content), delivery.to)
                 if permit.files is None:
                     result = await self._pool.send(site, envelope, mail.make_data, may_send)
                 else:
                     async with permit.files() as files:
-                        self._shaper.check(site, parcel.tenant, turn=turn)  # it may have waited long for them
+                        # It may have waited long for them.
+                        self._shaper.check(site, parcel.tenant, parcel.lane, turn=turn)
                         result = await self._pool.send(site, envelope, partial(mail.make_data, files), may_send)
             except (TemplateProblem, Unbuildable, ValueError) as error:
                 return Tried(delivery, Kind.FAILED, reason=f"the mail could not be built: {error}")

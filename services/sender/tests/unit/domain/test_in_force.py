@@ -2,6 +2,7 @@
 
 from uuid import UUID, uuid4
 
+from mailwarren.contracts.lanes import Lane
 from mailwarren.contracts.shaping import Override, OverrideEnd, Scope, SlotPlan
 from mailwarren.sender.domain.in_force import BREAKER, NOTHING, PROBED_FOR, InForce
 
@@ -53,10 +54,21 @@ def test_a_sender_that_starts_later_learns_from_the_log_what_still_holds() -> No
 
 def test_a_tenant_is_suspended_by_its_id() -> None:
     in_force = InForce()
-    assert in_force.tenant(TENANT, 150.0) is None
+    assert in_force.tenant(TENANT, Lane.HIGH, 150.0) is None
     assert in_force.apply(an_override(scope=Scope.TENANT, name=str(TENANT), suspend=True), 100.0) is None
-    assert in_force.tenant(TENANT, 150.0) == 200.0
-    assert in_force.tenant(UUID(int=8), 150.0) is None
+    assert in_force.tenant(TENANT, Lane.HIGH, 150.0) == 200.0
+    assert in_force.tenant(UUID(int=8), Lane.HIGH, 150.0) is None
+
+
+def test_one_lane_of_a_tenant_is_suspended_and_what_is_told_again_lasts_longer() -> None:
+    in_force = InForce()
+    pause = an_override(scope=Scope.TENANT, name=str(TENANT), suspend=True, lane=Lane.BULK)
+    in_force.apply(pause, 100.0)
+    in_force.apply(an_override(id=pause.id, until=300.0, scope=pause.scope, name=pause.name, suspend=True,
+                               lane=Lane.BULK), 150.0)  # fmt: skip
+    assert [in_force.tenant(TENANT, lane, 250.0) for lane in Lane] == [None, None, 300.0]
+    in_force.apply(OverrideEnd(pause.id, 260.0, "person:ada"), 260.0)
+    assert in_force.tenant(TENANT, Lane.BULK, 261.0) is None
 
 
 def test_the_clock_alone_changes_things_and_is_told_so_once() -> None:

@@ -11,7 +11,9 @@ from mailwarren.runtime.amqp import Link, Publisher
 from mailwarren.runtime.health import Health
 from mailwarren.runtime.metrics import record_service
 from mailwarren.store.engine import make_engine
+from mailwarren.tracker.adapters.breakers import Breakers
 from mailwarren.tracker.adapters.broker import BrokerOutbox, queues_of
+from mailwarren.tracker.adapters.control_log import ControlLogWriter
 from mailwarren.tracker.adapters.inbox import QueueInbox
 from mailwarren.tracker.adapters.partitions import Partitions
 from mailwarren.tracker.adapters.store import PostgresLedger
@@ -41,7 +43,8 @@ async def _run(settings: TrackerSettings, engine: AsyncEngine, health: Health, s
     # Twice: as long again for what comes before the final dot.
     ledger = PostgresLedger(engine, partitions, Terms(settings.settle_timeout, 2 * settings.dot_timeout))
     budgets = {lane: seconds * settings.retry_scale for lane, seconds in BUDGETS.items()}
-    upkeep = Upkeep(engine, partitions, UNCONFIRMED_FOR * settings.retry_scale, budgets)
+    breakers = Breakers(ControlLogWriter(publisher, topology), settings.breaker)
+    upkeep = Upkeep(engine, partitions, UNCONFIRMED_FOR * settings.retry_scale, budgets, breakers)
     recorder = Recorder(
         ledger,
         BrokerOutbox(link, publisher, topology),

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from prometheus_client import Counter, Gauge, Histogram
 
 from mailwarren.contracts.lanes import Lane
-from mailwarren.store.states import ENDS, State
+from mailwarren.store.states import ENDS, BreakerState, State
 from mailwarren.tracker.domain.read import Source
 from mailwarren.tracker.ports import Recorded
 
@@ -76,6 +76,12 @@ _webhooks_late = Gauge(
     "Since the event that waits longest for a webhook was due, by its health; 0 when none is",
     ["health"],
 )
+_breakers = Gauge(
+    "mailwarren_tracker_breakers", "Tenants of whose mail too much bounces or draws complaints, by state", ["state"]
+)
+_breaker_steps = Counter("mailwarren_tracker_breaker_steps_total", "Changes of the state of a breaker", ["state"])
+for _state in BreakerState:
+    _breaker_steps.labels(_state)
 _database_up = Gauge("mailwarren_tracker_database_up", "Whether the last use of the database worked")
 
 
@@ -151,3 +157,12 @@ def record_webhooks(endpoints: Mapping[str, int], waiting: Mapping[str, int], la
     for gauge, numbers in ((_webhooks, endpoints), (_webhooks_waiting, waiting), (_webhooks_late, late)):
         for health, number in numbers.items():
             gauge.labels(health).set(max(0.0, number))
+def record_breakers(counts: dict[BreakerState, int]) -> None:
+    """How many tenants are warned, and how many have their bulk mail paused."""
+    for state, number in counts.items():
+        _breakers.labels(state).set(number)
+
+
+def record_breaker(state: BreakerState) -> None:
+    """A tenant is in another state than before."""
+    _breaker_steps.labels(state).inc()

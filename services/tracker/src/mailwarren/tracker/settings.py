@@ -6,6 +6,7 @@ from pydantic import Field, SecretStr, field_validator
 
 from mailwarren.runtime.settings import Settings
 from mailwarren.store.engine import dsn
+from mailwarren.tracker.domain.breaker import Marks
 
 
 class TrackerSettings(Settings):
@@ -23,10 +24,22 @@ class TrackerSettings(Settings):
     """Of messages in hand, about; beyond it fewer messages are taken at a time."""
     tracker_events_days: int = Field(default=30, ge=1, le=3650)
     """Days that events are kept; then the partition of the day is dropped."""
+    breaker_warn: float = Field(default=0.05, ge=0, le=1)
+    """The part of a tenant's mail of the last 24 hours that bounced or drew complaints at which people are told; 0:
+    never."""
+    breaker_pause: float = Field(default=0.10, ge=0, le=1)
+    """The same at which its bulk mail is paused; 0: never."""
+    breaker_least: int = Field(default=1000, ge=1)
+    """Mails that were delivered or bounced in these hours below which nothing is done."""
     settle_timeout: float = Field(default=10.0, gt=0)
     """The senders' setting: seconds that a sender waits for the answer to a question."""
     dot_timeout: float = Field(default=300.0, gt=0)
     """The senders' setting, the longest of all: seconds that a sender waits for the reply to a final dot."""
+
+    @property
+    def breaker(self) -> Marks:
+        """When too much of a tenant's mail bounces."""
+        return Marks(self.breaker_warn, self.breaker_pause, self.breaker_least)
 
     @field_validator("database_url")
     @classmethod

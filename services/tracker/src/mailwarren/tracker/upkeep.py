@@ -12,6 +12,7 @@ from mailwarren.contracts.lanes import BUDGETS, Lane
 from mailwarren.store.engine import AWAY, database_trouble, driver_connect
 from mailwarren.store.states import State
 from mailwarren.tracker import metrics
+from mailwarren.tracker.adapters.breakers import Breakers
 from mailwarren.tracker.adapters.overrides import FORGET
 from mailwarren.tracker.adapters.partitions import Partitions
 from mailwarren.tracker.adapters.tls import FORGET as FORGET_TLS
@@ -56,6 +57,7 @@ class Upkeep:
         partitions: of the events.
         unconfirmed_for: seconds after which an unconfirmed delivery ends.
         budgets: seconds by lane after which no sender tries a delivery any more.
+        breakers: of the tenants; None to leave them alone.
     """
 
     def __init__(
@@ -64,6 +66,7 @@ class Upkeep:
         partitions: Partitions,
         unconfirmed_for: float = UNCONFIRMED_FOR,
         budgets: Mapping[Lane, float] = BUDGETS,
+        breakers: Breakers | None = None,
     ) -> None:
         self._engine = engine
         self._budgets = budgets
@@ -79,6 +82,8 @@ class Upkeep:
             "overrides": (self._forget_overrides, TIDY_EVERY),
             "tls_results": (self._forget_tls, TIDY_EVERY),
         }
+        if breakers is not None:
+            self._steps["breakers"] = (breakers.look, LOOK_EVERY)
         self._due = dict.fromkeys(self._steps, 0.0)
         self.trouble: str | None = None
         """Why the database did not answer the last time; None when it did."""

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
+from mailwarren.contracts.lanes import Lane
 from mailwarren.contracts.shaping import Scope
 from mailwarren.ingest.adapters.database import Database
 from mailwarren.ingest.adapters.soon import soon
@@ -11,7 +12,7 @@ from mailwarren.ingest.domain.cursor import Page
 from mailwarren.ingest.domain.shaping import Held
 
 _ALL = """
-SELECT id, scope, name, since, until, suspend, connections, rate, cause, sample, ended_at, ended_by
+SELECT id, scope, name, since, until, suspend, connections, rate, cause, sample, ended_at, ended_by, lane
 FROM shaping_overrides WHERE scope IS NOT NULL AND since IS NOT NULL AND until IS NOT NULL
 """
 """But for those of which only the end is known yet."""
@@ -63,7 +64,7 @@ class Overrides:
 
 def _held(rows: Sequence[Any]) -> list[Held]:
     return [
-        Held(**{name: value for name, value in row.items() if name not in ("id", "scope")},
-             id=UUID(str(row["id"])), scope=Scope(row["scope"]))
+        Held(**{name: value for name, value in row.items() if name not in ("id", "scope", "lane")},
+             id=UUID(str(row["id"])), scope=Scope(row["scope"]), lane=row["lane"] and Lane(row["lane"]))
         for row in rows
     ]  # fmt: skip

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
+from mailwarren.contracts.lanes import Lane
 from mailwarren.contracts.shaping import LONGEST_OVERRIDE, SAMPLE_LENGTH, Override, Scope
 from mailwarren.contracts.sites import SMARTHOST, site_trouble
 from mailwarren.ingest.domain.refusal import Refusal, invalid, missing
@@ -32,6 +33,8 @@ class Held:
     sample: str
     ended_at: datetime | None = None
     ended_by: str | None = None
+    lane: Lane | None = None
+    """The only one of a tenant's that it is about."""
 
     def in_force(self, now: datetime) -> bool:
         """Whether it holds at a moment."""
@@ -41,7 +44,7 @@ class Held:
     def says(self) -> str:
         """What it does, for people."""
         if self.suspend:
-            return "suspended"
+            return "suspended" if self.lane is None else f"suspended ({self.lane} lane)"
         limits = []
         if self.rate is not None:
             limits.append(show_rate(self.rate))

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from uuid import UUID
 
+from mailwarren.contracts.lanes import Lane
 from mailwarren.contracts.shaping import Override, OverrideEnd, Scope, SlotPlan
 
 BREAKER = "breaker"
@@ -16,7 +17,7 @@ Entry = Override | OverrideEnd | SlotPlan
 
 @dataclass(frozen=True, slots=True)
 class Force:
-    """The sum of all overrides of a site or a tenant. ``suspended`` is until when; None of a limit leaves the row's.
+    """The sum of all overrides of a site. ``suspended`` is until when; None of a limit leaves the row's.
 
     ``probed`` is the breaker's last override, when it is over and no connection has worked since.
     """
@@ -60,11 +61,12 @@ class InForce:
         """What is in force for a site."""
         return self._sum(Scope.SITE, name, now) if name in self.names else NOTHING
 
-    def tenant(self, tenant: UUID, now: float) -> float | None:
-        """Until when a tenant is suspended."""
+    def tenant(self, tenant: UUID, lane: Lane, now: float) -> float | None:
+        """Until when a tenant's mail of a lane is suspended."""
         if not self.tenants or str(tenant) not in self.tenants:
             return None
-        return self._sum(Scope.TENANT, str(tenant), now).suspended
+        active = self.active(Scope.TENANT, str(tenant), now)
+        return max((one.until for one in active if one.suspend and one.lane in (None, lane)), default=None)
 
     def active(self, scope: Scope, name: str, now: float) -> Iterator[Override]:
         """The overrides of a site or a tenant that are in force."""

@@ -9,6 +9,7 @@ from uuid import UUID
 
 import structlog
 
+from mailwarren.contracts.lanes import Lane
 from mailwarren.contracts.parcel import Parcel
 from mailwarren.contracts.shards import PROVIDERS
 from mailwarren.sender.domain.waits import Climb, Slow, plan_wait
@@ -57,10 +58,10 @@ class Shaper:
 
     # --- what a mail asks ---
 
-    def check(self, site: Site, tenant: UUID, *, turn: bool) -> None:
+    def check(self, site: Site, tenant: UUID, lane: Lane, *, turn: bool) -> None:
         """Raise :class:`SlowSite` when a mail has to wait; with ``turn`` it has waited for its turn, which has come."""
         name = site.name
-        if self._in_force.tenants and self._in_force.tenant(tenant, time.time()) is not None:
+        if self._in_force.tenants and self._in_force.tenant(tenant, lane, time.time()) is not None:
             raise SlowSite(name)
         if self._shares.bars(name):
             raise SlowSite(name)
@@ -93,7 +94,7 @@ class Shaper:
             Whether its turn has come, or the seconds that it is to spend on the ladder.
         """
         now, loop_now = time.time(), asyncio.get_running_loop().time()
-        barred = self._in_force.tenant(parcel.tenant, now)
+        barred = self._in_force.tenant(parcel.tenant, parcel.lane, now)
         ends = [end for end in (barred, self._in_force.site(name, now).suspended) if end is not None]
         provider = parcel.shard in PROVIDERS and barred is None
         plan = plan_wait(

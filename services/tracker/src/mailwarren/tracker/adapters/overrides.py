@@ -10,10 +10,10 @@ if TYPE_CHECKING:
     from asyncpg import Connection, Record
 
 _OVERRIDE = """
-INSERT INTO shaping_overrides AS o (id, scope, name, since, until, suspend, connections, rate, cause, sample)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+INSERT INTO shaping_overrides AS o (id, scope, name, since, until, suspend, connections, rate, cause, sample, lane)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
 ON CONFLICT (id) DO UPDATE SET
-  scope = excluded.scope, name = excluded.name, suspend = o.suspend OR excluded.suspend,
+  scope = excluded.scope, name = excluded.name, lane = excluded.lane, suspend = o.suspend OR excluded.suspend,
   since = least(o.since, excluded.since), until = greatest(o.until, excluded.until),
   connections = least(o.connections, excluded.connections), rate = least(o.rate, excluded.rate),
   cause = excluded.cause, sample = CASE o.sample WHEN '' THEN excluded.sample ELSE o.sample END
@@ -55,4 +55,5 @@ async def write_overrides(connection: "Connection[Record]", entries: Sequence[Ov
                 entry.rate,
                 entry.cause,
                 entry.sample,
+                entry.lane,
             )

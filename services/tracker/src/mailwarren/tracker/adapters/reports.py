@@ -79,9 +79,7 @@ def _steps(
     """
     known, before = stored.known, stored.facts
     changes = {
-        ident: change
-        for ident, change in folded.changes.items()
-        if ident not in known or change.status != known[ident]
+        ident: change for ident, change in folded.changes.items() if ident not in known or change.status != known[ident]
     }
     after: dict[UUID, Facts] = {}
     for ident in fresh.union(changes):

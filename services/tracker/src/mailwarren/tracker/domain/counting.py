@@ -95,9 +95,7 @@ def facts_after(tenant: UUID, before: Facts | None, change: Change | None, parce
     )
 
 
-def steps(
-    changes: Iterable[tuple[Facts | None, Facts]], events: Iterable[Event], known: Mapping[UUID, Facts]
-) -> Steps:
+def steps(changes: Iterable[tuple[Facts | None, Facts]], events: Iterable[Event], known: Mapping[UUID, Facts]) -> Steps:
     """The steps that a batch makes.
 
     Args:
