@@ -1,4 +1,4 @@
-"""When too much of a tenant's mail bounces or draws complaints: people are told, then its bulk mail waits (ADR 0038)."""
+"""Too much of a tenant's mail bounces or draws complaints: people are told, then its bulk mail waits (ADR 0038)."""
 
 from typing import NamedTuple
 
