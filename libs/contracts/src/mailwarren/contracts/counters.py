@@ -26,7 +26,6 @@ COUNTERS: Final = (
     "unique_opened",
     "clicked",
     "unique_clicked",
-    "unsubscribed",
 )
 """Columns. ``received`` is what the API accepted, ``sent`` that without what was suppressed or canceled, both in the
 quarter of the acceptance; ``delivery_delayed`` in that of the first deferral, ends in that of the end.
@@ -34,7 +33,7 @@ quarter of the acceptance; ``delivery_delayed`` in that of the first deferral, e
 ``unique_opened`` and ``unique_clicked`` count a delivery once, the others each event after delivery.
 """
 
-AFTER_DELIVERY: Final = ("complained", "opened", "clicked", "unsubscribed")
+AFTER_DELIVERY: Final = ("complained", "opened", "clicked")
 """Those that count events of the same name."""
 
 

@@ -16,8 +16,8 @@ _TRANSIENT = ", ".join(f"'{name}'" for name in TRANSIENT)
 _AFTER = ", ".join(f"'{name}'" for name in AFTER_DELIVERY)
 
 FACTS: Final = f"""
-SELECT d.tenant, d.email_id, d.sender_domain AS domain, coalesce(d.broadcast, '{NO_BROADCAST}'::uuid) AS broadcast,
-  x.at, x.what
+SELECT d.tenant, d.id AS delivery, d.email_id, d.sender_domain AS domain,
+  coalesce(d.broadcast, '{NO_BROADCAST}'::uuid) AS broadcast, x.at, x.what
 FROM deliveries d CROSS JOIN LATERAL (VALUES
   (d.accepted_at, 'received'),
   (d.accepted_at, CASE WHEN d.state NOT IN ('suppressed', 'canceled') THEN 'sent' END),
@@ -32,7 +32,7 @@ FROM deliveries d CROSS JOIN LATERAL (VALUES
 ) AS x (at, what)
 WHERE d.sender_domain IS NOT NULL AND x.at IS NOT NULL AND x.what IS NOT NULL
 UNION ALL
-SELECT d.tenant, d.email_id, d.sender_domain, coalesce(d.broadcast, '{NO_BROADCAST}'::uuid), e.at, e.kind
+SELECT d.tenant, d.id, d.email_id, d.sender_domain, coalesce(d.broadcast, '{NO_BROADCAST}'::uuid), e.at, e.kind
 FROM events e JOIN deliveries d ON d.id = e.delivery_id
 WHERE d.sender_domain IS NOT NULL AND e.kind IN ({_AFTER})
 """  # noqa: S608 - constants

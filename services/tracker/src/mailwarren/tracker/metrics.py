@@ -157,6 +157,8 @@ def record_webhooks(endpoints: Mapping[str, int], waiting: Mapping[str, int], la
     for gauge, numbers in ((_webhooks, endpoints), (_webhooks_waiting, waiting), (_webhooks_late, late)):
         for health, number in numbers.items():
             gauge.labels(health).set(max(0.0, number))
+
+
 def record_breakers(counts: dict[BreakerState, int]) -> None:
     """How many tenants are warned, and how many have their bulk mail paused."""
     for state, number in counts.items():

@@ -4,6 +4,7 @@ from typing import Any
 
 import msgspec
 
+from mailwarren.contracts.bounces import NO_CLASS, TRANSIENT, bounce_type
 from mailwarren.ingest.api.answers.broadcasts import (
     AudienceShown,
     BroadcastList,
@@ -19,9 +20,6 @@ from mailwarren.ingest.domain.refusal import invalid_parameter
 from mailwarren.store.states import ENDS, BroadcastState, State
 
 NOT_YET = frozenset({"opened", "clicked", "complained", "unsubscribed"})
-TRANSIENT = ("quota", "greylisted", "rate_limited")
-"""Classes of bounces that another day may end otherwise."""
-NO_CLASS = ("",)
 _SENT = [state for state in State if state not in {State.SUPPRESSED, State.CANCELED}]
 
 
@@ -85,7 +83,7 @@ async def read_recipients(call: Call) -> Answer:
             id=one["id"],
             contact_id=one["contact"],
             email=one["address"],
-            bounce_type=_bounce_type(one["bounce_class"]) if bounced else msgspec.UNSET,
+            bounce_type=bounce_type(one["bounce_class"]).value if bounced else msgspec.UNSET,
         )
         for one in shown
     ]
@@ -124,12 +122,6 @@ def _classes(kind: str | None, bounce: str | None) -> tuple[tuple[str, ...] | No
             return None, (*TRANSIENT, *NO_CLASS)
         case _:
             raise invalid_parameter("The `bounce_type` parameter is `permanent`, `transient` or `undetermined`.")
-
-
-def _bounce_type(bounce_class: str | None) -> Any:
-    if not bounce_class:
-        return "undetermined"
-    return "transient" if bounce_class in TRANSIENT else "permanent"
 
 
 def _common(row: Any) -> dict[str, Any]:

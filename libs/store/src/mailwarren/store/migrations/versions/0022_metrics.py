@@ -14,7 +14,7 @@ NO_BROADCAST = "00000000-0000-0000-0000-000000000000"
 COUNTERS = (
     "received", "sent", "delivered", "delivery_delayed", "bounced_permanent", "bounced_transient",
     "bounced_undetermined", "failed", "suppressed", "complained", "opened", "unique_opened", "clicked",
-    "unique_clicked", "unsubscribed",
+    "unique_clicked",
 )  # fmt: skip
 
 FORGET = """

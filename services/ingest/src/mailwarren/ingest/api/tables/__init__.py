@@ -6,6 +6,7 @@ from mailwarren.ingest.api.tables import (
     broadcasts,
     contacts,
     domains,
+    email_metrics,
     emails,
     imports,
     operating,
@@ -21,6 +22,7 @@ from mailwarren.ingest.api.tables import (
 
 ENDPOINTS = (
     *emails.ENDPOINTS,
+    *email_metrics.ENDPOINTS,
     *attachments.ENDPOINTS,
     *scheduled.ENDPOINTS,
     *api_keys.ENDPOINTS,
