@@ -13,7 +13,17 @@ from typing import Any
 
 from mailwarren.contracts.topology import Topology
 from mailwarren.ingest.adapters.dead import shelf
-from mailwarren.ingest.commands import Failed, broadcasts, broker, contacts, dead, domains, operating, scheduled
+from mailwarren.ingest.commands import (
+    Failed,
+    breaker,
+    broadcasts,
+    broker,
+    contacts,
+    dead,
+    domains,
+    operating,
+    scheduled,
+)
 from mailwarren.ingest.commands.api import Api
 from mailwarren.ingest.commands.send import send
 from mailwarren.ingest.settings import Settings
@@ -37,6 +47,7 @@ def add_commands(commands: Any) -> None:
     _scheduled(commands)
     _contacts(commands)
     broadcasts.add(commands, _api)
+    breaker.add(commands, _api)
     _domains(commands)
 
 

@@ -17,14 +17,16 @@ import uvloop
 from fastapi import FastAPI
 
 from mailwarren.contracts.topology import Topology
+from mailwarren.ingest.adapters.api_logs import ApiLogs
 from mailwarren.ingest.adapters.attachments import EmailAttachments
 from mailwarren.ingest.adapters.blob_store import BlobStore
 from mailwarren.ingest.adapters.broadcasts import Broadcasts
 from mailwarren.ingest.adapters.broker import Broker
-from mailwarren.ingest.adapters.database import Database
+from mailwarren.ingest.adapters.database import Database, DatabaseDown
 from mailwarren.ingest.adapters.depths import Depths
 from mailwarren.ingest.adapters.dns import Dns
 from mailwarren.ingest.adapters.domains import Domains
+from mailwarren.ingest.adapters.email_metrics import EmailMetrics
 from mailwarren.ingest.adapters.heartbeats import Heartbeats
 from mailwarren.ingest.adapters.idempotency import Claims
 from mailwarren.ingest.adapters.imports import Imports
@@ -32,6 +34,7 @@ from mailwarren.ingest.adapters.keys import Keys
 from mailwarren.ingest.adapters.lists import Lists
 from mailwarren.ingest.adapters.overrides import Overrides
 from mailwarren.ingest.adapters.parked import Parked
+from mailwarren.ingest.adapters.pauses import Pauses
 from mailwarren.ingest.adapters.queue_looks import QueueLooks
 from mailwarren.ingest.adapters.reads import Reads
 from mailwarren.ingest.adapters.remote import Fetcher
@@ -109,7 +112,8 @@ async def running_api(settings: Settings) -> AsyncIterator[Api]:
     attached = EmailAttachments(database)
     store, attacher = _blobs(settings, attached)
     domains = _domains(settings, database)
-    links = _links(settings)
+    links, pauses = _links(settings), Pauses(database)
+    api_logs = ApiLogs(database, writes=settings.api_logs_days > 0)
     submit = Submit(
         broker=broker,
         depths=depths,
@@ -121,6 +125,7 @@ async def running_api(settings: Settings) -> AsyncIterator[Api]:
         attached=attached,
         domains=domains.sending,
         links=links,
+        pauses=pauses,
     )
     schema = Schema(database)
     health = Health("ingest")
@@ -166,12 +171,15 @@ async def running_api(settings: Settings) -> AsyncIterator[Api]:
         public_url=settings.public_url,
         webhooks=Webhooks(database, None if settings.data_keys is None else read_vault(settings.data_keys)),
         private_webhooks=settings.private_webhooks,
+        email_metrics=EmailMetrics(database),
+        pauses=pauses,
+        api_logs=api_logs,
     )
     routes = key_routes(domains.rows, domains.vault, settings.bounce_host)
     internal = make_internal_app(token, store, routes) if token else None
     async with database, link:
         following = (schema.follow(), keys.follow(), domains.sending.follow(), depths.follow(), unconfirmed.follow())
-        tasks = _follow(*following, watch_loop("api"))
+        tasks = _follow(*following, pauses.follow(), api_logs.follow(), watch_loop("api"))
         try:
             app = make_app(services)
             yield Api(app, internal, health, keys, domains.sending, depths, unconfirmed, tuple(tasks))
@@ -180,6 +188,9 @@ async def running_api(settings: Settings) -> AsyncIterator[Api]:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(2):
                     await unconfirmed.report()
+            with contextlib.suppress(TimeoutError, DatabaseDown):
+                async with asyncio.timeout(1):
+                    await api_logs.write()
 
 
 def _links(settings: Settings) -> Links:

@@ -46,6 +46,10 @@ _blob_reads = Counter("mailwarren_ingest_blob_reads_total", "Blobs that senders 
 _domains_age = Gauge(
     "mailwarren_ingest_domains_refreshed_timestamp_seconds", "When the sending domains were last read."
 )
+_logs_written = Counter("mailwarren_ingest_api_logs_written_total", "Calls of the API that were kept.")
+_logs_dropped = Counter(
+    "mailwarren_ingest_api_logs_dropped_total", "Calls of the API that were not kept, because too many waited."
+)
 _key_reads = Counter("mailwarren_ingest_signing_key_reads_total", "Senders' requests for DKIM keys.", ("result",))
 
 # A counter that is born with its first count never grows in Prometheus' eyes: what alerts watch stands at 0 before.
@@ -83,6 +87,16 @@ def record_accepted(lane: str, sent: int, suppressed: int) -> None:
 def record_refused(reason: str) -> None:
     """A request was refused."""
     _refused.labels(reason).inc()
+
+
+def record_logs_written(calls: int) -> None:
+    """Calls were kept for people to look at."""
+    _logs_written.inc(calls)
+
+
+def record_log_dropped(calls: int = 1) -> None:
+    """Calls were not."""
+    _logs_dropped.inc(calls)
 
 
 def record_attachment(result: str, size: int) -> None:

@@ -64,6 +64,8 @@ class Settings(Shared):
     """Bytes of them together, in base64."""
     blocked_extensions: str = BLOCKED
     """Extensions of files that are refused, with spaces between."""
+    api_logs_days: int = Field(default=7, ge=0, le=3650)
+    """Days that calls of the API are kept for people to look at; 0: none is kept."""
     large_bodies: int = Field(default=128 * 2**20, ge=2**20)
     """Bytes of memory for requests that are longer than ``max_body``, each counted twice; others wait."""
     remote_within: float = Field(default=15.0, gt=0)

@@ -35,6 +35,7 @@ from mailwarren.ingest.adapters.broker import Broker, Said
 from mailwarren.ingest.adapters.database import DatabaseDown
 from mailwarren.ingest.adapters.depths import Depths
 from mailwarren.ingest.adapters.idempotency import Claim, Claims
+from mailwarren.ingest.adapters.pauses import Pauses
 from mailwarren.ingest.adapters.scheduled import Schedule
 from mailwarren.ingest.adapters.sending_domains import SendingDomains
 from mailwarren.ingest.adapters.suppressions import Suppressions
@@ -145,6 +146,7 @@ class Submit:
         attached: EmailAttachments,
         domains: SendingDomains,
         links: Links,
+        pauses: Pauses,
     ) -> None:
         self._broker = broker
         self._depths = depths
@@ -155,6 +157,7 @@ class Submit:
         self._schedule = schedule
         self._attached = attached
         self._domains = domains
+        self._pauses = pauses
         self._links = links
 
     async def submit(self, submission: Submission, answer: Callable[[Acceptance], Answered]) -> Answered:
@@ -268,6 +271,7 @@ class Submit:
         def check(email: SendEmail) -> None:
             caller.check_sender(email.sender_domain)
             self._domains.check_sender(caller.tenant, email.sender_domain)
+            self._pauses.check(caller.tenant, email.lane)
 
         _check_each(work, check)
 

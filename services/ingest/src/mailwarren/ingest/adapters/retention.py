@@ -104,6 +104,14 @@ FORGOTTEN = timedelta(days=30)
 """How long the row of a deleted domain is kept: API processes that the database was away for see that it is gone."""
 RELEASED = timedelta(days=3)
 """How long a released email can be read from its schedule: the tracker has recorded it long before."""
+_API_LOGS = """
+WITH gone AS (
+  DELETE FROM api_logs WHERE ctid = ANY(ARRAY(
+    SELECT l.ctid FROM api_logs l WHERE l.created_at < now() - $1::interval LIMIT $2
+  )) RETURNING 1
+) SELECT count(*) FROM gone
+"""
+_METRICS = "SELECT forget_metrics(now() - $1::interval, $2)"
 _EMAILS = "SELECT gone_emails, gone_deliveries FROM forget_emails(now() - $1::interval, $2)"
 _CONTENTS = "SELECT forget_contents(now() - $1::interval, $2)"
 _STATS = "SELECT forget_stats(now() - $1::interval, $2)"
@@ -273,6 +281,16 @@ class Retention:
                 if unused:
                     await store.delete(digest.hex())
         return {"blobs": len(doomed)}
+
+    async def metrics(self, days: int) -> dict[str, int]:
+        """Counters of what became of mail."""
+        (row,) = await self._fetch(_METRICS, timedelta(days=days))
+        return {"metrics": row[0]}
+
+    async def api_logs(self, days: int) -> dict[str, int]:
+        """Calls of the API."""
+        (row,) = await self._fetch(_API_LOGS, timedelta(days=days))
+        return {"api_logs": row[0]}
 
     async def stats(self, days: int) -> dict[str, int]:
         """Counts per minute."""

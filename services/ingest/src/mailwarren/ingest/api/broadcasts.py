@@ -62,6 +62,8 @@ async def create(call: Call) -> Answer:
     body = decode(call.body, BroadcastBody)
     draft = check_new(body)
     await _check_lists(call, draft)
+    if body.send:
+        call.services.pauses.check(call.key.tenant, draft.lane)
     mail = await _prepared(call, draft) if body.send else None
     due = _due(body.scheduled_at)
     ident = await call.services.broadcasts.create(call.key.tenant, draft, mail, due)
@@ -93,6 +95,7 @@ async def send(call: Call) -> Answer:
     _check_state(row, "sent", (BroadcastState.DRAFT,))
     draft = draft_of(row)
     await _check_lists(call, draft)
+    call.services.pauses.check(call.key.tenant, draft.lane)
     mail, due = await _prepared(call, draft), _due(body.scheduled_at)
     if not await call.services.broadcasts.send(call.key.tenant, row, mail, due):
         raise _changed_meanwhile()

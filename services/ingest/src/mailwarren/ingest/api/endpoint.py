@@ -35,6 +35,8 @@ REQUEST_ID = "mailwarren.request_id"
 """Where the request's id stands in the ASGI scope."""
 SPAN = "mailwarren.span"
 """The same for its span."""
+CALL = "mailwarren.call"
+"""The same for the call, as soon as its caller is known."""
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -102,6 +104,8 @@ class Endpoint:
     takes: str = JSON
     gives: str = JSON
     errors: tuple[int, ...] = field(default=())
+    logged: bool = True
+    """Whether its calls are shown by ``/v1/logs``."""
 
 
 PAGE = ("limit", "after", "before")
@@ -147,6 +151,17 @@ class EndpointApp:
         else:
             await self._send_pieces(done, done.pieces, send)
         record_request(self._endpoint.name, done.status, time.perf_counter() - start)
+        if self._endpoint.logged and (call := scope.get(CALL)) is not None:
+            self._services.api_logs.add(
+                call.key.tenant,
+                call.key.id,
+                method=self._endpoint.method,
+                path=scope["path"],
+                status=done.status,
+                agent=call.header("user-agent"),
+                request=call.body,
+                response=done.body,
+            )
 
     async def _send_pieces(self, done: Answer, pieces: AsyncIterator[bytes], send: Send) -> None:
         headers = [(b"content-type", f"{self._endpoint.gives}; charset=utf-8".encode()), *done.headers]
@@ -192,9 +207,10 @@ class EndpointApp:
 
     def _call(self, scope: Scope, headers: dict[bytes, bytes], key: ApiKey, body: bytes) -> Call:
         span: Span = scope[SPAN]
-        return Call(
+        call = scope[CALL] = Call(
             key, self._services, scope.get("path_params", {}), headers, scope["query_string"], body, span.traceparent
         )
+        return call
 
 
 def _text(headers: dict[bytes, bytes], name: bytes) -> str | None:

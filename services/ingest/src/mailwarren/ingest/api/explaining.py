@@ -75,7 +75,12 @@ async def _explained(
     ours = [
         one
         for one in in_force
-        if open_ and (one.name == site if one.scope is Scope.SITE else one.name == str(call.key.tenant))
+        if open_
+        and (
+            one.name == site
+            if one.scope is Scope.SITE
+            else one.name == str(call.key.tenant) and one.lane in (None, lane)
+        )
     ]
     known = Known(
         now=now,

@@ -3,17 +3,20 @@
 import asyncio
 from dataclasses import dataclass, field
 
+from mailwarren.ingest.adapters.api_logs import ApiLogs
 from mailwarren.ingest.adapters.attachments import EmailAttachments
 from mailwarren.ingest.adapters.blob_store import BlobStore
 from mailwarren.ingest.adapters.broadcasts import Broadcasts
 from mailwarren.ingest.adapters.broker import Broker
 from mailwarren.ingest.adapters.domains import Domains
+from mailwarren.ingest.adapters.email_metrics import EmailMetrics
 from mailwarren.ingest.adapters.heartbeats import Heartbeats
 from mailwarren.ingest.adapters.imports import Imports
 from mailwarren.ingest.adapters.keys import Keys
 from mailwarren.ingest.adapters.lists import Lists
 from mailwarren.ingest.adapters.overrides import Overrides
 from mailwarren.ingest.adapters.parked import Parked
+from mailwarren.ingest.adapters.pauses import Pauses
 from mailwarren.ingest.adapters.queue_looks import QueueLooks
 from mailwarren.ingest.adapters.reads import Reads
 from mailwarren.ingest.adapters.scheduled import Schedule
@@ -71,6 +74,9 @@ class Services:
     domains: DomainParts
     tls_reports: TlsReports
     webhooks: Webhooks
+    email_metrics: EmailMetrics
+    pauses: Pauses
+    api_logs: ApiLogs
     health: Health
     attached: EmailAttachments
     attacher: Attacher | None

@@ -95,6 +95,7 @@ def shown_override(held: Held, now: datetime) -> OverrideShown:
         suspend=held.suspend,
         connections=held.connections,
         rate=held.rate,
+        lane=held.lane,
         cause=held.cause,
         sample=held.sample,
         ended_at=held.ended_at,

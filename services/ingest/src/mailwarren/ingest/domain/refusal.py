@@ -27,6 +27,7 @@ class Name(StrEnum):
     INVALID_IDEMPOTENT = "invalid_idempotent_request"
     CONCURRENT_IDEMPOTENT = "concurrent_idempotent_requests"
     UNAVAILABLE = "service_unavailable"
+    PAUSED = "bulk_paused"
     APPLICATION = "application_error"
 
     @property
@@ -39,7 +40,7 @@ class Name(StrEnum):
         return _WIRE.get(self, self.value)
 
 
-_WIRE = {Name.TOO_LARGE: "validation_error", Name.UNAVAILABLE: "internal_server_error"}
+_WIRE = {Name.PAUSED: "validation_error", Name.TOO_LARGE: "validation_error", Name.UNAVAILABLE: "internal_server_error"}
 
 
 class Refusal(Exception):
@@ -125,6 +126,16 @@ def unverified_domain(domain: str) -> Refusal:
         Name.VALIDATION,
         f"The {domain} domain is not verified. Add it with POST /v1/domains, publish the records that it lists, and "
         "verify it with POST /v1/domains/{id}/verify.",
+    )
+
+
+def bulk_paused(why: str) -> Refusal:
+    """403: too much of the tenant's mail bounced."""
+    return Refusal(
+        HTTPStatus.FORBIDDEN,
+        Name.PAUSED,
+        f"The bulk mail of this account is paused: {why}. Other mail goes on. Look at GET /v1/breaker, mend the list of "
+        "recipients, and go on with POST /v1/breaker/resume.",
     )
 
 

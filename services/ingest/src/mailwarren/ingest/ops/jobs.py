@@ -65,6 +65,8 @@ def _steps(rows: Retention, settings: OpsSettings) -> list[Step]:
         steps.append(lambda: rows.attachments(settings.attachments_days))
     if settings.stats_days:
         steps.append(lambda: rows.stats(settings.stats_days))
+        steps.append(lambda: rows.metrics(settings.stats_days))
+    steps.append(lambda: rows.api_logs(settings.api_logs_days))
     steps += [partial(rows.deleted, kind) for kind in DELETED]
     steps += [rows.suppressions, rows.scheduled_mail]
     if settings.emails_days:

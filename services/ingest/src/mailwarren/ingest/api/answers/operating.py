@@ -28,7 +28,10 @@ class OverrideShown(msgspec.Struct, frozen=True, kw_only=True):
     suspend: bool
     connections: Annotated[int | None, Meta(description="Over all senders, where lower than the row's.")]
     rate: Annotated[float | None, Meta(description="Mails a second, the same.")]
-    cause: Annotated[str, Meta(description="`rule:<bounce class>`, `breaker` or `person:<name of the API key>`.")]
+    lane: Annotated[Lane | None, Meta(description="The only one of a tenant's that is suspended; null: all.")]
+    cause: Annotated[
+        str, Meta(description="`rule:<bounce class>`, `breaker`, `bounces` or `person:<name of the API key>`.")
+    ]
     sample: Annotated[str, Meta(description="The reply that caused it, or the person's reason.")]
     ended_at: Annotated[datetime | None, Meta(description="When it was ended before `until`.")]
     ended_by: str | None

@@ -3,12 +3,14 @@
 from mailwarren.ingest.api.tables import (
     api_keys,
     attachments,
+    breaker,
     broadcasts,
     contacts,
     domains,
     email_metrics,
     emails,
     imports,
+    logs,
     operating,
     properties,
     scheduled,
@@ -36,6 +38,8 @@ ENDPOINTS = (
     *templates.ENDPOINTS,
     *topics.ENDPOINTS,
     *webhooks.ENDPOINTS,
+    *breaker.ENDPOINTS,
+    *logs.ENDPOINTS,
     *operating.ENDPOINTS,
     *tls_reports.ENDPOINTS,
 )

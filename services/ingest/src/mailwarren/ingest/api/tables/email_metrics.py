@@ -20,8 +20,8 @@ ENDPOINTS = (
         description=(
             "Each recipient counts once for each thing that became of its mail, in the quarter of an hour in which it "
             "happened; `start_date` and `end_date` are widened to quarters. `received` is what the API accepted, "
-            "`sent` that without what was suppressed or canceled, `unsubscribed` those who have not come back since. Counts "
-            "are written with what they count: they are exact to the ledger at every moment."
+            "`sent` that without what was suppressed or canceled, `unsubscribed` those who have not come back since. "
+            "Counts are written with what they count: they are exact to the ledger at every moment."
         ),
     ),
 )  # fmt: skip
