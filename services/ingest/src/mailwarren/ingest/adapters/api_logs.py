@@ -66,7 +66,7 @@ class ApiLogs:
         self._writes = writes
         self._waiting: list[Taken] = []
 
-    def add(  # noqa: PLR0913 - a call has so many sides
+    def add(
         self,
         tenant: UUID,
         key: UUID,

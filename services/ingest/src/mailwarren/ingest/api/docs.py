@@ -10,6 +10,7 @@ import msgspec
 from mailwarren.ingest.api.endpoint import CSV, FORM, JSON, Endpoint
 from mailwarren.ingest.api.errors import ErrorBody
 from mailwarren.ingest.domain.cursor import DEFAULT_LIMIT, MAX_LIMIT
+from mailwarren.ingest.domain.email_metrics import METRICS, Granularity
 from mailwarren.ingest.domain.idempotency import MAX_KEY
 from mailwarren.ingest.domain.imports.request import FIELDS as IMPORT_FIELDS
 from mailwarren.ingest.domain.requests import RecipientBody
@@ -57,6 +58,51 @@ _PARAMETERS: dict[str, dict[str, Any]] = {
         "in": "query",
         "schema": {"type": "string", "format": "uuid"},
         "description": "Ours: only those of this broadcast, in an order of their own.",
+    },
+    "read_email_metrics.broadcast_id": {
+        "in": "query",
+        "schema": {"type": "string"},
+        "description": "Up to 100 broadcasts, with commas between.",
+    },
+    "email_id": {
+        "in": "query",
+        "schema": {"type": "string"},
+        "description": "Up to 100 emails, with commas between. Not together with broadcasts.",
+    },
+    "domain_id": {
+        "in": "query",
+        "schema": {"type": "string"},
+        "description": "Up to 100 sending domains, with commas between; with them the domains below them.",
+    },
+    "start_date": {
+        "in": "query",
+        "schema": {"type": "string"},
+        "description": "A date or a time; without it six days before `end_date`.",
+    },
+    "end_date": {
+        "in": "query",
+        "schema": {"type": "string"},
+        "description": "A date, which is taken whole, or a time; without it, and at most, now.",
+    },
+    "timezone": {
+        "in": "query",
+        "schema": {"type": "string", "default": "UTC"},
+        "description": "Where days begin, as `America/New_York`.",
+    },
+    "granularity": {
+        "in": "query",
+        "schema": {"type": "string", "enum": [*Granularity], "default": "daily"},
+        "description": "The length of a `period`. Weeks begin on Mondays.",
+    },
+    "metrics": {
+        "in": "query",
+        "schema": {"type": "string"},
+        "description": f"Some of {', '.join(METRICS)}, with commas between; without it all.",
+    },
+    "dimensions": {
+        "in": "query",
+        "schema": {"type": "string"},
+        "description": "Some of period, domain, email and broadcast, with commas between.",
     },
     "type": {
         "in": "query",
@@ -203,7 +249,7 @@ def _parameters(endpoint: Endpoint) -> Iterable[dict[str, Any]]:
     for name in re.findall(r"{(\w+)}", endpoint.path):
         yield {"name": name, "in": "path", "required": True} | _PATH.get(name, _ID)
     for name in (*endpoint.query, *endpoint.headers):
-        yield {"name": name, "required": False} | _PARAMETERS[name]
+        yield {"name": name, "required": False} | (_PARAMETERS.get(f"{endpoint.name}.{name}") or _PARAMETERS[name])
 
 
 def _content(description: str, schema: Any, media: str = JSON) -> dict[str, Any]:

@@ -28,10 +28,11 @@ def show_breaker(api: Api, *, plain: bool) -> Any:
     found = api.get("/breaker")
     if not plain:
         return found
-    lines = [
+    said = (
         f"{found['state']}: {found['rate']} % of {found['decided']} mails of the last {found['window_hours']} hours "
         f"bounced ({found['bounced']}) or drew complaints ({found['complained']})"
-    ]
+    )
+    lines = [said]
     lines += [f"bulk mail is paused since {one['since'][:19]}: {one['sample']}" for one in found["pauses"]]
     if found["ended_at"]:
         lines.append(f"the last pause was ended at {found['ended_at'][:19]} by {found['ended_by']}")

@@ -29,6 +29,8 @@ _VALUES = frozenset({"variables", "metadata", "properties", "headers"})
 """Objects whose keys are shown, and their values not."""
 _MAILBOXES = frozenset({"from", "to", "cc", "bcc", "reply_to", "replyTo"})
 _ADDRESS = re.compile(r"([^\s@<>\"',;:()\[\]]{1,256})@([^\s@<>\"',;()\[\]]{1,256})")
+_QUERY = re.compile(r"(https?://[^\s?#\"'<>]+)[?#][^\s\"'<>]*")
+"""Of a link: what makes it one that only its owner has."""
 _NAMED = re.compile(r"[^<]*<([^<>]*)>\s*")
 
 
@@ -82,6 +84,7 @@ def _text(value: str, key: str) -> str:
         return f"[{len(value)} characters]"
     if key in _MAILBOXES and (named := _NAMED.fullmatch(value)) is not None:
         value = named[1]
+    value = _QUERY.sub(r"\1?…", value)
     return without_names(value[:LONGEST_TEXT]) + ("…" if len(value) > LONGEST_TEXT else "")
 
 

@@ -74,7 +74,7 @@ def parse_id(text: str, name: str = "id") -> UUID:
     try:
         return UUID(text)
     except ValueError as error:
-        # A path like /emails/metrics, of an endpoint that this version does not have, ends here too.
+        # A path like /emails/receiving, of an endpoint that this version does not have, ends here too.
         other = ", nor is it an endpoint here" if name == "id" else ""
         raise invalid_parameter(f"The `{name}` parameter must be a UUID; `{text[:80]}` is none{other}.") from error
 

@@ -134,8 +134,8 @@ def bulk_paused(why: str) -> Refusal:
     return Refusal(
         HTTPStatus.FORBIDDEN,
         Name.PAUSED,
-        f"The bulk mail of this account is paused: {why}. Other mail goes on. Look at GET /v1/breaker, mend the list of "
-        "recipients, and go on with POST /v1/breaker/resume.",
+        f"The bulk mail of this account is paused: {why}. Other mail goes on. Look at GET /v1/breaker, mend the list "
+        "of recipients, and go on with POST /v1/breaker/resume.",
     )
 
 
