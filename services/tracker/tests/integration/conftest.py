@@ -25,9 +25,8 @@ from mailwarren.tracker.adapters.store import PostgresLedger
 from mailwarren.tracker.domain.read import Message, Source, read
 
 NOW = 1_700_000_000.0
-TABLES = (
-    "contents, emails, cancels, deliveries, events, claims, suppressions, stats_minute, shaping_overrides, tls_results"
-)
+TABLES = "contents, emails, cancels, deliveries, events, claims, suppressions, stats_minute, shaping_overrides, "
+    "tls_results, email_metrics, breakers"
 
 
 @pytest.fixture(scope="module")
@@ -95,6 +94,7 @@ SNAPSHOT = {
     ),
     "shaping_overrides": "SELECT * FROM shaping_overrides ORDER BY id",
     "tls_results": "SELECT * FROM tls_results ORDER BY tenant, day, domain, policy, result, mx, ip",
+    "email_metrics": "SELECT * FROM email_metrics ORDER BY tenant, quarter, domain, broadcast",
     "stats_minute": "SELECT * FROM stats_minute ORDER BY tenant, minute, lane, kind",
 }
 
