@@ -25,8 +25,10 @@ from mailwarren.tracker.adapters.store import PostgresLedger
 from mailwarren.tracker.domain.read import Message, Source, read
 
 NOW = 1_700_000_000.0
-TABLES = "contents, emails, cancels, deliveries, events, claims, suppressions, stats_minute, shaping_overrides, "
+TABLES = (
+    "contents, emails, cancels, deliveries, events, claims, suppressions, stats_minute, shaping_overrides, "
     "tls_results, email_metrics, breakers"
+)
 
 
 @pytest.fixture(scope="module")

@@ -150,7 +150,7 @@ def _row(taken: Taken) -> tuple[Any, ...]:
         datetime.fromtimestamp(taken.at, UTC),
         taken.key,
         taken.method,
-        _plain(without_names(taken.path.removeprefix("/v1"))),
+        _plain(without_names(taken.path.removeprefix("/v1")[:LONGEST])),
         taken.status,
         _plain(taken.agent),
         shown_body(taken.request),
