@@ -139,7 +139,7 @@ def ledger(place: Ledger) -> Ledger:
     for table in (
         "contents", "emails", "deliveries", "stats_minute", "idempotency_keys", "contacts", "contact_properties",
         "segments", "topics", "scheduled", "email_attachments", "blobs",
-        "broadcasts",
+        "broadcasts", "email_metrics", "api_logs",
     ):  # fmt: skip
         place.sql(f"DELETE FROM {table}")
     return place
@@ -237,6 +237,21 @@ def test_keys_go_after_a_day_and_counts_after_their_time(ledger) -> None:
     assert ledger.ids("idempotency_keys", "key") == {"k23"}
 
 
+def test_counters_go_with_the_counts_and_calls_after_their_own_days(ledger) -> None:
+    for days in (3, 11, 12):
+        ledger.sql(
+            "INSERT INTO email_metrics (tenant, quarter, domain, sent) "
+            "VALUES ($1, now() - $2::int * interval '1 day', 'a.test', 1)",
+            TENANT, days,
+        )  # fmt: skip
+        ledger.sql(
+            "INSERT INTO api_logs (tenant, id, created_at, api_key, method, endpoint, status, user_agent) "
+            "VALUES ($1, gen_random_uuid(), now() - $2::int * interval '1 day', $1, 'GET', '/emails', 200, '')",
+            TENANT, days,
+        )  # fmt: skip
+    assert ledger.run(stats_days=10, api_logs_days=11) == "deleted 2 metrics, 2 api_logs"
+
+
 def test_zero_days_keep_for_ever(ledger) -> None:
     ledger.email(4000, ledger.content(4000), 4000)
     assert ledger.run(emails_days=0, stats_days=0) == "deleted nothing"
@@ -251,7 +266,7 @@ def test_a_run_that_is_cut_short_keeps_what_it_did(ledger) -> None:
     assert ledger.run() == "deleted 3 emails, 3 deliveries"
 
 
-@pytest.mark.parametrize("function", ["forget_emails", "forget_contents", "forget_stats"])
+@pytest.mark.parametrize("function", ["forget_emails", "forget_contents", "forget_stats", "forget_metrics"])
 @pytest.mark.parametrize("before", ["now()", "now() - interval '71 hours'", "NULL"])
 def test_the_database_itself_refuses_to_forget_young_rows(ledger, function: str, before: str) -> None:
     with pytest.raises(asyncpg.RaiseError, match="may not be forgotten"):

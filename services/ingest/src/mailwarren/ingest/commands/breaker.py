@@ -1,6 +1,5 @@
 """``mailwarren breaker``: bulk mail that waits because too much of the mail bounces."""
 
-import argparse
 from collections.abc import Callable
 from typing import Any
 
@@ -15,8 +14,7 @@ def add(commands: Any, api: Callable[[], Api]) -> None:
     show = parts.add_parser("show", help="how much bounces, and what is paused for it")
     show.add_argument("--json", action="store_true", help="one JSON object")
     show.set_defaults(run=lambda args, _settings: show_breaker(api(), plain=not args.json))
-    resume = parts.add_parser("resume", help="go on with bulk mail")
-    resume.set_defaults(run=_run_resume(api))
+    parts.add_parser("resume", help="go on with bulk mail").set_defaults(run=lambda _args, _settings: resume(api()))
 
 
 def show_breaker(api: Api, *, plain: bool) -> Any:
@@ -39,9 +37,7 @@ def show_breaker(api: Api, *, plain: bool) -> Any:
     return lines
 
 
-def _run_resume(api: Callable[[], Api]) -> Callable[[argparse.Namespace, Any], str]:
-    def run(_args: argparse.Namespace, _settings: Any) -> str:
-        ended = api().post("/breaker/resume", None)["resumed"]
-        return f"bulk mail goes on; ended {', '.join(ended)}"
-
-    return run
+def resume(api: Api) -> str:
+    """Go on."""
+    ended = api.post("/breaker/resume", None)["resumed"]
+    return f"bulk mail goes on; ended {', '.join(ended)}"

@@ -35,7 +35,7 @@ SELECT m.tenant, sum(m.delivered + {_BOUNCED})::int8 AS decided, sum({_BOUNCED})
   sum(m.complained)::int8 AS complained
 FROM email_metrics m LEFT JOIN breakers b ON b.tenant = m.tenant
 WHERE m.quarter > $1 AND (b.counted_from IS NULL OR m.quarter >= b.counted_from)
-GROUP BY m.tenant HAVING sum(m.delivered + {_BOUNCED}) >= $2
+GROUP BY m.tenant HAVING sum(m.delivered + {_BOUNCED}) >= $2::int8
 """  # noqa: S608 - constants
 _OPEN = """
 SELECT b.tenant, b.state, extract(epoch FROM b.since)::float8 AS since, b.decided, b.bounced, b.complained, b.override,
