@@ -26,7 +26,7 @@ LEAST = 20
 def whole(module_system: System) -> Iterator[System]:
     """Everything runs, :data:`LEAST` mails are enough to tell, and the command and the SDK know where the API is."""
     system = module_system
-    system.start_sink([{"domains": ["gone.test"], "rules": [NOBODY]}])
+    system.start_sink().play({"domains": ["gone.test"], "rules": [NOBODY]})
     system.start_ingest(wait=False)
     system.start_tracker(wait=False, env={"MAILWARREN_BREAKER_LEAST": str(LEAST)})
     system.start_sender("sender0", wait=False)
@@ -47,6 +47,15 @@ def post(system: System, priority: str, to: str) -> httpx.Response:
 def arrives(system: System, email_id: str, to: str, seconds: float = 60.0) -> None:
     found = system.settle([system.promise(email_id, to)], seconds)
     assert not (found.missing_rows or found.without_end), str(found)
+
+
+def quiet(system: System) -> None:
+    """Nothing is on its way any more."""
+    wait_for(
+        lambda: not system.query("SELECT FROM deliveries WHERE ended_at IS NULL LIMIT 1"),
+        60,
+        "an end of every delivery",
+    )
 
 
 def breaker(system: System) -> Any:
@@ -95,7 +104,16 @@ def test_queued_bulk_mail_is_held_and_other_mail_is_not(whole: System) -> None:
 def test_counts_kept_calls_a_pause_and_its_end(whole: System) -> None:
     system = whole
     assert system.api
-    wait_for(lambda: post(system, "bulk", "first@there.test").status_code == 200, 20, "the end of the pause before")
+    taken: list[str] = []
+
+    def goes_on() -> bool:
+        answer = post(system, "bulk", "first@there.test")
+        taken.extend([answer.json()["id"]] if answer.status_code == 200 else [])
+        return bool(taken)
+
+    wait_for(goes_on, 20, "the end of the pause before")
+    arrives(system, taken[0], "first@there.test")
+    quiet(system)
     before = resend.Emails.metrics()["totals"]
     sent = system.send_bulk([f"u{number}@there.test" for number in range(16)] + [f"u{n}@gone.test" for n in range(8)])
     found = system.settle(sent)

@@ -82,7 +82,8 @@ def test_a_broadcast_is_not_sent(client, paused):
 def test_how_it_stands(client, paused, place, caller):
     place.sql(
         "INSERT INTO email_metrics (tenant, quarter, domain, delivered, bounced_permanent, bounced_transient) "
-        "VALUES ($1, now() - interval '1 hour', 'a.test', 86, 12, 2), ($1, now() - interval '25 hours', 'a.test', 0, 9, 0)",
+        "VALUES ($1, now() - interval '1 hour', 'a.test', 86, 12, 2), "
+        "($1, now() - interval '25 hours', 'a.test', 0, 9, 0)",
         caller.tenant,
     )  # fmt: skip
     found = client.get("/breaker").json()

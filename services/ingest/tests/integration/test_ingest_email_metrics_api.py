@@ -143,13 +143,14 @@ def test_single_emails_come_from_the_ledger(sdk, place, caller):
     ):
         place.sql(
             "INSERT INTO deliveries (id, email_id, tenant, address, lane, state, accepted_at, updated_at, ended_at, "
-            "bounce_class, sender_domain, deferred_at) VALUES ($1, $2, $3, $4, 'normal', $5, $6, $6, $6, $7, 'a.test', $8)",
+            "bounce_class, sender_domain, deferred_at) "
+            "VALUES ($1, $2, $3, $4, 'normal', $5, $6, $6, $6, $7, 'a.test', $8)",
             delivery_id(ident, address), ident, caller.tenant, address, state, DAY, bounced,
             DAY if state == "bounced" else None,
         )  # fmt: skip
     for ident in (email, other):
         place.sql(
-            "INSERT INTO emails (id, tenant, created_at, lane, partition, content, sender, subject, \"to\", cc, bcc, "
+            'INSERT INTO emails (id, tenant, created_at, lane, partition, content, sender, subject, "to", cc, bcc, '
             "reply_to, tags, metadata, message_id, on_unknown) VALUES ($1, $2, $3, 'normal', 3, 'x', 'a@a.test', 's', "
             "'{}', '{}', '{}', '{}', '[]', '{}', 'm@a.test', 'resend')",
             ident, caller.tenant, DAY,
