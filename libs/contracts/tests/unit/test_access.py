@@ -105,3 +105,10 @@ def test_a_sender_writes_only_markers_and_shaping_into_the_control_log() -> None
     keys = ("marker", "shaping", "3", "markers", "a.marker", "shaping.x", "")
     assert [key for key in keys if re.search(topic.write, key)] == ["marker", "shaping"]
     assert not re.search(topic.read, "marker")
+
+
+def test_the_tracker_writes_only_shaping_into_the_control_log() -> None:
+    (topic,) = broker_rights(Topology("t."))[Service.TRACKER].topics
+    assert topic.exchange == "t.mail.control.log"
+    keys = ("marker", "shaping", "3", "shaping.x", "")
+    assert [key for key in keys if re.search(topic.write, key)] == ["shaping"]

@@ -15,6 +15,8 @@ import mailwarren.store.tables.domains
 import mailwarren.store.tables.history
 import mailwarren.store.tables.imports
 import mailwarren.store.tables.ingest
+import mailwarren.store.tables.logs
+import mailwarren.store.tables.metrics
 import mailwarren.store.tables.scheduled
 import mailwarren.store.tables.templates
 import mailwarren.store.tables.tls

@@ -13,6 +13,7 @@ from mailwarren.contracts.shaping import Scope
 from mailwarren.store.metadata import metadata
 from mailwarren.store.states import (
     ENDS,
+    BreakerState,
     BroadcastState,
     DomainState,
     ImportState,
@@ -27,7 +28,18 @@ from mailwarren.store.states import (
     WebhookState,
     WebhookStatus,
 )
-from mailwarren.store.tables import broadcasts, contacts, domains, imports, scheduled, tracker, unsubscribes, webhooks
+from mailwarren.store.tables import (
+    broadcasts,
+    contacts,
+    domains,
+    imports,
+    logs,
+    metrics,
+    scheduled,
+    tracker,
+    unsubscribes,
+    webhooks,
+)
 
 WORDS = {
     ("contents", "syntax"): Syntax,
@@ -39,6 +51,8 @@ WORDS = {
     ("events", "kind"): Kind,
     ("suppressions", "origin"): Origin,
     ("shaping_overrides", "scope"): Scope,
+    ("shaping_overrides", "lane"): Lane,
+    ("breakers", "state"): BreakerState,
     ("stats_minute", "lane"): Lane,
     ("stats_minute", "kind"): [State.ACCEPTED, *Kind],
     ("contact_properties", "type"): PropertyType,
@@ -68,12 +82,15 @@ OF_BROADCASTS = [broadcasts.broadcasts]
 OF_DOMAINS = [domains.domains, domains.domain_keys]
 OF_LISTS = [unsubscribes.unsubscribes]
 OF_WEBHOOKS = [webhooks.webhooks]
-OF_INGEST = [*OF_CONTACTS, *OF_IMPORTS, *OF_SCHEDULES, *OF_BROADCASTS, *OF_DOMAINS, *OF_LISTS, *OF_WEBHOOKS]
+OF_INGEST = [
+    *OF_CONTACTS, *OF_IMPORTS, *OF_SCHEDULES, *OF_BROADCASTS, *OF_DOMAINS, *OF_LISTS, *OF_WEBHOOKS, logs.api_logs,
+]  # fmt: skip
 OF_BOTH = [tracker.suppressions]
 TABLES = [
     tracker.contents, tracker.emails, tracker.cancels, tracker.deliveries, tracker.events, tracker.claims,
     tracker.stats_minute, tracker.shaping_overrides,
-    webhooks.webhook_deliveries, webhooks.webhook_attempts, webhooks.webhook_health,
+    webhooks.webhook_deliveries, webhooks.webhook_attempts, webhooks.webhook_health, metrics.email_metrics,
+    metrics.breakers,
 ]  # fmt: skip
 ALL = TABLES + OF_INGEST + OF_BOTH
 
