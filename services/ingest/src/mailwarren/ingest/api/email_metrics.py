@@ -5,6 +5,8 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
+from msgspec.structs import replace
+
 from mailwarren.contracts.counters import COUNTERS, NO_BROADCAST
 from mailwarren.contracts.routing import domain_of
 from mailwarren.ingest.api.answers.email_metrics import MetricsShown
@@ -42,12 +44,7 @@ async def read(call: Call) -> Answer:
     if not wanted.dimensions:
         return answer(shown)
     rows = await _rows(call, wanted, periods, found)
-    return answer(_with(shown, [row.shown(wanted.metrics) for row in rows]))
-
-
-def _with(shown: MetricsShown, data: list[dict[str, Any]]) -> MetricsShown:
-    fields = {name: getattr(shown, name) for name in shown.__struct_fields__}
-    return MetricsShown(**(fields | {"data": data}))
+    return answer(replace(shown, data=[row.shown(wanted.metrics) for row in rows]))
 
 
 async def _found(call: Call, wanted: Wanted, periods: Sequence[datetime]) -> Found:

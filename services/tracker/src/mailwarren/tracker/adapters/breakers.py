@@ -103,14 +103,14 @@ class Breakers:
         rows = await connection.fetch(_COUNTS, since, self._marks.least)
         counted = {row["tenant"]: Counts(row["decided"], row["bounced"], row["complained"]) for row in rows}
         for tenant in sorted({*counted, *standing}):
-            row = standing.get(tenant)
-            state = BreakerState.FINE if row is None else BreakerState(row["state"])
+            known = standing.get(tenant)
+            state = BreakerState.FINE if known is None else BreakerState(known["state"])
             counts = counted.get(tenant, Counts())
             after = judge(state, counts, self._marks)
             if after is not state:
                 await self._enter(connection, tenant, after, counts, now)
-            elif row is not None and state is BreakerState.PAUSED:
-                await self._remind(connection, row, now)
+            elif known is not None and state is BreakerState.PAUSED:
+                await self._remind(connection, known, now)
 
     async def _enter(
         self, connection: "Connection[Record]", tenant: UUID, state: BreakerState, counts: Counts, now: float
@@ -144,7 +144,8 @@ class Breakers:
         """Until when all senders hold the tenant's bulk mail now; None when they could not be told."""
         until = now + LONGEST_OVERRIDE
         override = Override(
-            id=ident,
+            # Of the driver's own class when it was read from its row.
+            id=UUID(str(ident)),
             scope=Scope.TENANT,
             name=str(tenant),
             since=since,
