@@ -18,7 +18,7 @@ _RIUD = frozenset({"SELECT", "INSERT", "UPDATE", "DELETE"})
 TABLES: Mapping[str, Mapping[Service, frozenset[str]]] = {
     # Written by ``mailwarren keys bootstrap``, which the owner runs; a tenant's id stands in every other row.
     "tenants": {},
-    "api_keys": {INGEST: _RIU},
+    "api_keys": {INGEST: _RIUD},
     "idempotency_keys": {INGEST: _RIUD},
     "periodic_jobs": {INGEST: _RIUD},
     "contacts": {INGEST: _RIUD},
@@ -40,8 +40,14 @@ TABLES: Mapping[str, Mapping[Service, frozenset[str]]] = {
     "domains": {INGEST: _RIUD},
     "domain_keys": {INGEST: _RIUD},
     "api_logs": {INGEST: frozenset({"SELECT", "INSERT", "DELETE"})},
+    "privacy_requests": {INGEST: _RIUD},
+    "privacy_parts": {INGEST: frozenset({"SELECT", "INSERT", "DELETE"})},
+    "erasure_keys": {INGEST: _RI},
+    "erased_addresses": {INGEST: frozenset({"SELECT", "INSERT", "DELETE"})},
     "contents": {TRACKER: _RIU, INGEST: _R},
     "emails": {TRACKER: _RIU, INGEST: _R},
+    # A trigger writes them, with its owner's rights.
+    "email_tags": {TRACKER: _R, INGEST: _R},
     "deliveries": {TRACKER: _RIU, INGEST: _R},
     "events": {TRACKER: _RI, INGEST: _R},
     "events_default": {TRACKER: frozenset({"SELECT", "DELETE"})},
@@ -76,6 +82,9 @@ FUNCTIONS: Mapping[str, Service] = {
     "tell_webhooks(uuid,text,timestamptz,uuid[],jsonb[])": INGEST,
     "replay_webhook(uuid,uuid,uuid)": INGEST,
     "forget_metrics(timestamptz,integer)": INGEST,
+    # What the tracker wrote about an address that is erased: docs/adr/0039.
+    "erase_mail(uuid,text,text,text,integer)": INGEST,
+    "erase_webhooks(uuid,text,text,uuid,uuid,integer)": INGEST,
 }
 """Functions that run with the owner's rights, and who may call them."""
 

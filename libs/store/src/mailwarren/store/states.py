@@ -194,3 +194,24 @@ class BreakerState(StrEnum):
     """Above the first mark: people are told, and mail goes on."""
     PAUSED = "paused"
     """Above the second mark: bulk mail waits until a person resumes it."""
+
+
+class PrivacyKind(StrEnum):
+    """What is asked for about an address (``privacy_requests.kind``)."""
+
+    EXPORT = "export"
+    """All that is stored of it, as a file."""
+    ERASURE = "erasure"
+    """That nothing personal of it stays."""
+
+
+class PrivacyState(StrEnum):
+    """How far such a request is (``privacy_requests.state``)."""
+
+    QUEUED = "queued"
+    """Waits for a worker."""
+    IN_PROGRESS = "in_progress"
+    """A worker has it, or it waits until mail to the address has ended."""
+    COMPLETED = "completed"
+    FAILED = "failed"
+    """A worker gave it up; asking again goes on."""

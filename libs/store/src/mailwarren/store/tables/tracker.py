@@ -83,6 +83,22 @@ emails = Table(
     comment="Writer: tracker. What one API call asked to send; content is the digest of its row in contents.",
 )
 Index("ix_emails_page", emails.c.tenant, emails.c.created_at.desc(), emails.c.id.desc())
+# What was written for one person; the rows of bulk calls and broadcasts share a template.
+Index("ix_emails_content", emails.c.content, postgresql_where=emails.c.variables.is_(None))
+
+email_tags = Table(
+    "email_tags",
+    metadata,
+    Column("tenant", Uuid, primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("value", Text, primary_key=True),
+    Column("created_at", Time, primary_key=True),
+    Column("email_id", Uuid, primary_key=True),
+    comment=(
+        "Writer: tracker. By a trigger on emails: their tags, in the order in which lists show them; made and gone "
+        "with the email."
+    ),
+)
 
 cancels = Table(
     "cancels",
@@ -149,6 +165,20 @@ Index(
     deliveries.c.id,
     postgresql_include=["state"],
     postgresql_where=deliveries.c.broadcast.is_not(None),
+)
+Index(
+    "ix_deliveries_address",
+    deliveries.c.tenant,
+    func.lower(deliveries.c.address),
+    deliveries.c.accepted_at,
+    deliveries.c.email_id,
+)
+Index(
+    "ix_deliveries_state",
+    deliveries.c.tenant,
+    deliveries.c.state,
+    deliveries.c.accepted_at,
+    deliveries.c.email_id,
 )
 Index(
     "ix_deliveries_quota",

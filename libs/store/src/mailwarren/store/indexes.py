@@ -1,0 +1,70 @@
+"""Indexes on tables that may have millions of rows: made beside the running system, without keeping anybody waiting.
+
+A migration runs in a transaction, in which Postgres makes an index under a lock that stops all writes. These are made
+after it with ``CREATE INDEX CONCURRENTLY``. Until one is there, what reads with it is slow and right. One that was cut
+short is invalid: it is dropped and made anew by the next ``mailwarren migrate``.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from mailwarren.store.engine import driver_connect, make_engine
+
+if TYPE_CHECKING:
+    from asyncpg import Connection, Record
+
+LOCK = 0x6D61_696C_6964_7863
+"""Advisory lock key of whoever makes indexes ("mailidxc")."""
+WAIT = 0.5
+"""Seconds between two tries to get it. Nobody may wait for it in the database: a statement that waits has a snapshot,
+and whoever makes an index waits for those who have an older one."""
+
+LATER: Mapping[str, str] = {
+    "ix_deliveries_address": "deliveries (tenant, lower(address), accepted_at, email_id)",
+    "ix_deliveries_state": "deliveries (tenant, state, accepted_at, email_id)",
+    "ix_emails_content": "emails (content) WHERE variables IS NULL",
+}
+"""What they are on, by their names; :mod:`mailwarren.store.tables` has the same."""
+
+_THERE = """
+SELECT c.relname AS name, i.indisvalid AS valid FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
+JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE n.nspname = current_schema() AND c.relname = ANY($1::text[])
+"""
+
+
+async def make_indexes(url: str, timeout: float) -> list[str]:
+    """Make those that are not there; their names. Any number of processes may call it at once.
+
+    Args:
+        url: of the database, as its owner.
+        timeout: seconds for each.
+
+    Raises:
+        Exception: one of :data:`.engine.AWAY`, or of Postgres. What was made until then stays.
+    """
+    engine = make_engine(
+        url, pool_size=1, max_overflow=0, statement_timeout=timeout, application_name="mailwarren-migrate"
+    )
+    try:
+        async with driver_connect(engine) as connection:
+            while not await connection.fetchval("SELECT pg_try_advisory_lock($1)", LOCK):
+                await asyncio.sleep(WAIT)
+            return await _make(connection)
+    finally:
+        # The connection's end gives the lock back, whatever happened.
+        await engine.dispose()
+
+
+async def _make(connection: "Connection[Record]") -> list[str]:
+    there = {row["name"]: row["valid"] for row in await connection.fetch(_THERE, list(LATER))}
+    made = []
+    for name, columns in LATER.items():
+        if there.get(name):
+            continue
+        if name in there:
+            await connection.execute(f"DROP INDEX CONCURRENTLY {name}")
+        await connection.execute(f"CREATE INDEX CONCURRENTLY {name} ON {columns}")
+        made.append(name)
+    return made
