@@ -50,7 +50,7 @@ WITH a AS (DELETE FROM suppressions WHERE tenant = $1 AND address = $2 RETURNING
 SELECT (SELECT count(*) FROM a) + (SELECT count(*) FROM b) AS number
 """
 _WAITS = """
-SELECT now() - r.created_at < $4::interval AS fresh, now() - r.created_at < $5::interval AS patient,
+SELECT now() - r.updated_at < $4::interval AS fresh, now() - r.created_at < $5::interval AS patient,
   EXISTS (SELECT FROM deliveries d WHERE d.tenant = $1 AND lower(d.address) = $2 AND d.ended_at IS NULL) AS open
 FROM privacy_requests r WHERE r.tenant = $1 AND r.id = $3
 """
