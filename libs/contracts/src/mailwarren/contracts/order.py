@@ -22,6 +22,8 @@ class Work(StrEnum):
     """Go on with an import of contacts, the subject."""
     BROADCAST = "ops.broadcast"
     """Make the mails of a broadcast, the ``subject``, and publish them."""
+    PRIVACY = "ops.privacy"
+    """Go on with an export or an erasure of an address, the subject."""
     DOMAINS = "ops.domains"
     """Look at the DNS records of sending domains, and let keys take each other's place."""
 

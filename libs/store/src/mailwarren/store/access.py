@@ -18,7 +18,7 @@ _RIUD = frozenset({"SELECT", "INSERT", "UPDATE", "DELETE"})
 TABLES: Mapping[str, Mapping[Service, frozenset[str]]] = {
     # Written by ``mailwarren keys bootstrap``, which the owner runs; a tenant's id stands in every other row.
     "tenants": {},
-    "api_keys": {INGEST: _RIUD},
+    "api_keys": {INGEST: _RIU},
     "idempotency_keys": {INGEST: _RIUD},
     "periodic_jobs": {INGEST: _RIUD},
     "contacts": {INGEST: _RIUD},

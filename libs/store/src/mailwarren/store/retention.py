@@ -48,7 +48,8 @@ _W, _T, _C, _N = Forgets.WORKER, Forgets.TRACKER, Forgets.CALL, Forgets.NOBODY
 
 RETENTION: Mapping[str, Rule] = {
     "tenants": Rule("for ever", _N),
-    "api_keys": Rule("until deleted, and 30 days more", _W, "api_keys"),
+    # The row of a deleted key keeps its token from being installed again.
+    "api_keys": Rule("for ever", _N),
     "idempotency_keys": Rule("24 hours", _W, "idempotency_keys", erasure="the address in answers is replaced"),
     "periodic_jobs": Rule("a row for each job", _N),
     "contacts": Rule("until deleted", _C, export="contacts", erasure="deleted"),

@@ -24,6 +24,7 @@ from mailwarren.ingest.adapters.domains import Domains
 from mailwarren.ingest.adapters.expansions import Expansions
 from mailwarren.ingest.adapters.import_work import ImportWork
 from mailwarren.ingest.adapters.periodic import AT_ONCE, PeriodicJobs
+from mailwarren.ingest.adapters.privacy_work import PrivacyWork
 from mailwarren.ingest.adapters.releases import Releases
 from mailwarren.ingest.adapters.schema import Schema
 from mailwarren.ingest.adapters.sending_domains import SendingDomains
@@ -33,6 +34,7 @@ from mailwarren.ingest.domain.admission import Marks
 from mailwarren.ingest.import_orders import ImportOrders
 from mailwarren.ingest.ops import metrics
 from mailwarren.ingest.ops.jobs import periods
+from mailwarren.ingest.privacy_orders import PrivacyOrders
 from mailwarren.ingest.release import ScheduledMail
 from mailwarren.ingest.settings import OpsSettings
 from mailwarren.runtime.amqp import Link, Publisher, PublishError
@@ -207,9 +209,10 @@ async def run_scheduler(settings: OpsSettings) -> None:
     )
     periodic = Periodic(PeriodicJobs(database), publisher, topology, periods(settings))
     imports = ImportOrders(ImportWork(database), publisher, topology, settings.imports_at_once)
+    privacy = PrivacyOrders(PrivacyWork(database), publisher, topology)
     broadcasts = BroadcastOrders(Expansions(database), broker, overdue)
     states = DomainStates(Domains(database))
-    scheduler = Scheduler([periodic, states, broadcasts, mail, imports], settings.scheduler_interval)
+    scheduler = Scheduler([periodic, states, broadcasts, mail, imports, privacy], settings.scheduler_interval)
     health = Health("scheduler")
     health.add("schema", lambda: schema.trouble)
     health.add("broker", lambda: link.trouble)

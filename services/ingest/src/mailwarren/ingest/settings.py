@@ -179,6 +179,10 @@ class OpsSettings(Settings):
     """Imports that all workers together have in hand, of different tenants; others wait."""
     imports_days: int = Field(default=30, ge=0, le=36_500)
     """Days that imports and their reports are kept after their end; 0: for ever. Files go within an hour."""
+    privacy_days: int = Field(default=400, ge=0, le=36_500)
+    """Days that exports and erasures of addresses can be read after their end, as the proof of them; 0: for ever."""
+    export_days: int = Field(default=7, ge=1, le=365)
+    """Days that the file of an export can be downloaded."""
     attachments_days: int = Field(default=90, ge=0, le=36_500)
     """Days that attachments are kept after their email was accepted, if its deliveries have ended; 0: for ever."""
     blobs_days: int = Field(default=1, ge=1, le=36_500)

@@ -12,6 +12,7 @@ from msgspec import UNSET
 
 from mailwarren.contracts.ids import new_id
 from mailwarren.ingest.adapters.database import Database
+from mailwarren.ingest.adapters.erased import is_erased
 from mailwarren.ingest.adapters.keyset import Runs, fetch_page
 from mailwarren.ingest.adapters.properties import Properties
 from mailwarren.ingest.domain.contacts import Contact, ContactChange, ContactRow, Recipient, address_of
@@ -98,9 +99,10 @@ FROM contact_segments m
 JOIN segments s ON s.tenant = m.tenant AND s.id = m.segment AND s.deleted_at IS NULL
 JOIN contacts c ON c.tenant = m.tenant AND c.id = m.contact
 """
-_SUPPRESSED = """EXISTS (
+_SUPPRESSED = f"""(EXISTS (
     SELECT FROM suppressions x
-    WHERE x.tenant = m.tenant AND x.address = c.email_key AND (x.expires_at IS NULL OR x.expires_at > now()))"""
+    WHERE x.tenant = m.tenant AND x.address = c.email_key AND (x.expires_at IS NULL OR x.expires_at > now()))
+  OR {is_erased("m.tenant", "c.email_key")})"""
 # $3: the topic, if there is one.
 _SUBSCRIBED = """($3::uuid IS NULL OR 'opt_in' = (
     SELECT coalesce(chosen.subscription, t.default_subscription) FROM topics t

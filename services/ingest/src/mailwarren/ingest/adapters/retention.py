@@ -172,6 +172,21 @@ WITH gone AS (
   ) RETURNING 1
 ) SELECT count(*) FROM gone
 """
+_PRIVACY_PARTS = """
+WITH gone AS (
+  DELETE FROM privacy_parts WHERE ctid = ANY(ARRAY(
+    SELECT p.ctid FROM privacy_requests r JOIN privacy_parts p ON p.tenant = r.tenant AND p.request = r.id
+    WHERE r.ended_at < now() - $1::interval LIMIT $2
+  )) RETURNING 1
+) SELECT count(*) FROM gone
+"""
+_PRIVACY_REQUESTS = """
+WITH gone AS (
+  DELETE FROM privacy_requests WHERE ctid = ANY(ARRAY(
+    SELECT ctid FROM privacy_requests WHERE ended_at < now() - $1::interval LIMIT $2
+  )) RETURNING 1
+) SELECT count(*) FROM gone
+"""
 DELETED = {
     "contact_values": _VALUES,
     "contact_properties": _PROPERTIES,
@@ -250,6 +265,16 @@ class Retention:
         """Domains that their tenants deleted."""
         (row,) = await self._fetch(_DOMAINS, FORGOTTEN)
         return {"domains": row[0]}
+
+    async def privacy_parts(self, days: int) -> dict[str, int]:
+        """Files of exports that ended longer ago than ``days``."""
+        (row,) = await self._fetch(_PRIVACY_PARTS, timedelta(days=days))
+        return {"privacy_parts": row[0]}
+
+    async def privacy_requests(self, days: int) -> dict[str, int]:
+        """Exports and erasures that ended longer ago than ``days``."""
+        (row,) = await self._fetch(_PRIVACY_REQUESTS, timedelta(days=days))
+        return {"privacy_requests": row[0]}
 
     async def emails(self, days: int) -> dict[str, int]:
         """Emails of which every delivery has ended, all longer ago than ``days``."""

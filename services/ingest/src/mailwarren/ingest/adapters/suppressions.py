@@ -10,6 +10,7 @@ import structlog
 
 from mailwarren.contracts.unsubscribe import LISTS
 from mailwarren.ingest.adapters.database import Database, DatabaseDown
+from mailwarren.ingest.adapters.erased import is_erased
 
 log = structlog.get_logger()
 
@@ -22,12 +23,15 @@ ALONE = 100
 PAUSE = 1.0
 """Seconds without a look after a failure, so that an outage does not cost every request the limit."""
 
-_SQL = """
+_SQL = f"""
 SELECT s.tenant, s.address
 FROM unnest($1::uuid[], $2::text[]) AS asked(tenant, address)
 JOIN suppressions s ON s.tenant = asked.tenant AND s.address = asked.address
 WHERE s.expires_at IS NULL OR s.expires_at > now()
-"""
+UNION ALL
+SELECT asked.tenant, asked.address FROM unnest($1::uuid[], $2::text[]) AS asked(tenant, address)
+WHERE {is_erased("asked.tenant", "asked.address")}
+"""  # noqa: S608 - constants
 # Who has left, and about a topic that one has to take first: who has not taken it. Of a topic that is gone: all.
 _LEFT = """
 SELECT u.address FROM unnest($3::text[]) AS asked(address)

@@ -9,7 +9,7 @@ from mailwarren.ingest.adapters.blob_store import BlobStore
 from mailwarren.ingest.adapters.dns import Dns
 from mailwarren.ingest.adapters.domains import Domains
 from mailwarren.ingest.adapters.retention import DELETED, Retention
-from mailwarren.ingest.ops import broadcasts, importing, metrics
+from mailwarren.ingest.ops import broadcasts, importing, metrics, privacy
 from mailwarren.ingest.ops.bench import REPEATED, Bench
 from mailwarren.ingest.settings import OpsSettings
 from mailwarren.ingest.verifying import Verifier, verify_due
@@ -74,6 +74,9 @@ def _steps(rows: Retention, settings: OpsSettings) -> list[Step]:
         steps.append(lambda: rows.broadcasts(settings.emails_days))
     steps += [rows.scheduled_contents, rows.domains]
     steps += [rows.import_files, rows.import_uploads]
+    steps.append(lambda: rows.privacy_parts(settings.export_days))
+    if settings.privacy_days:
+        steps.append(lambda: rows.privacy_requests(settings.privacy_days))
     if settings.imports_days:
         steps.append(lambda: rows.import_errors(settings.imports_days))
         steps.append(lambda: rows.imports(settings.imports_days))
@@ -110,6 +113,7 @@ JOBS: Mapping[Work, Job] = {Work.HEARTBEAT: heartbeat, Work.RETENTION: retention
 ERRANDS: Mapping[Work, Errand] = {
     Work.IMPORT: Errand(importing.carry_out, importing.give_up),
     Work.BROADCAST: Errand(broadcast, give_up_broadcast),
+    Work.PRIVACY: Errand(privacy.carry_out, privacy.give_up),
 }
 """Those about a row."""
 

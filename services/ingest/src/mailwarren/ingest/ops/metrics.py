@@ -6,7 +6,7 @@ from prometheus_client import Counter, Gauge, Histogram
 
 from mailwarren.contracts.order import Work
 from mailwarren.ingest.domain.admission import FULL
-from mailwarren.store.states import DomainState
+from mailwarren.store.states import DomainState, PrivacyKind
 
 _orders = Counter("mailwarren_ops_orders_total", "Orders by what came of a try.", ("work", "result"))
 _seconds = Histogram(
@@ -43,6 +43,11 @@ _import_still = Gauge(
     "mailwarren_ops_import_still_seconds", "Since the import last moved that has stood still longest; 0: none waits."
 )
 _import_rows = Counter("mailwarren_ops_import_rows_total", "Rows of imports, by what became of them.", ("result",))
+_privacy = Gauge("mailwarren_ops_privacy_requests", "Exports and erasures that have not ended.", ("state",))
+_privacy_late = Gauge(
+    "mailwarren_ops_privacy_late_seconds", "Since an export or erasure was due that no worker has; 0: none is."
+)
+_privacy_ended = Counter("mailwarren_ops_privacy_ended_total", "Exports and erasures that were completed.", ("kind",))
 _next_due = Gauge("mailwarren_ops_scheduled_next_due_timestamp_seconds", "When the next email is due; 0: none.")
 _late = Gauge("mailwarren_ops_scheduled_late_seconds", "Since an email was due that has not been released; 0: none.")
 _mail_lateness = Histogram(
@@ -79,6 +84,7 @@ KINDS = (
     "contact_segments", "segments", "contact_topics", "topics",
     "scheduled_mail", "scheduled", "scheduled_contents", "broadcasts", "domains",
     "import_uploads", "import_files", "import_errors", "imports",
+    "attachments", "blobs", "unsubscribes", "suppressions", "privacy_parts", "privacy_requests",
 )  # fmt: skip
 # A counter that is born with its first count never grows in Prometheus' eyes: what alerts watch stands at 0 before.
 for _reason in REASONS:
@@ -89,6 +95,9 @@ for _state in ("scheduled", "held"):
     _waiting.labels(_state)
 for _state in ("queued", "in_progress"):
     _imports.labels(_state)
+    _privacy.labels(_state)
+for _privacy_kind in PrivacyKind:
+    _privacy_ended.labels(_privacy_kind.value)
 for _result in ("created", "updated", "skipped", "failed"):
     _import_rows.labels(_result)
 for _state in BROADCAST_STATES:
@@ -154,6 +163,18 @@ def record_imports(queued: int, in_progress: int, still: float) -> None:
 def record_import_rows(result: str, rows: int) -> None:
     """Rows of a batch that is written were created, updated, skipped or failed."""
     _import_rows.labels(result).inc(rows)
+
+
+def record_privacy(queued: int, in_progress: int, late: float) -> None:
+    """How it stands with exports and erasures."""
+    _privacy.labels("queued").set(queued)
+    _privacy.labels("in_progress").set(in_progress)
+    _privacy_late.set(late)
+
+
+def record_privacy_ended(kind: str) -> None:
+    """An export or an erasure was completed."""
+    _privacy_ended.labels(kind).inc()
 
 
 def record_scheduled_release(late: float) -> None:
