@@ -34,22 +34,22 @@ WHERE n.nspname = current_schema() AND c.relname = ANY($1::text[])
 """
 
 
-async def make_indexes(url: str, timeout: float) -> list[str]:
+async def make_indexes(url: str, within: float) -> list[str]:
     """Make those that are not there; their names. Any number of processes may call it at once.
 
     Args:
         url: of the database, as its owner.
-        timeout: seconds for each.
+        within: seconds for each.
 
     Raises:
         Exception: one of :data:`.engine.AWAY`, or of Postgres. What was made until then stays.
     """
     engine = make_engine(
-        url, pool_size=1, max_overflow=0, statement_timeout=timeout, application_name="mailwarren-migrate"
+        url, pool_size=1, max_overflow=0, statement_timeout=within, application_name="mailwarren-migrate"
     )
     try:
         async with driver_connect(engine) as connection:
-            while not await connection.fetchval("SELECT pg_try_advisory_lock($1)", LOCK):
+            while not await connection.fetchval("SELECT pg_try_advisory_lock($1)", LOCK):  # noqa: ASYNC110 - a server's
                 await asyncio.sleep(WAIT)
             return await _make(connection)
     finally:

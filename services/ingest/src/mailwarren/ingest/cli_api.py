@@ -22,6 +22,7 @@ from mailwarren.ingest.commands import (
     dead,
     domains,
     operating,
+    privacy,
     scheduled,
 )
 from mailwarren.ingest.commands.api import Api
@@ -48,6 +49,7 @@ def add_commands(commands: Any) -> None:
     _contacts(commands)
     broadcasts.add(commands, _api)
     breaker.add(commands, _api)
+    privacy.add(commands, _api)
     _domains(commands)
 
 

@@ -35,6 +35,7 @@ from mailwarren.ingest.adapters.lists import Lists
 from mailwarren.ingest.adapters.overrides import Overrides
 from mailwarren.ingest.adapters.parked import Parked
 from mailwarren.ingest.adapters.pauses import Pauses
+from mailwarren.ingest.adapters.privacy import Privacy
 from mailwarren.ingest.adapters.queue_looks import QueueLooks
 from mailwarren.ingest.adapters.reads import Reads
 from mailwarren.ingest.adapters.remote import Fetcher
@@ -145,6 +146,7 @@ async def running_api(settings: Settings) -> AsyncIterator[Api]:
         reads=reads,
         lists=Lists(database),
         imports=Imports(database),
+        privacy=Privacy(database),
         suppressions=SuppressionLists(database),
         told=Told(broker),
         unsubscribe=links,

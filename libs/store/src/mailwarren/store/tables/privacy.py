@@ -1,6 +1,17 @@
 """What a person asks for: what is stored of an address, or that it be erased (``docs/adr/0039``). Writer: ingest."""
 
-from sqlalchemy import BigInteger, Column, DateTime, ForeignKeyConstraint, Index, Integer, LargeBinary, Table, Text, Uuid
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    DateTime,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    LargeBinary,
+    Table,
+    Text,
+    Uuid,
+)
 from sqlalchemy import text as sql
 from sqlalchemy.dialects.postgresql import JSONB
 
@@ -52,9 +63,7 @@ privacy_parts = Table(
     Column("number", Integer, primary_key=True),
     Column("kind", Text, nullable=False),
     Column("data", LargeBinary, nullable=False),
-    ForeignKeyConstraint(
-        ["tenant", "request"], ["privacy_requests.tenant", "privacy_requests.id"], ondelete="CASCADE"
-    ),
+    ForeignKeyConstraint(["tenant", "request"], ["privacy_requests.tenant", "privacy_requests.id"], ondelete="CASCADE"),
     comment=(
         "Writer: ingest. What an export found, in pieces: lines of JSON of one kind, deflated. Deleted "
         "MAILWARREN_EXPORT_DAYS after the end of its request."
@@ -68,7 +77,7 @@ erasure_keys = Table(
     Column("secret", LargeBinary, nullable=False),
     Column("created_at", Time, nullable=False),
     comment=(
-        "Writer: ingest. The key of a tenant's erased_addresses, 32 random octets, made with the first of them. Kept as "
+        "Writer: ingest. The key of a tenant's erased_addresses, 32 octets, made with the first of them. Kept as "
         "long as the tenant."
     ),
 )

@@ -13,7 +13,7 @@ from mailwarren.ingest.adapters.keyset import Runs
 _HASH = "sha256(k.secret || convert_to({0}, 'UTF8'))"
 IS_ERASED = f"""EXISTS (
     SELECT FROM erasure_keys k JOIN erased_addresses g ON g.tenant = k.tenant AND g.hash = {_HASH.format("{address}")}
-    WHERE k.tenant = {{tenant}})"""  # noqa: S608 - constants
+    WHERE k.tenant = {{tenant}})"""
 """A condition on two columns; :func:`is_erased` names them."""
 _KEY = "INSERT INTO erasure_keys (tenant, secret, created_at) VALUES ($1, $2, now()) ON CONFLICT (tenant) DO NOTHING"
 _BLOCK = f"""

@@ -1,8 +1,8 @@
 """What is stored of an address, read page by page: a query for each file of an export.
 
 A query has the tenant for $1, the address (lower case) for $2, the pattern that finds it in texts for $3, the rows to
-look at for $4, and from $5 on the place behind which they stand. Its rows have their place, and a line of JSON where the
-row is about the address; a row without one was only looked at.
+look at for $4, and from $5 on the place behind which they stand. Its rows have their place, and a line of JSON where
+the row is about the address; a row without one was only looked at.
 """
 
 from collections.abc import Mapping, Sequence
@@ -34,8 +34,8 @@ _CONTACTS = """
 SELECT c.id AS p1, jsonb_build_object(
   'id', c.id, 'email', c.email, 'first_name', c.first_name, 'last_name', c.last_name, 'unsubscribed', c.unsubscribed,
   'created_at', c.created_at, 'updated_at', c.updated_at,
-  'properties', (SELECT coalesce(jsonb_object_agg(p.key, v.value), '{}') FROM jsonb_each(c.properties) AS v(place, value)
-    JOIN contact_properties p ON p.tenant = c.tenant AND replace(p.id::text, '-', '') = v.place),
+  'properties', (SELECT coalesce(jsonb_object_agg(p.key, v.value), '{}')
+    FROM jsonb_each(c.properties) AS v(place, value) JOIN contact_properties p ON p.tenant = c.tenant AND replace(p.id::text, '-', '') = v.place),
   'segments', (SELECT coalesce(jsonb_agg(jsonb_build_object('id', s.id, 'name', s.name, 'since', m.created_at)), '[]')
     FROM contact_segments m JOIN segments s ON s.tenant = m.tenant AND s.id = m.segment
     WHERE m.tenant = c.tenant AND m.contact = c.id),
@@ -75,8 +75,8 @@ SELECT d.id AS p1, jsonb_build_object(
   'attachments', (SELECT coalesce(jsonb_agg(jsonb_build_object('id', a.id, 'filename', a.filename, 'content_type',
       a.content_type, 'size', a.size) ORDER BY a.position), '[]')
     FROM email_attachments a WHERE a.tenant = d.tenant AND a.email_id = d.email_id),
-  'events', (SELECT coalesce(jsonb_agg(jsonb_build_object('at', v.at, 'kind', v.kind, 'attempt', v.attempt, 'reply_code',
-      v.reply_code, 'reply_text', v.reply_text, 'host', v.host, 'reason', v.reason) ORDER BY v.at, v.id), '[]')
+  'events', (SELECT coalesce(jsonb_agg(jsonb_build_object('at', v.at, 'kind', v.kind, 'attempt', v.attempt,
+      'reply_code', v.reply_code, 'reply_text', v.reply_text, 'host', v.host, 'reason', v.reason) ORDER BY v.at, v.id), '[]')
     FROM events v WHERE v.tenant = d.tenant AND v.email_id = d.email_id AND v.delivery_id = d.id)
 )::text AS line
 FROM deliveries d LEFT JOIN emails e ON e.id = d.email_id LEFT JOIN contents c ON c.digest = e.content

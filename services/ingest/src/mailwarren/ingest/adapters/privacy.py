@@ -59,7 +59,7 @@ class Privacy:
         return bool(await self._database.fetch(_DELETE, tenant, ident))
 
     async def parts(self, tenant: UUID, ident: UUID) -> AsyncIterator[tuple[str, bytes]]:
-        """What an export found, piece by piece: the name of the file, and lines of it. Pieces of a file are together."""
+        """What an export found, piece by piece: a kind of record, and lines of it. Those of a kind are together."""
         number = 0
         while rows := await self._database.fetch(_PART, tenant, ident, number):
             [row] = rows

@@ -17,6 +17,7 @@ from mailwarren.ingest.adapters.lists import Lists
 from mailwarren.ingest.adapters.overrides import Overrides
 from mailwarren.ingest.adapters.parked import Parked
 from mailwarren.ingest.adapters.pauses import Pauses
+from mailwarren.ingest.adapters.privacy import Privacy
 from mailwarren.ingest.adapters.queue_looks import QueueLooks
 from mailwarren.ingest.adapters.reads import Reads
 from mailwarren.ingest.adapters.scheduled import Schedule
@@ -64,6 +65,7 @@ class Services:
     parked: Parked
     lists: Lists
     imports: Imports
+    privacy: Privacy
     suppressions: SuppressionLists
     told: Told
     unsubscribe: Links

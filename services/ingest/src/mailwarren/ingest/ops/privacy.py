@@ -56,7 +56,8 @@ async def _run(bench: Bench, work: PrivacyWork, job: Job) -> str:
         except NotHeld:
             return "nothing more: it was deleted, or another worker has it"
     metrics.record_privacy_ended(job.kind.value)
-    log.info("worker.privacy.completed", request=str(job.whose.request), tenant=str(job.whose.tenant), counts=job.counts)
+    whose = job.whose
+    log.info("worker.privacy.completed", request=str(whose.request), tenant=str(whose.tenant), counts=job.counts)
     return _told(job)
 
 

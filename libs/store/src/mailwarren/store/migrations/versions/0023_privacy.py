@@ -243,7 +243,7 @@ def _erased() -> None:
         sa.Column("created_at", TIME, nullable=False),
         sa.PrimaryKeyConstraint("tenant", name="pk_erasure_keys"),
         comment=(
-            "Writer: ingest. The key of a tenant's erased_addresses, 32 random octets, made with the first of them. "
+            "Writer: ingest. The key of a tenant's erased_addresses, 32 octets, made with the first of them. "
             "Kept as long as the tenant."
         ),
     )
