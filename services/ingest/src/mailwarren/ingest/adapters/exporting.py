@@ -35,7 +35,8 @@ SELECT c.id AS p1, jsonb_build_object(
   'id', c.id, 'email', c.email, 'first_name', c.first_name, 'last_name', c.last_name, 'unsubscribed', c.unsubscribed,
   'created_at', c.created_at, 'updated_at', c.updated_at,
   'properties', (SELECT coalesce(jsonb_object_agg(p.key, v.value), '{}')
-    FROM jsonb_each(c.properties) AS v(place, value) JOIN contact_properties p ON p.tenant = c.tenant AND replace(p.id::text, '-', '') = v.place),
+    FROM jsonb_each(c.properties) AS v(place, value)
+    JOIN contact_properties p ON p.tenant = c.tenant AND replace(p.id::text, '-', '') = v.place),
   'segments', (SELECT coalesce(jsonb_agg(jsonb_build_object('id', s.id, 'name', s.name, 'since', m.created_at)), '[]')
     FROM contact_segments m JOIN segments s ON s.tenant = m.tenant AND s.id = m.segment
     WHERE m.tenant = c.tenant AND m.contact = c.id),
@@ -76,7 +77,8 @@ SELECT d.id AS p1, jsonb_build_object(
       a.content_type, 'size', a.size) ORDER BY a.position), '[]')
     FROM email_attachments a WHERE a.tenant = d.tenant AND a.email_id = d.email_id),
   'events', (SELECT coalesce(jsonb_agg(jsonb_build_object('at', v.at, 'kind', v.kind, 'attempt', v.attempt,
-      'reply_code', v.reply_code, 'reply_text', v.reply_text, 'host', v.host, 'reason', v.reason) ORDER BY v.at, v.id), '[]')
+      'reply_code', v.reply_code, 'reply_text', v.reply_text, 'host', v.host, 'reason', v.reason)
+      ORDER BY v.at, v.id), '[]')
     FROM events v WHERE v.tenant = d.tenant AND v.email_id = d.email_id AND v.delivery_id = d.id)
 )::text AS line
 FROM deliveries d LEFT JOIN emails e ON e.id = d.email_id LEFT JOIN contents c ON c.digest = e.content
