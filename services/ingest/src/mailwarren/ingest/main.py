@@ -31,6 +31,7 @@ from mailwarren.ingest.adapters.heartbeats import Heartbeats
 from mailwarren.ingest.adapters.idempotency import Claims
 from mailwarren.ingest.adapters.imports import Imports
 from mailwarren.ingest.adapters.keys import Keys
+from mailwarren.ingest.adapters.listings import Listings
 from mailwarren.ingest.adapters.lists import Lists
 from mailwarren.ingest.adapters.overrides import Overrides
 from mailwarren.ingest.adapters.parked import Parked
@@ -144,6 +145,7 @@ async def running_api(settings: Settings) -> AsyncIterator[Api]:
         broker=broker,
         keys=keys,
         reads=reads,
+        listings=Listings(database),
         lists=Lists(database),
         imports=Imports(database),
         privacy=Privacy(database),

@@ -12,15 +12,15 @@ from mailwarren.ingest.adapters.scheduled import Schedule
 from mailwarren.ingest.adapters.soon import soon
 from mailwarren.ingest.domain.cursor import Page
 
-_HEAD = """
+HEAD = """
 SELECT e.id, e.created_at, e.lane, e.partition, e.sender, e.subject, e."to", e.cc, e.bcc, e.reply_to, e.tags,
        e.metadata, e.variables, e.message_id, least(e.expires_at, '9999-12-31Z') AS expires_at, e.on_unknown,
        e.cancel_requested_at, s.due_at AS scheduled_at, b.id AS broadcast_id
 """
 """An expiry beyond the year 9999 is more than Python can read; no call makes one, and one row must not hide a list."""
-_BESIDE = "LEFT JOIN scheduled s ON s.id = e.id LEFT JOIN broadcasts b ON b.id = e.request_id AND b.tenant = e.tenant"
-_EMAIL = f"""{_HEAD}, e.trace_id, c.html, c.text, c.syntax, s.history
-FROM emails e {_BESIDE} LEFT JOIN contents c ON c.digest = e.content
+BESIDE = "LEFT JOIN scheduled s ON s.id = e.id LEFT JOIN broadcasts b ON b.id = e.request_id AND b.tenant = e.tenant"
+_EMAIL = f"""{HEAD}, e.trace_id, c.html, c.text, c.syntax, s.history
+FROM emails e {BESIDE} LEFT JOIN contents c ON c.digest = e.content
 WHERE e.tenant = $1 AND e.id = $2
 """
 _DELIVERIES = """
@@ -37,7 +37,7 @@ _AT = """
 SELECT created_at FROM emails WHERE tenant = $1 AND id = $2 UNION ALL
 SELECT created_at FROM scheduled WHERE tenant = $1 AND id = $2 LIMIT 1
 """
-_STATES = ", ARRAY(SELECT DISTINCT d.state FROM deliveries d WHERE d.email_id = e.id AND d.tenant = e.tenant) AS states"
+STATES = ", ARRAY(SELECT DISTINCT d.state FROM deliveries d WHERE d.email_id = e.id AND d.tenant = e.tenant) AS states"
 
 
 class Reads:
@@ -77,7 +77,7 @@ class Reads:
         """
         sign, order, cursor = ("<", "DESC", page.before) if page.before else (">", "ASC", page.after)
         sql = (
-            f"{_HEAD}{_STATES} FROM deliveries o JOIN emails e ON e.id = o.email_id {_BESIDE} "  # noqa: S608
+            f"{HEAD}{STATES} FROM deliveries o JOIN emails e ON e.id = o.email_id {BESIDE} "  # noqa: S608
             "WHERE o.tenant = $1 AND o.broadcast = $2 AND ($3::uuid IS NULL OR "
             f"o.id {sign} (SELECT d.id FROM deliveries d WHERE d.tenant = $1 AND d.email_id = $3 LIMIT 1)) "
             f"ORDER BY o.id {order} LIMIT $4"
@@ -99,7 +99,7 @@ class Reads:
         sign, order = (">", "ASC") if page.before else ("<", "DESC")
         beyond = f"AND (e.created_at, e.id) {sign} ($3, $4)" if at else ""
         sql = (
-            f"{_HEAD}{_STATES} FROM emails e {_BESIDE} WHERE e.tenant = $1 {beyond} "
+            f"{HEAD}{STATES} FROM emails e {BESIDE} WHERE e.tenant = $1 {beyond} "
             f"ORDER BY e.created_at {order}, e.id {order} LIMIT $2"
         )
         rows = await self._database.fetch(sql, tenant, page.fetch, *(at or ()))

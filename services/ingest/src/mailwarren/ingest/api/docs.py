@@ -59,11 +59,6 @@ _PARAMETERS: dict[str, dict[str, Any]] = {
         "schema": {"type": "string", "format": "uuid"},
         "description": "Ours: only those of this broadcast, in an order of their own.",
     },
-    "read_email_metrics.broadcast_id": {
-        "in": "query",
-        "schema": {"type": "string"},
-        "description": "Up to 100 broadcasts, with commas between.",
-    },
     "email_id": {
         "in": "query",
         "schema": {"type": "string"},
@@ -182,6 +177,29 @@ _PARAMETERS: dict[str, dict[str, Any]] = {
     },
 }
 
+_OF: dict[tuple[str, str], dict[str, Any]] = {
+    ("read_email_metrics", "broadcast_id"): {
+        "in": "query",
+        "schema": {"type": "string"},
+        "description": "Up to 100 broadcasts, with commas between.",
+    },
+    ("list_emails", "to"): {
+        "in": "query",
+        "schema": {"type": "string"},
+        "description": "Ours: only those with a delivery to this address, in whatever letter case.",
+    },
+    ("list_emails", "state"): {
+        "in": "query",
+        "schema": {"type": "string", "enum": sorted(State)},
+        "description": "Ours: only those with a delivery in this state.",
+    },
+    ("list_emails", "tag"): {
+        "in": "query",
+        "schema": {"type": "string", "pattern": "^[^:]+:.+$"},
+        "description": "Ours: only those with this tag, as `name:value`.",
+    },
+}
+"""Parameters that mean something else, or are there only, at one endpoint."""
 _ID: dict[str, Any] = {"schema": {"type": "string", "format": "uuid"}}
 _PATH: dict[str, dict[str, Any]] = {
     "contact": {"schema": {"type": "string"}, "description": "The contact's id, or its email address."},
@@ -249,7 +267,7 @@ def _parameters(endpoint: Endpoint) -> Iterable[dict[str, Any]]:
     for name in re.findall(r"{(\w+)}", endpoint.path):
         yield {"name": name, "in": "path", "required": True} | _PATH.get(name, _ID)
     for name in (*endpoint.query, *endpoint.headers):
-        yield {"name": name, "required": False} | (_PARAMETERS.get(f"{endpoint.name}.{name}") or _PARAMETERS[name])
+        yield {"name": name, "required": False} | (_OF.get((endpoint.name, name)) or _PARAMETERS[name])
 
 
 def _content(description: str, schema: Any, media: str = JSON) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from mailwarren.ingest.api.shown import is_template, shown_delivery, shown_email
 from mailwarren.ingest.domain.cursor import parse_id, parse_page
 from mailwarren.ingest.domain.decoding import decode
 from mailwarren.ingest.domain.email import SendEmail
+from mailwarren.ingest.domain.listing import FILTERS, asked_filter
 from mailwarren.ingest.domain.refusal import invalid, invalid_parameter, not_found
 from mailwarren.ingest.domain.requests import AttachmentBody, EmailBody
 from mailwarren.ingest.domain.validation import validate_email
@@ -89,9 +90,12 @@ async def read_list(call: Call) -> Answer:
     """``GET /v1/emails``."""
     query = call.query
     broadcast = query.pop(BROADCAST, None)
-    page = parse_page(query, others=(BROADCAST,))
+    page = parse_page(query, others=(BROADCAST, *FILTERS))
+    chosen = asked_filter(call.query)
     rows: list[Any] | None
-    if broadcast is not None:
+    if chosen is not None:
+        rows = await call.services.listings.page(call.key.tenant, chosen, page)
+    elif broadcast is not None:
         rows = await call.services.reads.of_broadcast(call.key.tenant, parse_id(broadcast, BROADCAST), page)
     else:
         rows = await call.services.reads.page(call.key.tenant, page)

@@ -30,7 +30,7 @@ log = structlog.get_logger()
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-JSON, FORM, CSV = "application/json", "multipart/form-data", "text/csv"
+JSON, FORM, CSV, ZIP = "application/json", "multipart/form-data", "text/csv", "application/zip"
 REQUEST_ID = "mailwarren.request_id"
 """Where the request's id stands in the ASGI scope."""
 SPAN = "mailwarren.span"
@@ -164,7 +164,9 @@ class EndpointApp:
             )
 
     async def _send_pieces(self, done: Answer, pieces: AsyncIterator[bytes], send: Send) -> None:
-        headers = [(b"content-type", f"{self._endpoint.gives}; charset=utf-8".encode()), *done.headers]
+        media = self._endpoint.gives
+        charset = "; charset=utf-8" if media.startswith("text/") else ""
+        headers = [(b"content-type", f"{media}{charset}".encode()), *done.headers]
         await send({"type": "http.response.start", "status": done.status, "headers": headers})
         try:
             async for piece in pieces:

@@ -74,7 +74,6 @@ async def download(call: Call) -> Answer:
         raise not_found(f"The file of the export {ident} was deleted: make a new one.")
     log.info("ingest.privacy.downloaded", request=str(ident), tenant=str(tenant), by=str(call.key.id))
     headers = (
-        (b"content-type", b"application/zip"),
         (b"content-disposition", f'attachment; filename="export-{ident}.zip"'.encode()),
         (b"x-content-type-options", b"nosniff"),
         (b"cache-control", b"private, no-store"),

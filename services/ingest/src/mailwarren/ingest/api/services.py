@@ -13,6 +13,7 @@ from mailwarren.ingest.adapters.email_metrics import EmailMetrics
 from mailwarren.ingest.adapters.heartbeats import Heartbeats
 from mailwarren.ingest.adapters.imports import Imports
 from mailwarren.ingest.adapters.keys import Keys
+from mailwarren.ingest.adapters.listings import Listings
 from mailwarren.ingest.adapters.lists import Lists
 from mailwarren.ingest.adapters.overrides import Overrides
 from mailwarren.ingest.adapters.parked import Parked
@@ -59,6 +60,7 @@ class Services:
     broker: Broker
     keys: Keys
     reads: Reads
+    listings: Listings
     overrides: Overrides
     heartbeats: Heartbeats
     queues: QueueLooks

@@ -6,6 +6,7 @@ from mailwarren.ingest.api import batch, bulk, emails, explaining
 from mailwarren.ingest.api.answers.emails import BatchSent, BulkSent, Canceled, EmailFull, EmailList, Sent, Timeline
 from mailwarren.ingest.api.answers.operating import Explained
 from mailwarren.ingest.api.endpoint import PAGE, READING, Endpoint
+from mailwarren.ingest.domain.listing import FILTERS
 from mailwarren.ingest.domain.requests import BulkBody, EmailBody, Permission
 
 _SENDING: dict[str, Any] = {
@@ -69,7 +70,11 @@ ENDPOINTS = (
         summary="List emails, newest first",
         handler=emails.read_list,
         answer=EmailList,
-        query=("broadcast_id", *PAGE),
+        query=("broadcast_id", *FILTERS, *PAGE),
+        description=(
+            "By `to`, `state` or `tag` (ours, one of them) only what is in the ledger, in the order in which it was "
+            "accepted: `/v1/scheduled` has what waits for its time."
+        ),
         **READING,
     ),
     Endpoint(

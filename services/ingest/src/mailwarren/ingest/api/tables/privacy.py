@@ -8,7 +8,7 @@ from mailwarren.ingest.api.answers.privacy import (
     PrivacyRequestMade,
     PrivacyRequestShown,
 )
-from mailwarren.ingest.api.endpoint import DELETING, MAKING, PAGE, READING, Endpoint
+from mailwarren.ingest.api.endpoint import DELETING, MAKING, PAGE, READING, ZIP, Endpoint
 from mailwarren.ingest.domain.privacy import AdmitBody, PrivacyBody
 
 _PATH = "/v1/privacy/requests"
@@ -51,7 +51,7 @@ ENDPOINTS = (
         summary="Download what an export found",
         handler=privacy.download,
         answer=str,
-        media="application/zip",
+        gives=ZIP,
         description=(
             "Ours. A ZIP file with `index.json` and a file of JSON lines for each kind of record. 422 while the export "
             "is under way, 404 after `MAILWARREN_EXPORT_DAYS`."
