@@ -23,6 +23,10 @@ LARGE_WITHIN = 120.0
 """Seconds in which a large body has to come in: it holds memory that others wait for."""
 
 
+LONGEST_LENGTH = 18
+"""Digits of a length that anything has."""
+
+
 class ClientGone(Exception):
     """The client closed the connection before its request was complete."""
 
@@ -41,9 +45,7 @@ async def read_body(receive: Receive, declared: str | None, limit: int) -> bytes
         ClientGone: it went away.
     """
     if declared is not None:
-        if not declared.isdigit():
-            raise malformed("The Content-Length header is not a number.")
-        if int(declared) > limit * PATIENCE:
+        if length_of(declared) > limit * PATIENCE:
             raise too_large(limit)
     chunks: list[bytes] = []
     size, more = 0, True
@@ -65,9 +67,20 @@ async def read_body(receive: Receive, declared: str | None, limit: int) -> bytes
     return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
 
+def length_of(declared: str) -> int:
+    """What a Content-Length header says.
+
+    Raises:
+        Refusal: 400, it is no number: of the characters that Unicode calls digits, ten are.
+    """
+    if not (declared.isascii() and declared.isdigit() and len(declared) <= LONGEST_LENGTH):
+        raise malformed("The Content-Length header is not a number.")
+    return int(declared)
+
+
 def is_large(declared: str | None, most: int, most_with_files: int) -> bool:
     """Whether a request is longer than others may be, and not too long for one with attachments."""
-    return declared is not None and declared.isdigit() and most < int(declared) <= most_with_files
+    return declared is not None and most < length_of(declared) <= most_with_files
 
 
 @asynccontextmanager

@@ -71,6 +71,8 @@ async def read_recipients(call: Call) -> Answer:
     query = call.query
     kind, address, bounce = (query.pop(name, None) for name in ("type", "email", "bounce_type"))
     page = parse_page(query)
+    if address is not None and "\x00" in address:
+        raise invalid_parameter("The `email` parameter contains a NUL character, which no address has.")
     classes, other_than = _classes(kind, bounce)
     row = await found(call)
     rows = await call.services.broadcasts.recipients(

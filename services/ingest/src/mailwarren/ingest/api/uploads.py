@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator
 
-from mailwarren.ingest.api.body import PATIENCE, ClientGone
+from mailwarren.ingest.api.body import PATIENCE, ClientGone, length_of
 from mailwarren.ingest.api.endpoint import Call
 from mailwarren.ingest.api.form import Form, boundary_of, charset_of
 from mailwarren.ingest.domain.imports.request import FIELDS, MAX_FIELD, check_filename, check_names
@@ -61,9 +61,7 @@ class Upload:
             Refusal: 413, too long; 400 and 422 for a form that is none, or has no file.
             ClientGone: it went away.
         """
-        if self._declared is not None and not self._declared.isdigit():
-            raise malformed("The Content-Length header is not a number.")
-        if int(self._declared or 0) > self._limit:
+        if self._declared is not None and length_of(self._declared) > self._limit:
             raise file_too_large(self._limit)
         while not self._over:
             data = await self._next()
@@ -90,7 +88,7 @@ class Upload:
             Whether it was read to its end.
         """
         declared = self._declared or ""
-        if declared.isdigit() and int(declared) <= self._limit * PATIENCE:
+        if declared.isascii() and declared.isdigit() and int(declared) <= self._limit * PATIENCE:
             while not self._over:
                 await self._next()
         return self._over

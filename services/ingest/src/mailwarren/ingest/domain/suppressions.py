@@ -170,7 +170,11 @@ def check_end(expires_at: datetime | None, topic: UUID | None, now: datetime) ->
         raise invalid("Invalid `expires_at` field: who leaves a list has left it until they come back.")
     if expires_at <= now:
         raise invalid("Invalid `expires_at` field: it is in the past.")
-    return expires_at.astimezone(UTC)
+    try:
+        return expires_at.astimezone(UTC)
+    except OverflowError as error:
+        # The last hours of the year 9999, west of Greenwich.
+        raise invalid("Invalid `expires_at` field: it is too far ahead; without it an entry holds for ever.") from error
 
 
 def parse_entry(text: str) -> UUID | str:
