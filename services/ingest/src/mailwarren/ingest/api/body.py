@@ -44,9 +44,8 @@ async def read_body(receive: Receive, declared: str | None, limit: int) -> bytes
             out; 400 for a Content-Length that is no number.
         ClientGone: it went away.
     """
-    if declared is not None:
-        if length_of(declared) > limit * PATIENCE:
-            raise too_large(limit)
+    if declared is not None and length_of(declared) > limit * PATIENCE:
+        raise too_large(limit)
     chunks: list[bytes] = []
     size, more = 0, True
     while more:
