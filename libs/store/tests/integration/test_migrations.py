@@ -17,6 +17,7 @@ import mailwarren.store.tables.imports
 import mailwarren.store.tables.ingest
 import mailwarren.store.tables.logs
 import mailwarren.store.tables.metrics
+import mailwarren.store.tables.privacy
 import mailwarren.store.tables.scheduled
 import mailwarren.store.tables.templates
 import mailwarren.store.tables.tls

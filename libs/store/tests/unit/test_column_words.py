@@ -20,6 +20,8 @@ from mailwarren.store.states import (
     KeyState,
     Leaving,
     Origin,
+    PrivacyKind,
+    PrivacyState,
     PropertyType,
     ScheduleState,
     State,
@@ -35,6 +37,7 @@ from mailwarren.store.tables import (
     imports,
     logs,
     metrics,
+    privacy,
     scheduled,
     tracker,
     unsubscribes,
@@ -64,6 +67,8 @@ WORDS = {
     ("scheduled", "state"): ScheduleState,
     ("broadcasts", "lane"): Lane,
     ("broadcasts", "state"): BroadcastState,
+    ("privacy_requests", "kind"): PrivacyKind,
+    ("privacy_requests", "state"): PrivacyState,
     ("domains", "state"): DomainState,
     ("domains", "tls"): domains.TLS,
     ("domain_keys", "state"): KeyState,
@@ -82,12 +87,23 @@ OF_BROADCASTS = [broadcasts.broadcasts]
 OF_DOMAINS = [domains.domains, domains.domain_keys]
 OF_LISTS = [unsubscribes.unsubscribes]
 OF_WEBHOOKS = [webhooks.webhooks]
-OF_INGEST = [
-    *OF_CONTACTS, *OF_IMPORTS, *OF_SCHEDULES, *OF_BROADCASTS, *OF_DOMAINS, *OF_LISTS, *OF_WEBHOOKS, logs.api_logs,
+OF_PRIVACY = [
+    privacy.privacy_requests, privacy.privacy_parts, privacy.erasure_keys, privacy.erased_addresses,
 ]  # fmt: skip
+OF_INGEST = [
+    *OF_PRIVACY,
+    *OF_CONTACTS,
+    *OF_IMPORTS,
+    *OF_SCHEDULES,
+    *OF_BROADCASTS,
+    *OF_DOMAINS,
+    *OF_LISTS,
+    *OF_WEBHOOKS,
+    logs.api_logs,
+]
 OF_BOTH = [tracker.suppressions]
 TABLES = [
-    tracker.contents, tracker.emails, tracker.cancels, tracker.deliveries, tracker.events, tracker.claims,
+    tracker.contents, tracker.emails, tracker.email_tags, tracker.cancels, tracker.deliveries, tracker.events, tracker.claims,
     tracker.stats_minute, tracker.shaping_overrides,
     webhooks.webhook_deliveries, webhooks.webhook_attempts, webhooks.webhook_health, metrics.email_metrics,
     metrics.breakers,

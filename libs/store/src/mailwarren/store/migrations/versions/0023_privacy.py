@@ -48,7 +48,7 @@ WHERE {TAGGED.format("e")} ON CONFLICT DO NOTHING
 # A mailbox as it was given: the address alone, or a name before it.
 _MAILBOXES = """coalesce((
     SELECT array_agg(
-      CASE WHEN lower(btrim(regexp_replace(m.box, '^.*<([^<>]*)>[[:space:]]*$', '\\1'))) = who THEN stand_in
+      CASE WHEN lower(btrim(regexp_replace(m.box, '^.*<([^<>]*)>\\s*$', '\\1'))) = who THEN stand_in
         ELSE m.box END ORDER BY m.n)
     FROM unnest(e.{0}) WITH ORDINALITY AS m(box, n)), '{{}}')"""
 ERASE_MAIL = f"""
