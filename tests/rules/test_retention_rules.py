@@ -1,4 +1,4 @@
-"""Every table says how long it is kept and what a request about an address does with it, and the documents say the same."""
+"""Every table says how long it is kept, and what export and erasure of an address do with it; a page says the same."""
 
 import importlib
 import pkgutil

@@ -103,8 +103,8 @@ OF_INGEST = [
 ]
 OF_BOTH = [tracker.suppressions]
 TABLES = [
-    tracker.contents, tracker.emails, tracker.email_tags, tracker.cancels, tracker.deliveries, tracker.events, tracker.claims,
-    tracker.stats_minute, tracker.shaping_overrides,
+    tracker.contents, tracker.emails, tracker.email_tags, tracker.cancels, tracker.deliveries, tracker.events,
+    tracker.claims, tracker.stats_minute, tracker.shaping_overrides,
     webhooks.webhook_deliveries, webhooks.webhook_attempts, webhooks.webhook_health, metrics.email_metrics,
     metrics.breakers,
 ]  # fmt: skip

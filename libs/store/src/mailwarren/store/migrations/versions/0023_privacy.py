@@ -55,14 +55,14 @@ ERASE_MAIL = f"""
 CREATE FUNCTION erase_mail(whose uuid, who text, pattern text, stand_in text, at_most integer)
 RETURNS TABLE (erased bigint, alone uuid[]) LANGUAGE plpgsql SECURITY DEFINER AS $body$
 DECLARE
-  some uuid[];
+  ones uuid[];
   mails uuid[];
   said bytea[];
 BEGIN
-  SELECT coalesce(array_agg(d.id), '{{}}'), coalesce(array_agg(DISTINCT d.email_id), '{{}}') INTO some, mails
+  SELECT coalesce(array_agg(d.id), '{{}}'), coalesce(array_agg(DISTINCT d.email_id), '{{}}') INTO ones, mails
   FROM (SELECT f.id, f.email_id FROM deliveries f WHERE f.tenant = whose AND lower(f.address) = who LIMIT at_most) d;
   -- In the order of their ids, as the tracker locks them.
-  PERFORM 1 FROM deliveries d WHERE d.id = ANY(some) ORDER BY d.id FOR NO KEY UPDATE;
+  PERFORM 1 FROM deliveries d WHERE d.id = ANY(ones) ORDER BY d.id FOR NO KEY UPDATE;
   SELECT coalesce(array_agg(m.id), '{{}}') INTO alone FROM unnest(mails) AS m(id)
   WHERE NOT EXISTS (
     SELECT FROM deliveries d
@@ -85,14 +85,14 @@ BEGIN
     reply_text = regexp_replace(v.reply_text, pattern, stand_in, 'gi'),
     trouble = regexp_replace(v.trouble, pattern, stand_in, 'gi'),
     reason = regexp_replace(v.reason, pattern, stand_in, 'gi')
-  WHERE v.email_id = ANY(mails) AND v.delivery_id = ANY(some)
+  WHERE v.email_id = ANY(mails) AND v.delivery_id = ANY(ones)
     AND (v.reply_text ~* pattern OR v.trouble ~* pattern OR v.reason ~* pattern);
   UPDATE deliveries d SET
     address = stand_in,
     reply_text = regexp_replace(d.reply_text, pattern, stand_in, 'gi'),
     trouble = regexp_replace(d.trouble, pattern, stand_in, 'gi')
-  WHERE d.id = ANY(some);
-  erased := cardinality(some);
+  WHERE d.id = ANY(ones);
+  erased := cardinality(ones);
   RETURN NEXT;
 END
 $body$
