@@ -7,7 +7,7 @@ SHELL := /bin/sh
 PYTHON := .venv/bin/python
 DEVSTACK := $(PYTHON) -m mailwarren.devstack
 
-.PHONY: help demo up down status logs send scale monitor test bench benchmarks profile lint fmt unit memory series sizing broker-loss bootstrap clean minbase-check test-rabbitmq4 chart-test check-schemas chart-run verify-cluster images images-test compose-env dashboards dashboard-types load stress shaping-check fairness import-check crash-rounds broker-cut broadcast-check
+.PHONY: help demo up down status logs send scale monitor test bench benchmarks profile lint fmt unit memory series sizing broker-loss bootstrap clean minbase-check test-rabbitmq4 chart-test check-schemas chart-run verify-cluster images images-test compose-env dashboards dashboard-types load stress shaping-check fairness import-check crash-rounds broker-cut broadcast-check listing-check fuzz
 
 help: ## show this list
 	@echo "Mailwarren. Usage: make TARGET"; echo
@@ -51,6 +51,15 @@ unit: bootstrap ## the tests that need no server
 
 memory: bootstrap ## a sender's memory through 200,000 mails (three minutes)
 	@MAILWARREN_MEMORY_MAILS=200000 $(PYTHON) -m pytest -q -s tests/e2e/test_sender_memory.py
+
+listing-check: bootstrap ## a million emails listed by recipient, state and tag: milliseconds of a first page (MAILS=1000000; minutes)
+	@bin/bootstrap --with-rabbitmq
+	@MAILWARREN_LISTING_MAILS=$(or $(MAILS),1000000) $(PYTHON) -m pytest -q -s services/ingest/tests/integration/test_ingest_listing.py
+
+fuzz: bootstrap ## Schemathesis on every route of the API, with EXAMPLES=300 for each (many minutes; K=part of a route)
+	@bin/bootstrap --with-rabbitmq
+	@MAILWARREN_FUZZ_EXAMPLES=$(or $(EXAMPLES),300) $(PYTHON) -m pytest -q services/ingest/tests/integration/test_ingest_fuzz.py \
+	    $(if $(K),-k '$(K)')
 
 import-check: bootstrap ## a million contacts from a CSV file: rows a second, and memory of API and worker (ROWS=1000000)
 	@bin/bootstrap --with-rabbitmq

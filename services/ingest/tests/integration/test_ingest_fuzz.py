@@ -1,0 +1,109 @@
+"""Schemathesis on every route of the OpenAPI document: no crash, and no answer that the document does not describe.
+
+The same examples each time; ``make fuzz`` tries many more (``MAILWARREN_FUZZ_EXAMPLES``). The API has a database and a
+topology of its own, because what is made up may suspend a site or purge what waits.
+"""
+
+import os
+import secrets
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import requests
+import schemathesis
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from schemathesis.checks import not_a_server_error
+from schemathesis.generation import GenerationMode
+from schemathesis.specs.openapi.checks import content_type_conformance, response_schema_conformance
+
+from mailwarren.devstack.broker_names import delete_prefixed
+from mailwarren.devstack.databases import create_database, drop_database, run_apart, with_database
+from mailwarren.ingest.api.docs import openapi
+from mailwarren.ingest.api.tables import ENDPOINTS
+from mailwarren.ingest.commands.broker import apply_topology
+from mailwarren.ingest.commands.database import bootstrap, migrate
+from mailwarren.runtime.vault import new_key
+from mailwarren.store.engine import dsn
+
+EXAMPLES = int(os.environ.get("MAILWARREN_FUZZ_EXAMPLES", "6"))
+ROUTES = sorted((endpoint.path, endpoint.method) for endpoint in ENDPOINTS)
+OF_THE_ROUTER = {404, 405}
+"""A made-up part of a path may make it another path, or none."""
+
+
+@dataclass
+class Api:
+    """Where it is, and a session with a full-access key."""
+
+    root: str
+    schema: Any
+    session: requests.Session
+
+
+@pytest.fixture(scope="module")
+def api(rabbitmq, postgres_server, place, server, tmp_path_factory):
+    """An API that shares nothing but the servers."""
+    name = f"mailwarren_test_fuzz_{secrets.token_hex(4)}"
+    ours = type(place)(rabbitmq.amqp_url, dsn(with_database(postgres_server, name)), f"tf{secrets.token_hex(3)}.")
+    keys = tmp_path_factory.mktemp("keys") / "data.keys"
+    keys.write_text(new_key() + "\n")
+    create_database(postgres_server, name)
+    run_apart(migrate(ours.database_url, 10))
+    apply_topology(ours.amqp_url, ours.topology, 10)
+    token = run_apart(bootstrap(ours.database_url, "fuzz", None, None, 10))["token"]
+    running = type(server)(
+        ours.settings(read_wait=0.01, data_keys=keys, internal_token="t" * 32, resolver="127.0.0.1:9", retry_scale=0.01)
+    )
+    with requests.Session() as session:
+        session.headers["Authorization"] = f"Bearer {token}"
+        yield Api(running.root, schemathesis.openapi.from_dict(openapi(ENDPOINTS, "1")), session)
+    running.stop()
+    delete_prefixed(ours.amqp_url, ours.prefix, rabbitmq.management_url)
+    drop_database(postgres_server, name)
+
+
+def cases(operation: Any, endpoint: Any) -> Any:
+    """What the document allows, and where there is something to say wrongly, what it does not."""
+    found = operation.as_strategy(generation_mode=GenerationMode.POSITIVE)
+    if endpoint.request is None and not endpoint.query and not endpoint.headers and "{" not in endpoint.path:
+        return found
+    return st.one_of(found, operation.as_strategy(generation_mode=GenerationMode.NEGATIVE))
+
+
+def described(operation: dict[str, Any], status: int) -> bool:
+    return str(status) in operation["responses"] or status in OF_THE_ROUTER
+
+
+@pytest.mark.parametrize(("path", "method"), ROUTES, ids=[f"{method} {path}" for path, method in ROUTES])
+def test_no_answer_crashes_or_is_off_its_schema(api, path, method):
+    (endpoint,) = (one for one in ENDPOINTS if (one.path, one.method) == (path, method))
+    documented = openapi(ENDPOINTS, "1")["paths"][path][method.lower()]
+
+    @settings(
+        max_examples=EXAMPLES,
+        derandomize=True,
+        database=None,
+        deadline=None,
+        phases=(Phase.generate,),
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(case=cases(api.schema[path][method], endpoint))
+    def run(case: Any) -> None:
+        answered = case.call(base_url=api.root, session=api.session)
+        assert described(documented, answered.status_code), (answered.status_code, answered.text)
+        checks = [not_a_server_error]
+        if str(answered.status_code) in documented["responses"]:
+            checks += [response_schema_conformance, content_type_conformance]
+        case.validate_response(answered, checks=checks)
+
+    run()
+
+
+def test_a_status_that_is_not_described_is_noticed():
+    documented = openapi(ENDPOINTS, "1")["paths"]["/v1/emails"]["post"]
+    assert described(documented, 422)
+    assert described(documented, 404)
+    assert not described(documented, 500)
+    assert not described(documented, 418)
