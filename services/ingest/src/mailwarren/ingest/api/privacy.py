@@ -128,8 +128,8 @@ def _shown(row: Any) -> PrivacyRequestShown:
     ended = row["ended_at"] is not None
     return PrivacyRequestShown(
         id=row["id"],
-        type=kind.value,
-        status=state.value,
+        type=kind,
+        status=state,
         email=row["address"],
         stage=None if ended else names[min(row["stage"], len(names) - 1)],
         percent=percent(kind, row["stage"]),

@@ -1,13 +1,13 @@
 """Answers of ``/v1/privacy``."""
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated
 from uuid import UUID
 
 import msgspec
 from msgspec import Meta
 
-Status = Literal["queued", "in_progress", "completed", "failed"]
+from mailwarren.store.states import PrivacyKind, PrivacyState
 
 
 class PrivacyRequestMade(msgspec.Struct, frozen=True, kw_only=True):
@@ -22,8 +22,8 @@ class PrivacyRequestShown(msgspec.Struct, frozen=True, kw_only=True):
 
     object: str = "privacy_request"
     id: UUID
-    type: Literal["export", "erasure"]
-    status: Status
+    type: PrivacyKind
+    status: PrivacyState
     email: Annotated[str | None, Meta(description="Null once it is erased.")]
     stage: Annotated[str | None, Meta(description="What is being done; null at the end.")]
     percent: Annotated[float, Meta(description="Of the stages.")]
