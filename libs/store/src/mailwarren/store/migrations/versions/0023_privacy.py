@@ -8,7 +8,7 @@ from alembic import op
 from sqlalchemy.dialects.postgresql import JSONB
 
 revision = "0023_privacy"
-down_revision = "0019_webhooks"
+down_revision = "0022_metrics"
 branch_labels = None
 depends_on = None
 step = "expand"
