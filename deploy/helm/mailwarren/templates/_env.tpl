@@ -85,6 +85,14 @@
 - name: MAILWARREN_PUBLIC_URL
   value: {{ . | quote }}
 {{- end }}
+{{- with .Values.tracking.host }}
+- name: MAILWARREN_TRACKING_HOST
+  value: {{ . | quote }}
+{{- end }}
+{{- if .Values.tracking.ips }}
+- name: MAILWARREN_TRACKING_IPS
+  value: "true"
+{{- end }}
 {{- end }}
 
 {{/* Where services report errors and spans: the variables that their SDKs know everywhere. */}}

@@ -42,6 +42,7 @@ from mailwarren.contracts.shaping import (
     Token,
 )
 from mailwarren.contracts.tls import TlsNeed, TlsPolicy, TlsSession
+from mailwarren.contracts.tracking import Flag, Hit, HitKind, Hits, Tracking
 from mailwarren.contracts.unsubscribe import Unsubscribe
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -236,6 +237,33 @@ def a_listed() -> Parcel:
     return msgspec.structs.replace(a_single(), unsubscribe=links)
 
 
+def a_tracked() -> Parcel:
+    """With what makes the addresses of its pixel and links."""
+    single = a_single()
+    tracking = Tracking(True, False, "https://links.sender.test", bytes((1, 2, 3, 4)), bytes((5, 6, 7, 8)))
+    content = msgspec.structs.replace(single.content, html="<p>123456</p>", tracking=tracking)
+    return msgspec.structs.replace(single, content=content)
+
+
+def every_hit() -> Hits:
+    """An open as a provider makes it, and a click with all that can be known of it."""
+    opened = Hit(
+        id=REQUEST,
+        kind=HitKind.OPENED,
+        delivery=BOB,
+        email_id=EMAIL,
+        tenant=TENANT,
+        at=1_764_000_600.5,
+        accepted_at=1_764_000_000.0,
+        flag=Flag.PROXY,
+    )
+    clicked = msgspec.structs.replace(
+        opened, id=QUESTION, kind=HitKind.CLICKED, link="https://example.test/?a=1", agent="Mozilla/5.0", flag=None,
+        ip="192.0.2.7",
+    )  # fmt: skip
+    return Hits((opened, clicked))
+
+
 def a_traced_outcome() -> Outcomes:
     """The same for what became of it."""
     event = every_outcome().events[list(Kind).index(Kind.DELIVERED)]
@@ -363,6 +391,8 @@ CASES = (
     Case("outcomes.tls.v1", an_outcome_with_tls(), codec.decode_tracker),
     Case("heartbeat.broken_tls.v1", a_heartbeat_with_broken_hosts(), codec.decode_notice),
     replace(parcel_case("listed", a_listed()), file="parcel.listed.v2"),
+    replace(parcel_case("tracked", a_tracked()), file="parcel.tracked.v2"),
+    Case("hits.every_kind.v2", every_hit(), codec.decode_tracker),
     Case("outcomes.traced.v1", a_traced_outcome(), codec.decode_tracker),
     Case(
         "question.traced.v1",
@@ -549,12 +579,19 @@ def test_no_release_writes_a_wait_that_the_one_before_cannot_read() -> None:
         {"attachments": (Attachment("a.txt", "text/plain", "ab" * 32, 1),)},
         {"signing": "sender.test"},
         {"envelope_sender": "b@sender.test"},
+        {"tracking": Tracking(True, True, "https://links.sender.test", b"h", b"k")},
     ],
 )
 def test_a_parcel_with_needs_is_not_read_by_code_that_would_pass_over_them(need: dict[str, Any]) -> None:
     parcel = a_single()
     parcel = msgspec.structs.replace(parcel, content=msgspec.structs.replace(parcel.content, **need))
     assert codec.parcel_headers(parcel)[codec.VERSION_HEADER] == (codec.WITH_NEEDS if need else codec.WRITTEN)
+
+
+def test_a_wish_to_be_tracked_that_nothing_comes_of_is_no_need() -> None:
+    parcel = a_single()
+    parcel = msgspec.structs.replace(parcel, content=msgspec.structs.replace(parcel.content, tracking=Tracking(False)))
+    assert codec.parcel_headers(parcel)[codec.VERSION_HEADER] == codec.WRITTEN
 
 
 @pytest.mark.parametrize("header", [{"task": "ops.heartbeat"}, {"id": str(PARCEL)}, {"id": None}])

@@ -10,6 +10,7 @@ from mailwarren.contracts.events import Kind
 from mailwarren.contracts.lanes import Lane
 from mailwarren.contracts.parcel import OnUnknown, Role, Syntax
 from mailwarren.contracts.shaping import Scope
+from mailwarren.contracts.tracking import COUNTS, Flag, HitKind
 from mailwarren.store.metadata import metadata
 from mailwarren.store.states import (
     ENDS,
@@ -51,13 +52,14 @@ WORDS = {
     ("deliveries", "role"): Role,
     ("deliveries", "lane"): Lane,
     ("deliveries", "state"): State,
-    ("events", "kind"): Kind,
+    ("events", "kind"): [*Kind, *HitKind],
+    ("events", "flag"): Flag,
     ("suppressions", "origin"): Origin,
     ("shaping_overrides", "scope"): Scope,
     ("shaping_overrides", "lane"): Lane,
     ("breakers", "state"): BreakerState,
     ("stats_minute", "lane"): Lane,
-    ("stats_minute", "kind"): [State.ACCEPTED, *Kind],
+    ("stats_minute", "kind"): [State.ACCEPTED, *Kind, *COUNTS],
     ("contact_properties", "type"): PropertyType,
     ("topics", "default_subscription"): Subscription,
     ("topics", "visibility"): Visibility,

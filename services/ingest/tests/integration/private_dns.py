@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from dnslib import CNAME, MX, QTYPE, RCODE, RR, TXT
+from dnslib import CNAME, MX, QTYPE, RCODE, RR, TXT, A
 from dnslib.server import DNSLogger, DNSServer
 
 LARGEST = 512
@@ -39,6 +39,11 @@ class PrivateDns:
         for preference, host in values:
             self._add(name, RR(name, QTYPE.MX, rdata=MX(host, preference), ttl=60))
 
+    def host(self, name: str, address: str) -> None:
+        """The IPv4 address of a name from now on."""
+        self.remove(name, "A")
+        self._add(name, RR(name, QTYPE.A, rdata=A(address), ttl=60))
+
     def alias(self, name: str, target: str) -> None:
         """The name is another's from now on."""
         self.remove(name)
@@ -49,6 +54,8 @@ class PrivateDns:
         for record in records:
             if record["type"] == "MX":
                 self.exchange(record["name"], (record["priority"], record["value"]))
+            elif record["type"] == "CNAME":
+                self.alias(record["name"], record["value"])
             else:
                 self.text(record["name"], record["value"])
 

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mailwarren.contracts.lanes import Lane
+from mailwarren.contracts.tracking import HitKind
 from mailwarren.ingest.domain.admission import BrokerState, Marks, near_alarm, room_for
 from mailwarren.ingest.domain.cursor import Page, parse_page
 from mailwarren.ingest.domain.idempotency import (
@@ -28,7 +29,7 @@ from mailwarren.ingest.domain.idempotency import (
 from mailwarren.ingest.domain.keys import ApiKey, check_domains, check_name
 from mailwarren.ingest.domain.refusal import Refusal
 from mailwarren.ingest.domain.requests import Permission
-from mailwarren.ingest.domain.status import LAST_EVENT, last_event
+from mailwarren.ingest.domain.status import LAST_EVENT, last_event, seen_state
 from mailwarren.ingest.domain.tokens import new_token, shown_prefix, token_hash
 from mailwarren.runtime.amqp import CONFIRM_TIMEOUT
 from mailwarren.store.states import State
@@ -182,12 +183,15 @@ class TestCursor:
 
 class TestLastEvent:
     def test_every_state_has_its_word(self):
-        assert set(LAST_EVENT) == set(State)
+        assert set(LAST_EVENT) == {*State, *HitKind}
 
     @pytest.mark.parametrize(
         ("states", "word"),
         [
             (["delivered", "delivered"], "delivered"),
+            (["delivered", "opened"], "opened"),
+            (["delivered", "opened", "clicked"], "clicked"),
+            (["clicked", "bounced"], "bounced"),
             (["delivered", "bounced", "deferred"], "bounced"),
             (["delivered", "expired"], "failed"),
             (["delivered", "suppressed"], "suppressed"),
@@ -202,6 +206,14 @@ class TestLastEvent:
     )
     def test_trouble_first_then_what_is_open_then_the_good_ends(self, states, word):
         assert last_event(states) == last_event(states[::-1]) == word
+
+    def test_what_its_reader_did_counts_once_a_mail_is_delivered(self):
+        at = datetime(2030, 1, 1, tzinfo=UTC)
+        assert seen_state({"state": "delivered", "opened_at": None, "clicked_at": None}) == "delivered"
+        assert seen_state({"state": "delivered", "opened_at": at, "clicked_at": None}) == "opened"
+        assert seen_state({"state": "delivered", "opened_at": at, "clicked_at": at}) == "clicked"
+        assert seen_state({"state": "deferred", "opened_at": at, "clicked_at": at}) == "deferred"
+        assert seen_state({"state": "scheduled"}) == "scheduled"
 
 
 class TestKeys:

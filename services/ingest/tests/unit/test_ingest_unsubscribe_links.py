@@ -11,9 +11,10 @@ from mailwarren.contracts.lanes import Lane
 from mailwarren.contracts.testing import a_content
 from mailwarren.contracts.unsubscribe import LISTS, Unsubscribe
 from mailwarren.ingest.domain.email import Recipient, SendEmail
+from mailwarren.ingest.domain.link_keys import split_keys
 from mailwarren.ingest.domain.list_mail import Left, by_topic, check_link, goes_to_list
 from mailwarren.ingest.domain.refusal import Refusal
-from mailwarren.ingest.domain.unsubscribe_links import MAX_TOKEN, Claim, Links, split_keys
+from mailwarren.ingest.domain.unsubscribe_links import MAX_TOKEN, Claim, Links
 
 KEY, OTHER_KEY = "the first secret of all", "another secret that is old"
 URL = "https://mail.example.org"

@@ -15,6 +15,7 @@ from mailwarren.contracts.dkim import ED25519
 from mailwarren.contracts.parcel import Attachment, Content, Delivery, Role, Syntax
 from mailwarren.contracts.template import TemplateProblem
 from mailwarren.contracts.testing import a_content, a_delivery, a_parcel
+from mailwarren.contracts.tracking import Tracking
 from mailwarren.contracts.unsubscribe import Unsubscribe
 from mailwarren.devstack.harness.dkim import KeyPair, as_received, dkimpy_says, make_pair, zone
 from mailwarren.sender.adapters.dkim_keys import DomainKeys
@@ -248,3 +249,17 @@ async def test_the_loop_turns_while_a_large_mail_is_hashed_and_signed(threads, m
     assert time.monotonic() - before < 0.5
     data, _ = await task
     assert dkimpy_says(as_received(data), RECORDS) == [True, True]
+
+
+def test_the_mails_of_a_tracked_parcel_verify_though_their_links_differ():
+    tracking = Tracking(True, True, "https://links.sender.test", b"head", b"key")
+    content = a_content(html='<a href="https://x.test">x</a>', tracking=tracking)
+    signing, mails = signer(), []
+    for delivery in (a_delivery("a@x.test"), a_delivery("b@x.test")):
+        mail, kept = sign(content, delivery, signing=signing)
+        assert dkimpy_says(mail, RECORDS) == [True, True]
+        again, kept_again = sign(content, replace(delivery, signature=kept), signing=signing)
+        assert (again, kept_again) == (mail, kept)
+        mails.append(mail)
+    assert mails[0] != mails[1]
+    assert all(b"links.sender.test/t/" in mail for mail in mails)

@@ -15,6 +15,7 @@ from mailwarren.contracts.order import Order
 from mailwarren.contracts.parcel import Parcel
 from mailwarren.contracts.settle import Answer, Question
 from mailwarren.contracts.shaping import Keeper, Notice, Override, Token
+from mailwarren.contracts.tracking import Hits
 
 VERSION = 2
 """The newest version that this code reads; it reads all before it too."""
@@ -23,8 +24,10 @@ WRITTEN = 1
 this one or after a rollback, reads all that this one wrote (ADR 0019)."""
 WITH_NEEDS = 2
 """The version of a parcel that asks for more than code of version 1 would do: it would read it, and send the mail
-without its attachments or links to unsubscribe, unsigned, from another envelope sender, or without the TLS that it asks
-for."""
+without its attachments or links to unsubscribe, unsigned, from another envelope sender, without the TLS that it asks
+for, or untracked under the signature of its tracked text."""
+WITH_HITS = 2
+"""The version of a message of hits: to code of version 1 it would be no message at all."""
 VERSION_HEADER = "mw-version"
 OF_A_LANE = 2
 """The version of an override that is about one lane of a tenant: code of version 1 would suspend all of them."""
@@ -96,6 +99,7 @@ def _has_needs(parcel: Parcel) -> bool:
         or content.signing is not None
         or content.envelope_sender is not None
         or content.tls is not None
+        or (content.tracking is not None and bool(content.tracking.base))
         or (parcel.unsubscribe is not None and bool(parcel.unsubscribe.base))
     )
 
@@ -156,7 +160,7 @@ def decode_order(body: bytes, headers: Mapping[str, Any]) -> Order:
     return order
 
 
-Tagged = Outcomes | Question | Answer | ControlEntry | Notice | Token | Keeper
+Tagged = Outcomes | Question | Answer | ControlEntry | Notice | Token | Keeper | Hits
 """What travels as one JSON object."""
 
 
@@ -165,9 +169,17 @@ def encode(value: Tagged) -> bytes:
     return _encoder.encode(value)
 
 
+def _version_of(value: Tagged) -> int:
+    if isinstance(value, Hits):
+        return max(WRITTEN, WITH_HITS)
+    if isinstance(value, Override) and value.lane is not None:
+        return max(WRITTEN, OF_A_LANE)
+    return WRITTEN
+
+
 def headers_of(value: Tagged) -> dict[str, Any]:
     """The AMQP headers of any other message."""
-    version = OF_A_LANE if isinstance(value, Override) and value.lane is not None else WRITTEN
+    version = _version_of(value)
     return {VERSION_HEADER: version, TYPE_HEADER: str(value.__struct_config__.tag or type(value).__name__.lower())}
 
 

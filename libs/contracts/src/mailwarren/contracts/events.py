@@ -12,6 +12,7 @@ from mailwarren.contracts.lanes import Lane
 from mailwarren.contracts.parcel import Attempt
 from mailwarren.contracts.settle import Question
 from mailwarren.contracts.shaping import Override, OverrideEnd, SlotPlan
+from mailwarren.contracts.tracking import Hits
 
 
 class Kind(StrEnum):
@@ -111,5 +112,5 @@ class Marker(msgspec.Struct, frozen=True, tag="marker"):
 ControlEntry = Cancel | CancelBroadcast | Suppress | Marker | Override | OverrideEnd | SlotPlan
 """What stands in the control log. A release that does not know an entry passes over it with a warning."""
 
-TrackerMessage = Outcomes | Question | Cancel
+TrackerMessage = Outcomes | Question | Cancel | Hits
 """What reaches the tracker through an event partition, beside deferred parcels."""

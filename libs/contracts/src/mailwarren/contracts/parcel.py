@@ -13,6 +13,7 @@ import msgspec
 from mailwarren.contracts.lanes import Lane
 from mailwarren.contracts.reply import Reply
 from mailwarren.contracts.tls import TlsNeed, TlsSession
+from mailwarren.contracts.tracking import Tracking
 from mailwarren.contracts.unsubscribe import Unsubscribe
 
 PARCEL_SIZE = 50
@@ -98,7 +99,8 @@ class Content(msgspec.Struct, frozen=True, omit_defaults=True):
     record only and reaches no header.
     ``signing`` is the domain that the mail is signed for (``d=``, RFC 6376 §3.5), in lower case and A-labels; such mail
     is never sent unsigned. None: it goes unsigned. ``envelope_sender`` is the address of MAIL FROM (RFC 5321 §3.3);
-    None: that of ``sender``. ``tls`` is how much TLS the mail asks for.
+    None: that of ``sender``. ``tls`` is how much TLS the mail asks for. ``tracking`` is what of it is tracked; a sender
+    that does not know it would send the mail without.
     """
 
     sender: str
@@ -116,6 +118,7 @@ class Content(msgspec.Struct, frozen=True, omit_defaults=True):
     signing: str | None = None
     envelope_sender: str | None = None
     tls: TlsNeed | None = None
+    tracking: Tracking | None = None
 
 
 class Attempt(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -19,7 +19,9 @@ class EventType(StrEnum):
     EMAIL_SUPPRESSED = "email.suppressed"
     EMAIL_COMPLAINED = "email.complained"
     EMAIL_OPENED = "email.opened"
+    """Each open that counts as the reader's, of tracked mail."""
     EMAIL_CLICKED = "email.clicked"
+    """The same of clicks."""
     CONTACT_CREATED = "contact.created"
     CONTACT_UPDATED = "contact.updated"
     CONTACT_DELETED = "contact.deleted"
@@ -39,8 +41,6 @@ class EventType(StrEnum):
 NOT_MADE_YET = frozenset(
     {
         EventType.EMAIL_COMPLAINED,
-        EventType.EMAIL_OPENED,
-        EventType.EMAIL_CLICKED,
     }
 )
 """Types that nothing here causes in this version: asking for one is refused, so that nobody waits for it in vain.

@@ -55,7 +55,10 @@ from mailwarren.ingest.attach import Attacher
 from mailwarren.ingest.domain.admission import Marks
 from mailwarren.ingest.domain.attachments import Limits
 from mailwarren.ingest.domain.downloads import signing_key
+from mailwarren.ingest.domain.hit_bounds import HitBounds
+from mailwarren.ingest.domain.tracking_links import TrackingLinks
 from mailwarren.ingest.domain.unsubscribe_links import Links
+from mailwarren.ingest.hits import HitReports, Tracked
 from mailwarren.ingest.internal.app import make_internal_app
 from mailwarren.ingest.internal.keys import key_routes
 from mailwarren.ingest.markup.compiler import Compiler
@@ -113,7 +116,8 @@ async def running_api(settings: Settings) -> AsyncIterator[Api]:
     keys, claims, schedule = Keys(database), Claims(database), Schedule(database)
     attached = EmailAttachments(database)
     store, attacher = _blobs(settings, attached)
-    domains = _domains(settings, database)
+    tracked = Tracked(settings.tracking_links(), HitReports(broker), HitBounds(), settings.tracking_ips)
+    domains = _domains(settings, database, tracked.links)
     links, pauses = _links(settings), Pauses(database)
     api_logs = ApiLogs(database, writes=settings.api_logs_days > 0)
     submit = Submit(
@@ -152,6 +156,7 @@ async def running_api(settings: Settings) -> AsyncIterator[Api]:
         suppressions=SuppressionLists(database),
         told=Told(broker),
         unsubscribe=links,
+        tracked=tracked,
         schedule=schedule,
         broadcasts=Broadcasts(database),
         domains=domains,
@@ -183,7 +188,8 @@ async def running_api(settings: Settings) -> AsyncIterator[Api]:
     internal = make_internal_app(token, store, routes) if token else None
     async with database, link:
         following = (schema.follow(), keys.follow(), domains.sending.follow(), depths.follow(), unconfirmed.follow())
-        tasks = _follow(*following, pauses.follow(), api_logs.follow(), watch_loop("api"))
+        beside = (pauses.follow(), api_logs.follow(), tracked.reports.follow(), watch_loop("api"))
+        tasks = _follow(*following, *beside)
         try:
             app = make_app(services)
             yield Api(app, internal, health, keys, domains.sending, depths, unconfirmed, tuple(tasks))
@@ -192,6 +198,7 @@ async def running_api(settings: Settings) -> AsyncIterator[Api]:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(2):
                     await unconfirmed.report()
+                    await tracked.reports.publish()
             with contextlib.suppress(TimeoutError, DatabaseDown):
                 async with asyncio.timeout(1):
                     await api_logs.write()
@@ -222,7 +229,7 @@ def _blobs(settings: Settings, attached: EmailAttachments) -> tuple[BlobStore | 
     return store, Attacher(store=store, rows=attached, fetcher=fetcher, limits=limits, within=settings.remote_within)
 
 
-def _domains(settings: Settings, database: Database) -> DomainParts:
+def _domains(settings: Settings, database: Database, tracking: TrackingLinks) -> DomainParts:
     """Sending domains: made only where their keys can be kept, and senders can get at them."""
     rows = Domains(database, settings.site)
     vault = None
@@ -233,9 +240,15 @@ def _domains(settings: Settings, database: Database) -> DomainParts:
             vault = read_vault(settings.data_keys)
     return DomainParts(
         rows=rows,
-        sending=SendingDomains(database, bounce_host=settings.bounce_host, required=settings.require_verified_domains),
+        sending=SendingDomains(
+            database,
+            bounce_host=settings.bounce_host,
+            required=settings.require_verified_domains,
+            tracking=tracking,
+        ),
         verifier=Verifier(rows, Dns(settings.resolver), settings.site, settings.dkim_overlap_days),
         site=settings.site,
+        tracking=tracking,
         vault=vault,
     )
 

@@ -26,6 +26,11 @@ _unchecked = Counter(
 _untold = Counter(
     "mailwarren_ingest_suppressions_untold_total", "Suppressed addresses that the senders could not be told of."
 )
+_hits = Counter(
+    "mailwarren_ingest_hits_total", "Fetches of pixels and tracked links, by what they were.", ("kind", "what")
+)
+_hits_waiting = Gauge("mailwarren_ingest_hits_waiting", "Hits that the broker has not confirmed")
+_hits_dropped = Counter("mailwarren_ingest_hits_dropped_total", "Hits given up because too many waited for the broker")
 _followed = Counter("mailwarren_ingest_unsubscribe_links_total", "Links to unsubscribe, by what was done.", ("what",))
 _scheduled = Counter("mailwarren_ingest_scheduled_emails_total", "Emails kept to be sent later.")
 _unreported = Gauge("mailwarren_ingest_unconfirmed_waiting", "Unconfirmed deliveries not yet told to the tracker.")
@@ -138,6 +143,18 @@ def record_untold(addresses: int) -> None:
 def record_link(what: str) -> None:
     """A page was ``shown``; somebody left by ``one_click`` or on the page, ``saved`` a choice, or was ``refused``."""
     _followed.labels(what).inc()
+
+
+def record_hit(kind: str, what: str) -> None:
+    """A hit of a ``reader`` or with a flag; not recorded: ``head``, ``too_many``, ``refused`` (not signed here)."""
+    _hits.labels(kind, what).inc()
+
+
+def record_hits_waiting(waiting: int, dropped: int = 0) -> None:
+    """So many hits wait; so many were given up."""
+    _hits_waiting.set(waiting)
+    if dropped:
+        _hits_dropped.inc(dropped)
 
 
 def record_scheduled(emails: int) -> None:

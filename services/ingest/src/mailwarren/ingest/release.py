@@ -254,5 +254,5 @@ def _planned(
         )
         numbered, out = [item.numbered for item in found], unwanted[row.tenant]
         left = Left(links, row.tenant, row.base, out.left)
-        sign = domains.signing(row.tenant)
+        sign = domains.signing(plan)
         yield from plan_parcels(plan, numbered, out.suppressed, new_id, sign=sign, left=left)

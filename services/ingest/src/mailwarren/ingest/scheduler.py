@@ -197,7 +197,7 @@ async def run_scheduler(settings: OpsSettings) -> None:
     management = settings.management_url
     depths = Depths(link, topology, settings.depth_interval, management.get_secret_value() if management else None)
     broker, overdue = Broker(publisher, topology), timedelta(seconds=settings.schedule_overdue)
-    domains = SendingDomains(database, bounce_host=settings.bounce_host)
+    domains = SendingDomains(database, bounce_host=settings.bounce_host, tracking=settings.tracking_links())
     mail = ScheduledMail(
         Releases(database, overdue),
         broker,

@@ -8,8 +8,10 @@ from mailwarren.ingest.adapters.blob_store import check_url
 from mailwarren.ingest.adapters.dns import nameserver
 from mailwarren.ingest.domain.attachments import BLOCKED
 from mailwarren.ingest.domain.dns_records import Site
+from mailwarren.ingest.domain.link_keys import split_keys
 from mailwarren.ingest.domain.spf import wanted_terms
-from mailwarren.ingest.domain.unsubscribe_links import Links, split_keys
+from mailwarren.ingest.domain.tracking_links import TrackingLinks, own_host
+from mailwarren.ingest.domain.unsubscribe_links import Links
 from mailwarren.runtime.settings import Settings as Shared
 from mailwarren.store.engine import dsn
 
@@ -58,6 +60,10 @@ class Settings(Shared):
     link_keys: SecretStr | None = None
     """Secrets that links to unsubscribe are signed with, 16 characters at least each, separated by spaces: the first
     signs, all are taken. Without one no such links are made. Links in old mails need the key that signed them."""
+    tracking_host: str = Field(default="", pattern=r"^([A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+)?$")
+    """Host name that the tracking hosts of domains are aliases (CNAME) of. Empty: that of ``public_url``."""
+    tracking_ips: bool = False
+    """Keep the addresses of those who open mail or click in it, and tell webhooks of them."""
     max_attachments: int = Field(default=20, ge=1, le=100)
     """Files of an email."""
     max_attachments_size: int = Field(default=40 * 2**20, ge=1024)
@@ -126,7 +132,8 @@ class Settings(Shared):
     @property
     def site(self) -> Site:
         """This system, as the records of domains name it."""
-        return Site(tuple(wanted_terms(self.spf)), self.bounce_host.lower())
+        host = own_host(self.public_url, self.tracking_host)
+        return Site(tuple(wanted_terms(self.spf)), self.bounce_host.lower(), host)
 
     @field_validator("link_keys")
     @classmethod
@@ -136,8 +143,15 @@ class Settings(Shared):
         return value
 
     def unsubscribe_links(self) -> Links:
-        """What makes the links."""
-        return Links(self.public_url, split_keys(self.link_keys.get_secret_value()) if self.link_keys else ())
+        """What makes links to unsubscribe."""
+        return Links(self.public_url, self._split_link_keys())
+
+    def tracking_links(self) -> TrackingLinks:
+        """What makes tracked links."""
+        return TrackingLinks(self.public_url, self._split_link_keys())
+
+    def _split_link_keys(self) -> list[str]:
+        return split_keys(self.link_keys.get_secret_value()) if self.link_keys else []
 
     @field_validator("public_url")
     @classmethod

@@ -259,7 +259,7 @@ class Submit:
                 settle=work.settle,
                 trace=work.submission.trace,
             )
-            sign = self._domains.signing(plan.tenant)
+            sign = self._domains.signing(plan)
             parcels = plan_parcels(plan, emails, suppressed, new_id, sign=sign, left=left)
             return await self._publish(work, parcels)
         return {}
@@ -272,6 +272,8 @@ class Submit:
             caller.check_sender(email.sender_domain)
             self._domains.check_sender(caller.tenant, email.sender_domain)
             self._pauses.check(caller.tenant, email.lane)
+            if email.content.tracking is not None:
+                self._domains.check_tracking(email.content.tracking)
 
         _check_each(work, check)
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 import structlog
+from msgspec.structs import replace
 
 from mailwarren.ingest.adapters.database import DatabaseDown
 from mailwarren.ingest.adapters.dns import Dns
@@ -22,6 +23,7 @@ from mailwarren.ingest.domain.dns_records import (
     Purpose,
     Site,
     Wanted,
+    alias_problem,
     dmarc_problem,
     envelope_domain,
     judge,
@@ -30,7 +32,7 @@ from mailwarren.ingest.domain.dns_records import (
     spf_finding,
     wanted_records,
 )
-from mailwarren.ingest.domain.domain_checks import Standing, conclude, next_check, seen_keys
+from mailwarren.ingest.domain.domain_checks import Standing, conclude, next_check, seen_keys, tracks
 from mailwarren.store.states import DomainState, KeyState
 
 log = structlog.get_logger()
@@ -61,12 +63,14 @@ class Verifier:
         Raises:
             DatabaseDown: nothing was written, or it is not known.
         """
-        wanted = wanted_records(row.name, row.return_path, row.keys, self._site)
+        wanted = wanted_records(row.name, row.return_path, row.keys, self._site, row.tracking_subdomain)
         looks = await asyncio.gather(*(self._look(one) for one in wanted))
         dmarc = next((found for _, found in looks if found is not None), None)
         now = datetime.now(UTC)
         looked = [(one, finding) for one, (finding, _) in zip(wanted, looks, strict=True)]
-        verdict = conclude(Standing(row.state, row.created_at, row.failing_since), looked, now)
+        verdict = replace(
+            conclude(Standing(row.state, row.created_at, row.failing_since), looked, now), tracks=tracks(looked)
+        )
         seen = seen_keys(looked)
         waiting = [key for key in row.keys if key.state is KeyState.NEXT and key not in seen]
         since = max((key.created_at for key in waiting), default=row.created_at)
@@ -101,6 +105,9 @@ class Verifier:
                 return spf_finding(wanted, await read_spf(self._dns, wanted.name), self._site), None
             case Purpose.DMARC:
                 return await self._dmarc(wanted)
+            case Purpose.TRACKING:
+                found = await self._dns.addresses(wanted.name)
+                return judge(wanted, found, alias_problem(wanted, found)), None
 
     async def _dmarc(self, wanted: Wanted) -> tuple[Finding, Dmarc | None]:
         at = wanted.name

@@ -9,6 +9,7 @@ from mailwarren.contracts.events import Event
 from mailwarren.contracts.parcel import Delivery, Parcel
 from mailwarren.contracts.settle import Answer, Question
 from mailwarren.tracker.domain.counting import Steps
+from mailwarren.tracker.domain.hits import Seen
 from mailwarren.tracker.domain.read import Message, Work
 from mailwarren.tracker.domain.stats import Cell
 from mailwarren.tracker.domain.suppression import Suppressed
@@ -37,6 +38,7 @@ class Recorded:
     taken: list[tuple[Parcel, Delivery]] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
     delivered: list[Event] = field(default_factory=list)
+    seen: list[Seen] = field(default_factory=list)
     repeated: int = 0
     counts: Counter[Cell] = field(default_factory=Counter)
     suppressed: list[Suppressed] = field(default_factory=list)

@@ -34,13 +34,18 @@ domains = Table(
     Column("verified_at", Time),
     Column("failing_since", Time),
     Column("deleted_at", Time),
+    Column("open_tracking", Boolean, nullable=False, server_default=text("false")),
+    Column("click_tracking", Boolean, nullable=False, server_default=text("false")),
+    Column("tracks", Boolean, nullable=False, server_default=text("false")),
+    Column("tracking_subdomain", Text),
     one_of("tls", TLS),
     one_of("state", DomainState),
     comment=(
         "Writer: ingest. Sending domains (lower case, A-labels), kept until 30 days after their tenant deleted "
         "them. findings is what the DNS was last seen to say; strict: DMARC wants d= to be the very domain of From; "
         "returns: the records of the return path (a name below the domain) are there, so mail may name it as its "
-        "sender."
+        "sender. tracks: the record of the tracking host (tracking_subdomain below the domain) is there, so links may "
+        "lead over it."
     ),
 )
 Index(

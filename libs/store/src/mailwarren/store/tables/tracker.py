@@ -27,6 +27,7 @@ from mailwarren.contracts.events import Kind
 from mailwarren.contracts.lanes import Lane
 from mailwarren.contracts.parcel import OnUnknown, Role, Syntax
 from mailwarren.contracts.shaping import Scope
+from mailwarren.contracts.tracking import COUNTS, Flag, HitKind
 from mailwarren.store.metadata import NEW_ID, metadata, one_of
 from mailwarren.store.states import Origin, State
 
@@ -141,14 +142,19 @@ deliveries = Table(
     Column("broadcast", Uuid),
     Column("sender_domain", Text),
     Column("deferred_at", Time),
+    Column("opens", Integer, nullable=False, server_default=text("0")),
+    Column("clicks", Integer, nullable=False, server_default=text("0")),
+    Column("opened_at", Time),
+    Column("clicked_at", Time),
     one_of("role", Role),
     one_of("lane", Lane),
     one_of("state", State),
     comment=(
         "Writer: tracker. One address of an email: the unit of the ledger. attempt, started and parked are the highest "
         "attempts that had an outcome, wrote mail data, and were parked. accepted_at, role, shard and partition are "
-        "null until the acceptance is seen. broadcast: which one it is a part of. sender_domain: of the From address; "
-        "it is counted in email_metrics from then on. deferred_at: the first deferral."
+        "null until the acceptance is seen. broadcast: which one it is a part of. opens and clicks are those that "
+        "count as its reader's, opened_at and clicked_at the first. sender_domain: of the From address; it is counted "
+        "in email_metrics from then on. deferred_at: the first deferral."
     ),
 )
 Index(
@@ -210,7 +216,12 @@ events = Table(
     Column("next_attempt_at", Time),
     Column("tls", Text),
     Column("tls_policy", Text),
-    one_of("kind", Kind),
+    Column("link", Text),
+    Column("agent", Text),
+    Column("flag", Text),
+    Column("ip", Text),
+    one_of("kind", [*Kind, *HitKind]),
+    one_of("flag", Flag),
     comment="Writer: tracker. What happened to deliveries, one partition a day (events_YYYYMMDD) and events_default.",
     postgresql_partition_by="RANGE (at)",
 )
@@ -265,7 +276,7 @@ stats_minute = Table(
     Column("kind", Text, primary_key=True),
     Column("count", BigInteger, nullable=False),
     one_of("lane", Lane),
-    one_of("kind", [State.ACCEPTED, *Kind]),
+    one_of("kind", [State.ACCEPTED, *Kind, *COUNTS]),
     comment="Writer: tracker. Acceptances and events per minute in which they happened, each counted once.",
 )
 

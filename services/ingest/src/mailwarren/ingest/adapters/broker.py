@@ -22,6 +22,7 @@ from mailwarren.contracts.parcel import Content, Parcel
 from mailwarren.contracts.routing import partition_key
 from mailwarren.contracts.shaping import SHAPING_KEY, Override, OverrideEnd
 from mailwarren.contracts.topology import OPS_KEY, Topology
+from mailwarren.contracts.tracking import Hits
 from mailwarren.ingest.domain.parcels import PlannedParcel
 from mailwarren.ingest.domain.refusal import unavailable
 from mailwarren.ingest.metrics import record_publish
@@ -133,6 +134,14 @@ class Broker:
         """
         body, headers = encode(outcomes), headers_of(outcomes)
         await self._publisher.publish(self._events, partition_key(partition), body, headers)
+
+    async def publish_hits(self, partition: int, hits: Hits) -> None:
+        """Tell the tracker of opens and clicks, in the partition of their mails' other events.
+
+        Raises:
+            PublishError: it may not know.
+        """
+        await self._publisher.publish(self._events, partition_key(partition), encode(hits), headers_of(hits))
 
     async def publish_cancel(self, partition: int, email_id: UUID, tenant: UUID) -> None:
         """Withdraw an email: to every sender, and to the tracker.

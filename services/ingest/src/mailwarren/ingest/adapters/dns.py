@@ -43,6 +43,11 @@ class Dns:
         """The MX records of a name, ``10 mail.example.com``."""
         return await self._ask(name, dns.rdatatype.MX)
 
+    async def addresses(self, name: str) -> Found:
+        """The IPv4 addresses of a name, or else its IPv6 ones, and the aliases on the way to them."""
+        found = await self._ask(name, dns.rdatatype.A)
+        return found if found.values or found.trouble else await self._ask(name, dns.rdatatype.AAAA)
+
     async def _ask(self, name: str, kind: dns.rdatatype.RdataType) -> Found:
         try:
             question = dns.name.from_text(name, origin=dns.name.root)
@@ -75,6 +80,8 @@ class Dns:
 
 
 def _text(record: Any, kind: dns.rdatatype.RdataType) -> str:
+    if kind in {dns.rdatatype.A, dns.rdatatype.AAAA}:
+        return str(record.address)
     if kind == dns.rdatatype.TXT:
         # NUL, which anybody can publish, stands in no text of Postgres.
         return b"".join(record.strings).decode("utf-8", "replace").replace("\0", "\ufffd")

@@ -19,7 +19,8 @@ from mailwarren.ingest.domain.domains import MAX_DOMAINS
 from mailwarren.store.states import DomainState, KeyState
 
 _SELECT = """
-SELECT tenant, id, name, region, return_path, tls, state, findings, created_at, checked_at, verified_at, failing_since
+SELECT tenant, id, name, region, return_path, tls, state, findings, created_at, checked_at, verified_at, failing_since,
+       open_tracking, click_tracking, tracking_subdomain, tracks
 FROM domains
 """
 _LIVE = f"{_SELECT} WHERE tenant = $1 AND deleted_at IS NULL"
@@ -47,6 +48,14 @@ UPDATE domains SET return_path = $3, returns = false, next_check_at = now(), upd
 WHERE tenant = $1 AND id = $2
 """
 _SET_TLS = "UPDATE domains SET tls = $3, updated_at = clock_timestamp() WHERE tenant = $1 AND id = $2"
+_TRACK = """
+UPDATE domains SET open_tracking = coalesce($3::boolean, open_tracking),
+  click_tracking = coalesce($4::boolean, click_tracking),
+  tracking_subdomain = CASE WHEN $5::text IS NULL THEN tracking_subdomain ELSE nullif($5, '') END,
+  tracks = tracks AND ($5 IS NULL OR tracking_subdomain = $5),
+  next_check_at = CASE WHEN $5 IS NULL THEN next_check_at ELSE now() END, updated_at = clock_timestamp()
+WHERE tenant = $1 AND id = $2
+"""
 _SOON = "UPDATE domains SET next_check_at = now() WHERE tenant = $1 AND id = $2"
 _LATER = "UPDATE domains SET next_check_at = now() + interval '1 hour' WHERE tenant = $1 AND id = $2"
 _DELETE = """
@@ -54,7 +63,7 @@ UPDATE domains SET deleted_at = clock_timestamp(), updated_at = clock_timestamp(
 """
 _CHECKED = """
 UPDATE domains SET state = $3, findings = $4, strict = $5, returns = coalesce($6, returns), failing_since = $7,
-  next_check_at = $8, checked_at = now(), updated_at = clock_timestamp(),
+  next_check_at = $8, tracks = coalesce($9, tracks), checked_at = now(), updated_at = clock_timestamp(),
   verified_at = CASE WHEN $3 = 'verified' THEN coalesce(verified_at, now()) ELSE verified_at END
 WHERE tenant = $1 AND id = $2
 """
@@ -96,7 +105,22 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     checked_at: datetime | None
     verified_at: datetime | None
     failing_since: datetime | None
+    open_tracking: bool
+    click_tracking: bool
+    tracking_subdomain: str | None
+    tracks: bool
     keys: tuple[KeyFacts, ...] = ()
+
+
+class TrackingChange(msgspec.Struct, frozen=True):
+    """What a call says of tracking; None leaves it. An empty ``subdomain`` ends the host of its own."""
+
+    opens: bool | None = None
+    clicks: bool | None = None
+    subdomain: str | None = None
+
+
+NO_CHANGE = TrackingChange()
 
 
 class ClosedKey(msgspec.Struct, frozen=True):
@@ -147,7 +171,15 @@ class Domains:
         return await self._with_keys(self._database, await self._database.fetch(_DUE, limit))
 
     async def create(
-        self, tenant: UUID, name: str, region: str, return_path: str, keys: Sequence[ClosedKey], *, tls: str
+        self,
+        tenant: UUID,
+        name: str,
+        region: str,
+        return_path: str,
+        keys: Sequence[ClosedKey],
+        *,
+        tls: str,
+        tracking: TrackingChange = NO_CHANGE,
     ) -> Row | None:
         """Make one; None when the tenant has it, or as many as it may."""
         async with self._database.connection() as connection, connection.transaction():
@@ -155,12 +187,21 @@ class Domains:
             if found is None:
                 return None
             await self._add(connection, tenant, found["id"], keys)
+            await _track(connection, tenant, found["id"], tracking)
             made = await self._read(connection, tenant, found["id"])
             await self._tell(connection, EventType.DOMAIN_CREATED, made)
             return made
 
-    async def change(self, tenant: UUID, ident: UUID, *, return_path: str | None, tls: str | None) -> Row | None:
-        """Give it another return path, which is used once its records are there, or other TLS; None leaves either."""
+    async def change(
+        self,
+        tenant: UUID,
+        ident: UUID,
+        *,
+        return_path: str | None,
+        tls: str | None,
+        tracking: TrackingChange = NO_CHANGE,
+    ) -> Row | None:
+        """Give it another return path, used once its records are there, other TLS or tracking; None leaves either."""
         async with self._database.connection() as connection, connection.transaction():
             found = await connection.fetchrow(_LOCK, tenant, ident)
             if found is None:
@@ -169,6 +210,7 @@ class Domains:
                 await connection.execute(_UPDATE, tenant, ident, return_path)
             if tls is not None and tls != found["tls"]:
                 await connection.execute(_SET_TLS, tenant, ident, tls)
+            await _track(connection, tenant, ident, tracking)
             changed = await self._read(connection, tenant, ident)
             await self._tell(connection, EventType.DOMAIN_UPDATED, changed)
             return changed
@@ -203,11 +245,12 @@ class Domains:
             found = await connection.fetchrow(_LOCK, row.tenant, row.id)
             if found is None:
                 return None
-            if found["return_path"] == row.return_path:
+            places = ("return_path", "tracking_subdomain")
+            if all(found[place] == getattr(row, place) for place in places):
                 strict = findings.dmarc is not None and findings.dmarc.strict_dkim
                 await connection.execute(
                     _CHECKED, row.tenant, row.id, verdict.state.value, msgspec.json.encode(findings).decode(), strict,
-                    verdict.returns, verdict.failing_since, next_check_at,
+                    verdict.returns, verdict.failing_since, next_check_at, verdict.tracks,
                 )  # fmt: skip
             overlap = timedelta(days=seen.overlap_days)
             activated = False
@@ -285,9 +328,14 @@ def _told(row: Row, site: Site) -> dict[str, Any]:
                 "value": one.value,
                 **({"priority": PRIORITY} if one.type == "MX" else {}),
             }
-            for one in wanted_records(row.name, row.return_path, row.keys, site)
+            for one in wanted_records(row.name, row.return_path, row.keys, site, row.tracking_subdomain)
         ],
     }
+
+
+async def _track(connection: Any, tenant: UUID, ident: UUID, change: TrackingChange) -> None:
+    if change != NO_CHANGE:
+        await connection.execute(_TRACK, tenant, ident, change.opens, change.clicks, change.subdomain)
 
 
 def _row(row: Mapping[str, Any], keys: Sequence[KeyFacts]) -> Row:

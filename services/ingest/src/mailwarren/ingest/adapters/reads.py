@@ -25,19 +25,27 @@ WHERE e.tenant = $1 AND e.id = $2
 """
 _DELIVERIES = """
 SELECT id, address, role, lane, shard, state, attempt, accepted_at, updated_at, ended_at, next_attempt_at, reply_code,
-       reply_enhanced, reply_text, reply_command, trouble, bounce_class, site, host
+       reply_enhanced, reply_text, reply_command, trouble, bounce_class, site, host, opens, clicks, opened_at,
+       clicked_at
 FROM deliveries WHERE tenant = $1 AND email_id = $2 ORDER BY role DESC, address
 """
 _EVENTS = """
 SELECT e.id, e.delivery_id, e.kind, e.at, e.attempt, e.reply_code, e.reply_enhanced, e.reply_text, e.reply_command,
-       e.trouble, e.bounce_class, e.site, e.host, e.duration, e.reason, e.next_attempt_at, e.tls, e.tls_policy
+       e.trouble, e.bounce_class, e.site, e.host, e.duration, e.reason, e.next_attempt_at, e.tls, e.tls_policy,
+       e.link, e.agent, e.flag, e.ip
 FROM events e WHERE e.tenant = $1 AND e.email_id = $2 ORDER BY e.at, e.attempt, e.id
 """
 _AT = """
 SELECT created_at FROM emails WHERE tenant = $1 AND id = $2 UNION ALL
 SELECT created_at FROM scheduled WHERE tenant = $1 AND id = $2 LIMIT 1
 """
-STATES = ", ARRAY(SELECT DISTINCT d.state FROM deliveries d WHERE d.email_id = e.id AND d.tenant = e.tenant) AS states"
+STATES = """, ARRAY(
+  SELECT DISTINCT CASE WHEN d.state <> 'delivered' THEN d.state WHEN d.clicked_at IS NOT NULL THEN 'clicked'
+    WHEN d.opened_at IS NOT NULL THEN 'opened' ELSE d.state END
+  FROM deliveries d WHERE d.email_id = e.id AND d.tenant = e.tenant
+) AS states
+"""
+"""As :func:`~mailwarren.ingest.domain.status.seen_state` has them."""
 
 
 class Reads:

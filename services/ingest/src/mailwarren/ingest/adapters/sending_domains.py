@@ -14,12 +14,16 @@ from uuid import UUID
 import structlog
 from msgspec.structs import replace
 
+from mailwarren.contracts.ids import partition_of
 from mailwarren.contracts.parcel import Content
 from mailwarren.contracts.tls import TlsNeed
+from mailwarren.contracts.tracking import Tracking
 from mailwarren.ingest.adapters.database import Database, DatabaseDown
 from mailwarren.ingest.domain.domain_checks import MAY_SEND
-from mailwarren.ingest.domain.domains import ENFORCED, SendingDomain, domain_for, envelope_sender
+from mailwarren.ingest.domain.domains import ENFORCED, SendingDomain, domain_for, envelope_sender, no_tracking
+from mailwarren.ingest.domain.parcels import Plan
 from mailwarren.ingest.domain.refusal import unavailable, unverified_domain
+from mailwarren.ingest.domain.tracking_links import TrackingLinks
 from mailwarren.ingest.metrics import record_domains_refreshed
 from mailwarren.store.engine import database_trouble
 from mailwarren.store.states import DomainState
@@ -32,7 +36,9 @@ OVERLAP = timedelta(seconds=10)
 _NONE: Mapping[str, SendingDomain] = {}
 
 _SELECT = """
-SELECT tenant, id, name, state, return_path, tls, strict, returns, deleted_at, clock_timestamp() AS now FROM domains
+SELECT tenant, id, name, state, return_path, tls, strict, returns, open_tracking, click_tracking, tracking_subdomain,
+       tracks, deleted_at, clock_timestamp() AS now
+FROM domains
 """
 _ALL = f"{_SELECT} WHERE deleted_at IS NULL"
 _CHANGED = f"{_SELECT} WHERE updated_at >= $1 ORDER BY updated_at"
@@ -48,12 +54,21 @@ class SendingDomains:
         database: where they are.
         bounce_host: what takes bounces; empty: no domain has an envelope sender of its own.
         required: mail from a domain that is not verified is refused.
+        tracking: says how mail is tracked; None: it is not.
     """
 
-    def __init__(self, database: Database, *, bounce_host: str = "", required: bool = False) -> None:
+    def __init__(
+        self,
+        database: Database,
+        *,
+        bounce_host: str = "",
+        required: bool = False,
+        tracking: TrackingLinks | None = None,
+    ) -> None:
         self._database = database
         self._bounces = bool(bounce_host)
         self._required = required
+        self._tracking = tracking or TrackingLinks()
         self._tenants: dict[UUID, dict[str, SendingDomain]] = {}
         self._since: datetime | None = None
         self.trouble = "the domains have not been read yet"
@@ -82,27 +97,54 @@ class SendingDomains:
             if found is None or not found.verified:
                 raise unverified_domain(sender)
 
-    def signing(self, tenant: UUID) -> Sign | None:
-        """What is to be done with the contents of a tenant's mail before they are published; None: nothing.
+    def check_tracking(self, asked: Tracking) -> None:
+        """Raise where a mail is to be tracked and cannot be.
 
-        The one place that says which domain signs a mail, for mail of every kind.
+        Raises:
+            Refusal: 422.
         """
-        known = self._tenants.get(tenant)
-        if not known:
+        if not self._tracking.made:
+            for field, wanted in (("open_tracking", asked.opens), ("click_tracking", asked.clicks)):
+                if wanted:
+                    raise no_tracking(field)
+
+    def signing(self, plan: Plan) -> Sign | None:
+        """What is to be done with the contents of a call before they are published; None: nothing.
+
+        The one place that says which domain signs a mail, and whether it is tracked, for mail of every kind.
+        """
+        known = self._tenants.get(plan.tenant, _NONE)
+        if not known and not self._tracking.made:
             return None
 
         def sign(content: Content, sender: str) -> Content:
-            found = domain_for(known, sender)
-            if found is None:
-                return content
-            return replace(
-                content,
-                signing=found.name,
-                envelope_sender=found.envelope_sender,
-                tls=content.tls or found.tls,
-            )
+            found = domain_for(known, sender) if known else None
+            tracking = self._tracked(plan, content, found)
+            if found is not None:
+                return replace(
+                    content,
+                    signing=found.name,
+                    envelope_sender=found.envelope_sender,
+                    tls=content.tls or found.tls,
+                    tracking=tracking,
+                )
+            return content if tracking is content.tracking else replace(content, tracking=tracking)
 
         return sign
+
+    def _tracked(self, plan: Plan, content: Content, found: SendingDomain | None) -> Tracking | None:
+        """What of a mail is tracked: what its call says, else its domain; None for nothing."""
+        asked = content.tracking
+        opens = found is not None and found.open_tracking
+        clicks = found is not None and found.click_tracking
+        if asked is not None:
+            opens = opens if asked.opens is None else asked.opens
+            clicks = clicks if asked.clicks is None else asked.clicks
+        if not (opens or clicks) or content.html is None or not self._tracking.made:
+            return None
+        host = None if found is None else found.tracking_host
+        made = self._tracking.of(plan.tenant, partition_of(plan.base), plan.accepted_at, host)
+        return replace(made, opens=opens, clicks=clicks)
 
     # Following the table
 
@@ -159,4 +201,7 @@ class SendingDomains:
             strict=row["strict"],
             envelope_sender=envelope_sender(name, row["return_path"]) if returns else None,
             tls=TlsNeed.REQUIRED if row["tls"] == ENFORCED else None,
+            open_tracking=row["open_tracking"],
+            click_tracking=row["click_tracking"],
+            tracking_host=f"{row['tracking_subdomain']}.{name}" if row["tracks"] else None,
         )

@@ -20,6 +20,7 @@ from mailwarren.ingest.api.paths import canonical
 from mailwarren.ingest.api.services import Services
 from mailwarren.ingest.api.tables import ENDPOINTS
 from mailwarren.ingest.domain.refusal import application_error
+from mailwarren.ingest.pages.hits import hit_routes
 from mailwarren.ingest.pages.routes import page_routes
 from mailwarren.runtime import tracing
 from mailwarren.runtime.traceparent import ANSWER, HEADER, new_traceparent, read_traceparent
@@ -47,6 +48,7 @@ def make_app(services: Services) -> "RequestIds":
     ]
     app.router.routes.append(download_route(services))
     app.router.routes.extend(page_routes(services))
+    app.router.routes.extend(hit_routes(services.tracked))
     app.router.routes.extend(health_routes(services.health))
     return RequestIds(app, {place: endpoint for place, endpoint in ours.items() if "{" not in place[1]})
 

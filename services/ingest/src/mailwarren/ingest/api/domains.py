@@ -9,7 +9,7 @@ import structlog
 from mailwarren.contracts.dkim import ED25519, RSA
 from mailwarren.ingest.adapters.database import DatabaseDown
 from mailwarren.ingest.adapters.dkim_keys import NewKey, make_keys
-from mailwarren.ingest.adapters.domains import ClosedKey, Row
+from mailwarren.ingest.adapters.domains import ClosedKey, Row, TrackingChange
 from mailwarren.ingest.api.answers.domains import (
     AlignmentShown,
     DomainList,
@@ -54,8 +54,8 @@ log = structlog.get_logger()
 async def create(call: Call) -> Answer:
     """``POST /v1/domains``."""
     body, parts = decode(call.body, DomainBody), call.services.domains
-    check_tracking(body)
     name = check_domain(body.name)
+    tracking = _tracking(call, body, name)
     call.key.check_sender(name)
     path = RETURN_PATH
     if body.custom_return_path:
@@ -67,7 +67,7 @@ async def create(call: Call) -> Answer:
     # The Ed25519 key signs when its record was seen: verifiers that do not know it need not look in vain.
     keys = await _new_keys(parts.vault, {RSA: KeyState.ACTIVE, ED25519: KeyState.NEXT})
     region, tls = body.region or REGION, body.tls or OPPORTUNISTIC
-    row = await parts.rows.create(call.key.tenant, name, region, path, keys, tls=tls)
+    row = await parts.rows.create(call.key.tenant, name, region, path, keys, tls=tls, tracking=tracking)
     if row is None:
         raise invalid(f"The domain {name} is there already, or there are {MAX_DOMAINS}; more are not possible.")
     log.info("ingest.domain.created", domain=name, **_who(call))
@@ -90,16 +90,26 @@ async def read_list(call: Call) -> Answer:
 async def change(call: Call) -> Answer:
     """``PATCH /v1/domains/{id}``."""
     body = decode(call.body, DomainChange)
-    check_tracking(body)
     row = await _found(call)
+    tracking = _tracking(call, body, row.name)
     path = None
     if body.custom_return_path:
         host = call.services.domains.site.bounce_host
         path = check_return_path(body.custom_return_path, row.name, bounce_host=host)
-    after = await call.services.domains.rows.change(call.key.tenant, row.id, return_path=path, tls=body.tls)
+    after = await call.services.domains.rows.change(
+        call.key.tenant, row.id, return_path=path, tls=body.tls, tracking=tracking
+    )
     if after is None:
         raise _none(row.id)
-    log.info("ingest.domain.changed", domain=row.name, return_path=after.return_path, tls=after.tls, **_who(call))
+    log.info(
+        "ingest.domain.changed",
+        domain=row.name,
+        return_path=after.return_path,
+        tls=after.tls,
+        open_tracking=after.open_tracking,
+        click_tracking=after.click_tracking,
+        **_who(call),
+    )
     await _known_here(call)
     return _answer(call, after)
 
@@ -144,6 +154,12 @@ async def delete(call: Call) -> Answer:
     return answer(_short(row, deleted=True))
 
 
+def _tracking(call: Call, body: DomainBody | DomainChange, name: str) -> TrackingChange:
+    parts = call.services.domains
+    subdomain = check_tracking(body, name, parts.site.tracking_host, made=parts.tracking.made)
+    return TrackingChange(body.open_tracking, body.click_tracking, subdomain)
+
+
 async def _found(call: Call) -> Row:
     ident = parse_id(call.path["id"])
     row = await call.services.domains.rows.get(call.key.tenant, ident)
@@ -176,7 +192,7 @@ def _answer(call: Call, row: Row) -> Answer:
 
 def _shown(row: Row, site: Site) -> dict[str, Any]:
     known = {(finding.name, finding.type): finding for finding in row.findings.records}
-    wanted = wanted_records(row.name, row.return_path, row.keys, site)
+    wanted = wanted_records(row.name, row.return_path, row.keys, site, row.tracking_subdomain)
     returns = bool(site.bounce_host)
     return {
         "id": row.id,
@@ -185,12 +201,20 @@ def _shown(row: Row, site: Site) -> dict[str, Any]:
         "status": row.state,
         "region": row.region,
         "records": [_record(one, known.get(one.place)) for one in wanted],
+        **_tracked(row),
         "tls": row.tls,
         "custom_return_path": row.return_path if returns else None,
         "envelope_sender": f"{BOUNCES}@{envelope_domain(row.name, row.return_path, site)}" if returns else None,
         "checked_at": row.checked_at,
         "alignment": _alignment(row.findings),
     }
+
+
+def _tracked(row: Row) -> dict[str, Any]:
+    found: dict[str, Any] = {"open_tracking": row.open_tracking, "click_tracking": row.click_tracking}
+    if row.tracking_subdomain is not None:
+        found["tracking_subdomain"] = row.tracking_subdomain
+    return found
 
 
 def _alignment(findings: Findings) -> AlignmentShown | None:
@@ -226,7 +250,13 @@ def _record(wanted: Wanted, finding: Finding | None) -> RecordShown:
 
 def _short(row: Row, *, deleted: bool = False) -> DomainShort:
     return DomainShort(
-        id=row.id, name=row.name, created_at=row.created_at, status=row.state, region=row.region, deleted=deleted
+        id=row.id,
+        name=row.name,
+        created_at=row.created_at,
+        status=row.state,
+        region=row.region,
+        deleted=deleted,
+        **_tracked(row),
     )
 
 

@@ -29,7 +29,9 @@ from mailwarren.ingest.adapters.tls_reports import TlsReports
 from mailwarren.ingest.adapters.webhooks import Webhooks
 from mailwarren.ingest.attach import Attacher
 from mailwarren.ingest.domain.dns_records import Site
+from mailwarren.ingest.domain.tracking_links import TrackingLinks
 from mailwarren.ingest.domain.unsubscribe_links import Links
+from mailwarren.ingest.hits import Tracked
 from mailwarren.ingest.markup.compiler import Compiler
 from mailwarren.ingest.submit import Submit
 from mailwarren.ingest.told import Told
@@ -48,6 +50,7 @@ class DomainParts:
     """All of them in memory, for mail."""
     verifier: Verifier
     site: Site
+    tracking: TrackingLinks
     vault: Vault | None
     """None where no private key can be kept, or no sender get at it: no domain can be made then."""
 
@@ -71,6 +74,7 @@ class Services:
     suppressions: SuppressionLists
     told: Told
     unsubscribe: Links
+    tracked: Tracked
     templates: Templates
     compiler: Compiler
     schedule: Schedule

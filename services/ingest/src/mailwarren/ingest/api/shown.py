@@ -12,7 +12,7 @@ from mailwarren.contracts.template import TemplateProblem, render
 from mailwarren.contracts.unsubscribe import VARIABLES
 from mailwarren.ingest.api.answers.emails import DeliveryStatus, EmailShort, LastReply, Tag, TimelineEntry
 from mailwarren.ingest.domain.scheduled import changes
-from mailwarren.ingest.domain.status import last_event
+from mailwarren.ingest.domain.status import last_event, seen_state
 
 ACCEPTED = "accepted"
 NO_LINKS = {name: f"{{{{{{{name}}}}}}}" for name in VARIABLES}
@@ -38,7 +38,7 @@ def shown_email(row: Any, deliveries: Sequence[Any]) -> dict[str, Any]:
         subject = _rendered(subject, variables, html=False)
         html = html and _rendered(html, variables, html=True)
         text = text and _rendered(text, variables, html=False)
-    word = row.get("word") or last_event(item["state"] for item in deliveries)
+    word = row.get("word") or last_event(map(seen_state, deliveries))
     return _common(row) | {"subject": subject, "html": html, "text": text, "last_event": word}
 
 
@@ -54,6 +54,10 @@ def shown_delivery(row: Any) -> DeliveryStatus:
         ended_at=row["ended_at"],
         next_attempt_at=row["next_attempt_at"],
         reply=shown_reply(row),
+        opens=row.get("opens", 0),
+        clicks=row.get("clicks", 0),
+        opened_at=row.get("opened_at"),
+        clicked_at=row.get("clicked_at"),
     )
 
 
@@ -88,6 +92,10 @@ def _entry(row: Any, address: str | None) -> TimelineEntry:
         tls_policy=row["tls_policy"],
         reason=row["reason"],
         next_attempt_at=row["next_attempt_at"],
+        link=row["link"],
+        user_agent=row["agent"],
+        flag=row["flag"],
+        ip=row["ip"],
     )
 
 

@@ -34,17 +34,20 @@ class Purpose(StrEnum):
     SPF = "SPF"
     BOUNCES = "MX"
     DMARC = "DMARC"
+    TRACKING = "Tracking"
 
 
 class Site(msgspec.Struct, frozen=True):
     """This system, as the records of its tenants' domains name it.
 
     ``spf`` are the mechanisms that pass its servers; none: SPF is not checked. ``bounce_host`` takes bounces; empty:
-    there is no return path, and mail goes out with the From address as its envelope sender.
+    there is no return path, and mail goes out with the From address as its envelope sender. ``tracking_host`` is what
+    hosts of tracked links are aliases of.
     """
 
     spf: tuple[Term, ...] = ()
     bounce_host: str = ""
+    tracking_host: str = ""
 
 
 class KeyFacts(msgspec.Struct, frozen=True):
@@ -111,8 +114,10 @@ def envelope_domain(name: str, return_path: str, site: Site) -> str:
     return envelope_sender(name, return_path).rpartition("@")[2] if site.bounce_host else name
 
 
-def wanted_records(name: str, return_path: str, keys: Iterable[KeyFacts], site: Site) -> list[Wanted]:
-    """The records of a domain."""
+def wanted_records(
+    name: str, return_path: str, keys: Iterable[KeyFacts], site: Site, tracking: str | None = None
+) -> list[Wanted]:
+    """The records of a domain; ``tracking`` is the name below it that tracked links lead over, if it has one."""
     records = [
         Wanted(
             purpose=Purpose.DKIM,
@@ -131,6 +136,9 @@ def wanted_records(name: str, return_path: str, keys: Iterable[KeyFacts], site: 
         value = f"v=spf1 {' '.join(map(show, site.spf))} ~all"
         records.append(Wanted(Purpose.SPF, returns, "TXT", value, needed=True))
     records.append(Wanted(Purpose.DMARC, f"_dmarc.{name}", "TXT", DMARC_VALUE, needed=False))
+    if tracking and site.tracking_host:
+        # Without it links lead over the system's own host.
+        records.append(Wanted(Purpose.TRACKING, f"{tracking}.{name}", "CNAME", site.tracking_host, needed=False))
     return records
 
 
@@ -206,6 +214,18 @@ def mx_problem(wanted: Wanted, found: Found) -> str | None:
 def _exchange(value: str) -> tuple[int, str]:
     preference, _, host = value.partition(" ")
     return int(preference), host.strip().lower().rstrip(".")
+
+
+def alias_problem(wanted: Wanted, found: Found) -> str | None:
+    """What is wrong with the alias of a tracking host: it, or an alias that it leads to, has to be ours."""
+    if not found.aliases:
+        there = ": there are addresses, which may change without notice" if found.values else ""
+        return f"There is no CNAME record at {wanted.name}{there}."
+    if wanted.value.lower().rstrip(".") not in {alias.lower().rstrip(".") for alias in found.aliases}:
+        return f"{wanted.name} is an alias of {found.aliases[-1]}, which is not {wanted.value}."
+    if not found.values:
+        return f"{wanted.name} is an alias as it should be, but {found.aliases[-1]} has no address."
+    return None
 
 
 def dmarc_problem(records: Sequence[str], dmarc: Dmarc | None, at: str) -> str | None:

@@ -24,11 +24,15 @@ class Standing(msgspec.Struct, frozen=True):
 
 
 class Verdict(msgspec.Struct, frozen=True):
-    """How it stands after it. ``returns`` None: nothing is known about the return path now."""
+    """How it stands after it.
+
+    ``returns`` None: nothing is known about the return path now. ``tracks``: the same of the host of tracked links.
+    """
 
     state: DomainState
     failing_since: datetime | None
     returns: bool | None
+    tracks: bool | None = False
 
 
 def conclude(before: Standing, looked: Sequence[tuple[Wanted, Finding]], now: datetime) -> Verdict:
@@ -56,6 +60,14 @@ def _returns(looked: Sequence[tuple[Wanted, Finding]]) -> bool | None:
     if not bounces or DomainState.FAILED in states:
         return False
     return None if DomainState.TEMPORARY_FAILURE in states else True
+
+
+def tracks(looked: Iterable[tuple[Wanted, Finding]]) -> bool | None:
+    """Whether tracked links may lead over the domain's own host."""
+    states = [finding.state for wanted, finding in looked if wanted.purpose is Purpose.TRACKING]
+    if DomainState.TEMPORARY_FAILURE in states:
+        return None
+    return DomainState.VERIFIED in states
 
 
 def seen_keys(looked: Iterable[tuple[Wanted, Finding]]) -> list[KeyFacts]:

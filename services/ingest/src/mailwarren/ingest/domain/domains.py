@@ -11,7 +11,6 @@ from msgspec import Meta
 from mailwarren.contracts.tls import TlsNeed
 from mailwarren.ingest.domain.addresses import InvalidAddress, parse_address
 from mailwarren.ingest.domain.refusal import Refusal, invalid, missing
-from mailwarren.ingest.domain.requests import NotYet
 
 MAX_DOMAINS = 10_000
 """Of a tenant."""
@@ -30,7 +29,12 @@ OPPORTUNISTIC, ENFORCED = "opportunistic", "enforced"
 
 _LABELS = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)*")
 
-Off = Annotated[bool | None, Meta(description="Opens and clicks are not tracked yet: true is refused with 422.")]
+Opens = Annotated[bool | None, Meta(description="Whether opens of mail from the domain are tracked; off without it.")]
+Clicks = Annotated[bool | None, Meta(description="The same of clicks on links in `html`.")]
+TrackingName = Annotated[
+    str | None,
+    Meta(description="The name below the domain, such as `links`, that tracked links lead over; empty: none."),
+]
 Tls = Annotated[
     Literal["opportunistic", "enforced"] | None,
     Meta(description="`enforced`: mail from the domain goes over TLS or not at all, as with `tls` of a single mail."),
@@ -49,9 +53,9 @@ class DomainBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
         str | None,
         Meta(description=f"The name below the domain that bounces come to; `{RETURN_PATH}` without it."),
     ] = None
-    open_tracking: Off = None
-    click_tracking: Off = None
-    tracking_subdomain: NotYet = None
+    open_tracking: Opens = None
+    click_tracking: Clicks = None
+    tracking_subdomain: TrackingName = None
     tls: Tls = None
 
 
@@ -60,9 +64,9 @@ class DomainChange(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
 
     id: Annotated[str | None, Meta(description="As in the path; SDKs repeat it here.")] = None
     custom_return_path: Annotated[str | None, Meta(description="Ours: the return path can be changed later.")] = None
-    open_tracking: Off = None
-    click_tracking: Off = None
-    tracking_subdomain: NotYet = None
+    open_tracking: Opens = None
+    click_tracking: Clicks = None
+    tracking_subdomain: TrackingName = None
     tls: Tls = None
 
 
@@ -70,8 +74,8 @@ class SendingDomain(msgspec.Struct, frozen=True, gc=False):
     """A domain as mail needs it when it is accepted.
 
     ``verified``: mail may go out from it where only verified domains may. ``strict``: DMARC takes its signature for
-    mail of the very domain only, not of subdomains. ``envelope_sender`` is None until its return path is there.
-    ``tls``: how much its mail asks for.
+    mail of the very domain only, not of subdomains. ``envelope_sender`` is None until its return path is there, as
+    ``tracking_host`` is until its record is. ``tls``: how much its mail asks for.
     """
 
     id: UUID
@@ -80,6 +84,9 @@ class SendingDomain(msgspec.Struct, frozen=True, gc=False):
     strict: bool = False
     envelope_sender: str | None = None
     tls: TlsNeed | None = None
+    open_tracking: bool = False
+    click_tracking: bool = False
+    tracking_host: str | None = None
 
 
 def check_domain(name: str) -> str:
@@ -105,11 +112,40 @@ def check_domain(name: str) -> str:
     return found
 
 
-def check_tracking(body: "DomainBody | DomainChange") -> None:
-    """Raise where opens or clicks are to be tracked."""
+def check_tracking(body: "DomainBody | DomainChange", name: str, site_host: str, *, made: bool) -> str | None:
+    """The labels of the host of tracked links, as :func:`check_return_path`; None: the caller says nothing of it.
+
+    Args:
+        body: what the caller gave.
+        name: the domain.
+        site_host: the name that such hosts are aliases of; empty: there is none.
+        made: mail can be tracked here.
+
+    Raises:
+        Refusal: 422.
+    """
     for field in ("open_tracking", "click_tracking"):
-        if getattr(body, field):
-            raise invalid(f"Invalid `{field}` field: true is not supported yet. Leave it out, or say false.")
+        if getattr(body, field) and not made:
+            raise no_tracking(field)
+    if not body.tracking_subdomain:
+        return body.tracking_subdomain
+    label = body.tracking_subdomain.strip().lower().removesuffix(f".{name}")
+    if not made or not site_host:
+        raise invalid(
+            "Invalid `tracking_subdomain` field: this system has no host name that it could be an alias of "
+            "(MAILWARREN_TRACKING_HOST or MAILWARREN_PUBLIC_URL)."
+        )
+    if not _LABELS.fullmatch(label) or len(label) + 1 + len(name) > MAX_NAME:
+        raise invalid("Invalid `tracking_subdomain` field: give a name below the domain, such as `links`.")
+    return label
+
+
+def no_tracking(field: str) -> Refusal:
+    """422: links could not be signed, or lead nowhere."""
+    return invalid(
+        f"Invalid `{field}` field: this system tracks nothing, because MAILWARREN_PUBLIC_URL or MAILWARREN_LINK_KEYS "
+        "is not set. Its operator sets them."
+    )
 
 
 def check_return_path(label: str, name: str, *, bounce_host: str) -> str:

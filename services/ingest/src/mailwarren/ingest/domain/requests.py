@@ -94,6 +94,12 @@ class Options(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
             " domain (DANE, MTA-STS) holds all the same. Null: as the site's row says."
         ),
     ] = None
+    open_tracking: Annotated[
+        bool | None, Meta(description="Ours. Whether opens are tracked; null: as the domain of `from` says.")
+    ] = None
+    click_tracking: Annotated[
+        bool | None, Meta(description="Ours. Whether clicks on links in `html` are tracked; null: as the domain says.")
+    ] = None
     reply_to: Addresses | None = None
     html: str | None = None
     text: str | None = None

@@ -16,6 +16,7 @@ from mailwarren.ingest.domain.email import Recipient, SendEmail
 from mailwarren.ingest.domain.headers import check_headers, check_value
 from mailwarren.ingest.domain.refusal import invalid, missing
 from mailwarren.ingest.domain.requests import Addresses, BulkBody, EmailBody, TagBody
+from mailwarren.ingest.domain.tracking_links import asked
 
 MAX_RECIPIENTS = 50
 """In to, cc and bcc together."""
@@ -99,6 +100,7 @@ def check_content(
         tags=check_tags(body.tags or ()),
         syntax=syntax,
         tls=body.tls,
+        tracking=asked(body.open_tracking, body.click_tracking),
     )
 
 

@@ -40,7 +40,7 @@ async def expand(database: Database, settings: OpsSettings, stopping: Callable[[
     link = Link(settings.amqp_url.get_secret_value(), "worker")
     management = settings.management_url
     depths = Depths(link, topology, settings.depth_interval, management.get_secret_value() if management else None)
-    domains = SendingDomains(database, bounce_host=settings.bounce_host)
+    domains = SendingDomains(database, bounce_host=settings.bounce_host, tracking=settings.tracking_links())
     # Before the first mail: one of a domain that is not known here would go unsigned.
     await domains.refresh()
     expansion = Expansion(

@@ -281,5 +281,5 @@ def _planned(broadcast: Broadcast, batch: Batch, reach: Reach) -> Iterator[Plann
         for index, one in enumerate(batch.recipients)
     )
     left = Left(reach.links, broadcast.tenant, broadcast.id, batch.left, broadcast=True)
-    sign = reach.domains.signing(broadcast.tenant)
+    sign = reach.domains.signing(plan)
     return plan_parcels(plan, emails, frozenset(), new_id, sign=sign, left=left)

@@ -16,6 +16,7 @@ from functools import lru_cache
 from mailwarren.contracts.parcel import Content, Delivery, Parcel, Role, Syntax
 from mailwarren.contracts.template import render
 from mailwarren.contracts.unsubscribe import VARIABLES
+from mailwarren.sender.domain.tracked import track
 
 LONGEST_LINE = 998
 """Octets in a line without its CRLF (RFC 5322 §2.1.1)."""
@@ -95,14 +96,25 @@ def _fixed_fields(
 def fill(content: Content, delivery: Delivery, leave: str = "") -> tuple[str, str | None, str | None]:
     """Subject, html and text as this delivery has them; arguments and errors as :func:`build_mail`."""
     if content.syntax is Syntax.LITERAL:
-        return content.subject, content.html, content.text
+        return content.subject, _tracked(content, content.html, delivery, leave), content.text
     values = {**delivery.variables, **dict.fromkeys(VARIABLES, leave)} if leave else delivery.variables
     subject = render(content.subject, values, html=False)
     if re.search(r"[\r\n\0]", subject):
         raise Unbuildable("a variable brings a line break into the subject")
     html = None if content.html is None else render(content.html, values, html=True)
     text = None if content.text is None else render(content.text, values, html=False)
-    return subject, html, text
+    return subject, _tracked(content, html, delivery, leave), text
+
+
+def is_tracked(content: Content) -> bool:
+    """Whether each delivery of a content has an html of its own, whatever its syntax."""
+    return content.tracking is not None and bool(content.tracking.base) and content.html is not None
+
+
+def _tracked(content: Content, html: str | None, delivery: Delivery, leave: str) -> str | None:
+    if html is None or content.tracking is None or not content.tracking.base:
+        return html
+    return track(html, content.tracking, delivery, leave, shared=content.syntax is Syntax.LITERAL)
 
 
 def leave_link(parcel: Parcel, delivery: Delivery) -> str:

@@ -14,7 +14,7 @@ from mailwarren.sender.adapters.dkim_keys import DkimKeys, DomainKeys, KeyStats
 from mailwarren.sender.adapters.metrics import record_signed
 from mailwarren.sender.domain.dkim import Signed, hash_body, sign_mail
 from mailwarren.sender.domain.mime import File, write_body_with_files
-from mailwarren.sender.domain.render import fill, leave_link, write_body, write_head
+from mailwarren.sender.domain.render import fill, is_tracked, leave_link, write_body, write_head
 from mailwarren.sender.signing.batches import Batches
 from mailwarren.sender.smtp import WireData, assemble_data, end_lines, stuff_dots
 
@@ -61,15 +61,14 @@ class Signing:
         """
         content, leave = parcel.content, leave_link(parcel, delivery)
         subject, html, text = fill(content, delivery, leave)
-        if content.syntax is Syntax.LITERAL:
-            body = self._shared_body(content, files)
-        else:
-            body = make_body(html, text, files, delivery.id.hex)
+        # The links of a tracked mail are its own: so is its body, and the body's hash.
+        shared = content.syntax is Syntax.LITERAL and not is_tracked(content)
+        body = self._shared_body(content, files) if shared else make_body(html, text, files, delivery.id.hex)
         head = end_lines(write_head(content, delivery, parcel.accepted_at, subject, leave)) + body.fields
         begin = time.perf_counter()
         signed = await self._batches.run(partial(_sign, self._keys, head, body, delivery.signature))
         record_signed(signed.made, signed.reused, time.perf_counter() - begin)
-        if content.syntax is Syntax.LITERAL:
+        if shared:
             self._shared_hash = body.hash
         return assemble_data([stuff_dots(signed.fields + head) + b"\r\n", *body.wire]), signed.kept
 

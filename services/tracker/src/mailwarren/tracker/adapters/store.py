@@ -15,6 +15,7 @@ from mailwarren.store.engine import AWAY, database_trouble, driver_connection
 from mailwarren.tracker.adapters import deliveries, events, reports
 from mailwarren.tracker.adapters.counters import add_steps
 from mailwarren.tracker.adapters.emails import write_emails
+from mailwarren.tracker.adapters.hits import write_hits
 from mailwarren.tracker.adapters.kept import BY_KEY
 from mailwarren.tracker.adapters.overrides import write_overrides
 from mailwarren.tracker.adapters.partitions import Partitions
@@ -105,7 +106,9 @@ class PostgresLedger:
 
     async def _prepare(self, raw: "Connection[Record]", works: Sequence[Work]) -> None:
         now = time.time()
-        days = self._partitions.missing((r.event.at for work in works for r in work.reports), now)
+        times = [report.event.at for work in works for report in work.reports]
+        times += [hit.at for work in works for hit in work.hits]
+        days = self._partitions.missing(times, now)
         if days:
             await self._partitions.make(raw, days, now)
         await self._webhooks.refresh(raw)
@@ -139,13 +142,16 @@ class PostgresLedger:
             await write_overrides(raw, told_of)
         if parcels:
             await write_emails(raw, parcels)
+        hits = [hit for work in works for hit in work.hits]
         stored = deliveries.Stored()
-        if parcels or told:
+        if parcels or told or hits:
             ids = {delivery.id for parcel in parcels for delivery in parcel.deliveries}
+            ids.update(hit.delivery for hit in hits)
             stored = await deliveries.lock(raw, ids.union(report.event.delivery for report in told))
             await reports.write(raw, told, stored, parcels, into=recorded, careful=careful)
+            recorded.seen = await write_hits(raw, hits)
             await self._webhooks.write(raw, recorded)
-        recorded.counts = count(recorded.accepted, recorded.events)
+        recorded.counts = count(recorded.accepted, recorded.events, recorded.seen)
         await events.add_stats(raw, recorded.counts)
         await add_sessions(raw, recorded.events)
         await add_steps(raw, recorded.steps)

@@ -2,11 +2,12 @@
 
 import time
 from collections.abc import Callable, Sequence
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from mailwarren.contracts.ids import new_id
 from mailwarren.tracker.adapters.rows import copy, json_text, moment
-from mailwarren.tracker.domain.notices import Subscription, Subscriptions, notices_of
+from mailwarren.tracker.domain.notices import Subscription, Subscriptions, hit_notices_of, notices_of
 from mailwarren.tracker.ports import Recorded
 
 if TYPE_CHECKING:
@@ -56,7 +57,10 @@ class WebhookOutbox:
         """Write what the webhooks are told of ``recorded``, inside of the transaction that records it."""
         if not self._subscriptions:
             return
-        notices = notices_of(recorded, self._subscriptions, new_id)
+        notices = chain(
+            notices_of(recorded, self._subscriptions, new_id),
+            hit_notices_of(recorded.seen, self._subscriptions, new_id),
+        )
         rows: Sequence[tuple[object, ...]] = [
             (one.tenant, one.endpoint, one.id, one.kind, moment(one.at), json_text(one.data), one.email_id)
             for one in notices

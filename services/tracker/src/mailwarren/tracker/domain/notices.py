@@ -1,13 +1,16 @@
 """Which webhooks are told of what a batch records, and in which words (pure)."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple, Protocol
 from uuid import UUID
 
 from mailwarren.contracts.events import Event, Kind
 from mailwarren.contracts.parcel import Delivery, Parcel
+from mailwarren.contracts.payloads import moment_text
+from mailwarren.contracts.tracking import Hit, HitKind
 from mailwarren.contracts.webhooks import EventType
+from mailwarren.tracker.domain.hits import Seen
 from mailwarren.tracker.domain.suppression import Suppressed, Suppression
 
 TYPES: Mapping[Kind, EventType] = {
@@ -19,6 +22,12 @@ TYPES: Mapping[Kind, EventType] = {
     Kind.SUPPRESSED: EventType.EMAIL_SUPPRESSED,
 }
 """What an event is called outside. The others are between us and the operators."""
+
+HITS: Mapping[HitKind, EventType] = {
+    HitKind.OPENED: EventType.EMAIL_OPENED,
+    HitKind.CLICKED: EventType.EMAIL_CLICKED,
+}
+"""The same of opens and clicks."""
 
 SUPPRESSED = "The address is on the suppression list: nothing was sent."
 EXPIRED = "No server took it before its time ran out."
@@ -86,6 +95,25 @@ def notices_of(news: News, subscriptions: Subscriptions, new: Callable[[], UUID]
             event_id, data = new(), _suppression(ident, entry)
             for endpoint in endpoints:
                 yield Notice(entry.tenant, endpoint, event_id, added, entry.at, data, None)
+
+
+def hit_notices_of(seen: Iterable[Seen], subscriptions: Subscriptions, new: Callable[[], UUID]) -> Iterator[Notice]:
+    """What the webhooks are told of opens and clicks: of those that count; arguments as :func:`notices_of`."""
+    for one in seen:
+        hit, kind = one.hit, HITS[one.hit.kind]
+        found = subscriptions.get(hit.tenant)
+        if found and one.counts and (endpoints := _wanting(kind, found)):
+            ident, data = new(), {"to": [one.to], **_click(hit)}
+            for endpoint in endpoints:
+                yield Notice(hit.tenant, endpoint, ident, kind, hit.at, data, hit.email_id)
+
+
+def _click(hit: Hit) -> dict[str, Any]:
+    if hit.kind is not HitKind.CLICKED:
+        return {}
+    at = moment_text(datetime.fromtimestamp(hit.at, UTC))
+    # Empty where it is not kept: the SDKs' types have a text there.
+    return {"click": {"ipAddress": hit.ip or "", "link": hit.link or "", "timestamp": at, "userAgent": hit.agent}}
 
 
 def _wanting(kind: EventType, subscriptions: Sequence[Subscription]) -> list[UUID]:

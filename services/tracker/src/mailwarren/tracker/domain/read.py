@@ -11,6 +11,7 @@ from mailwarren.contracts.ids import event_id
 from mailwarren.contracts.parcel import Attempt, Delivery, Parcel, Wait
 from mailwarren.contracts.settle import Question
 from mailwarren.contracts.shaping import Override, OverrideEnd
+from mailwarren.contracts.tracking import Hit, Hits
 from mailwarren.tracker.domain.fold import Report
 
 REASON = "mw-reason"
@@ -25,7 +26,7 @@ class Source(Enum):
     ACCEPTED = auto()
     """Parcels as ingest published them."""
     EVENTS = auto()
-    """Outcomes, deferred parcels, questions and cancels of a partition, in order."""
+    """Outcomes, deferred parcels, questions, cancels and hits of a partition, in order."""
     DEAD = auto()
     """Copies of what was set aside in ``mail.dead``."""
     SHAPING = auto()
@@ -56,11 +57,12 @@ class Work:
     question: Question | None = None
     cancel: Cancel | None = None
     override: Override | OverrideEnd | None = None
+    hits: tuple[Hit, ...] = ()
 
     @property
     def rows(self) -> int:
         """How much of a batch it is."""
-        return max(1, len(self.reports), len(self.acceptance.deliveries) if self.acceptance else 0)
+        return max(1, len(self.reports), len(self.hits), len(self.acceptance.deliveries) if self.acceptance else 0)
 
 
 def read(message: Message, now: float, ours: Container[str] = ()) -> Work:
@@ -102,6 +104,8 @@ def _event(message: Message) -> Work:
     value = codec.decode_tracker(message.body, message.headers)
     if isinstance(value, Outcomes):
         return Work(message, reports=[Report(event) for event in value.events])
+    if isinstance(value, Hits):
+        return Work(message, hits=value.hits)
     if isinstance(value, Question):
         return Work(message, question=value)
     return Work(message, cancel=value)

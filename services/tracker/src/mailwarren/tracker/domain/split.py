@@ -7,6 +7,7 @@ from msgspec.structs import replace
 from mailwarren.contracts import codec
 from mailwarren.contracts.events import Outcomes
 from mailwarren.contracts.parcel import Parcel
+from mailwarren.contracts.tracking import Hit, Hits
 from mailwarren.tracker.domain.fold import Report
 from mailwarren.tracker.domain.read import Work
 
@@ -14,13 +15,16 @@ from mailwarren.tracker.domain.read import Work
 def split(work: Work) -> tuple[Work, Work] | None:
     """Two halves of the work, each with a message of its own that can be set aside and replayed; None for no halves.
 
-    Outcomes are split between events, parcels between deliveries; anything else is about one thing.
+    Outcomes are split between events, parcels between deliveries, hits between hits; anything else is about one thing.
     """
     if codec.is_parcel(work.message.headers):
         return _split_parcel(work)
     if len(work.reports) > 1:
         middle = len(work.reports) // 2
         return _some(work, work.reports[:middle]), _some(work, work.reports[middle:])
+    if len(work.hits) > 1:
+        middle = len(work.hits) // 2
+        return _hits(work, work.hits[:middle]), _hits(work, work.hits[middle:])
     return None
 
 
@@ -46,3 +50,8 @@ def _part(work: Work, parcel: Parcel, which: slice) -> Work:
 def _some(work: Work, reports: list[Report]) -> Work:
     body = codec.encode(Outcomes(tuple(report.event for report in reports)))
     return dataclasses.replace(work, message=dataclasses.replace(work.message, body=body), reports=reports)
+
+
+def _hits(work: Work, hits: tuple[Hit, ...]) -> Work:
+    message = dataclasses.replace(work.message, body=codec.encode(Hits(hits)))
+    return dataclasses.replace(work, message=message, hits=hits)

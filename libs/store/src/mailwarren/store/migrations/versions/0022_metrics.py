@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0022_metrics"
-down_revision = "0019_webhooks"
+down_revision = "0021_tracking"
 branch_labels = None
 depends_on = None
 step = "expand"
@@ -37,7 +37,8 @@ $body$
 DELIVERIES = (
     "Writer: tracker. One address of an email: the unit of the ledger. attempt, started and parked are the highest "
     "attempts that had an outcome, wrote mail data, and were parked. accepted_at, role, shard and partition are "
-    "null until the acceptance is seen. broadcast: which one it is a part of."
+    "null until the acceptance is seen. broadcast: which one it is a part of. opens and clicks are those that "
+    "count as its reader's, opened_at and clicked_at the first."
 )
 COUNTED = (
     " sender_domain: of the From address; it is counted in email_metrics from then on. deferred_at: the first deferral."

@@ -13,7 +13,7 @@ from mailwarren.store.states import DomainState, KeyState
 class RecordShown(msgspec.Struct, frozen=True, kw_only=True):
     """A DNS record to publish. ``needed``, ``found``, ``problem``, ``key`` and ``keep_until`` are ours."""
 
-    record: Annotated[str, Meta(description="`DKIM`, `SPF` (the MX record for bounces too) or `DMARC`.")]
+    record: Annotated[str, Meta(description="`DKIM`, `SPF` (the MX record for bounces too), `DMARC` or `Tracking`.")]
     name: Annotated[str, Meta(description="The whole name, without a dot at its end.")]
     type: str
     ttl: str = "Auto"
@@ -52,6 +52,7 @@ class DomainMade(msgspec.Struct, frozen=True, kw_only=True):
     records: list[RecordShown]
     open_tracking: bool = False
     click_tracking: bool = False
+    tracking_subdomain: str | UnsetType = UNSET
     tls: str
     custom_return_path: Annotated[str | None, Meta(description="Null: the From address is the envelope sender.")]
     envelope_sender: Annotated[
@@ -80,6 +81,7 @@ class DomainShort(msgspec.Struct, frozen=True, kw_only=True):
     deleted: bool = False
     open_tracking: bool = False
     click_tracking: bool = False
+    tracking_subdomain: str | UnsetType = UNSET
 
 
 class DomainList(msgspec.Struct, frozen=True, kw_only=True):

@@ -9,6 +9,7 @@ from msgspec import Meta
 
 from mailwarren.contracts.lanes import Lane
 from mailwarren.contracts.parcel import OnUnknown, Role
+from mailwarren.contracts.tracking import Flag
 from mailwarren.store.states import State
 
 SCHEDULED = "scheduled"
@@ -85,6 +86,10 @@ class DeliveryStatus(msgspec.Struct, frozen=True, kw_only=True):
     ended_at: datetime | None
     next_attempt_at: datetime | None
     reply: LastReply | None
+    opens: Annotated[int, Meta(description="That count as its reader's.")] = 0
+    clicks: Annotated[int, Meta(description="The same of clicks.")] = 0
+    opened_at: Annotated[datetime | None, Meta(description="The first of them.")] = None
+    clicked_at: datetime | None = None
 
 
 class EmailShort(msgspec.Struct, frozen=True, kw_only=True, rename={"from_": "from"}):
@@ -140,8 +145,9 @@ class EmailList(msgspec.Struct, frozen=True, kw_only=True):
 class TimelineEntry(msgspec.Struct, frozen=True, kw_only=True):
     """One thing that happened to one delivery.
 
-    ``kind`` is ``accepted`` or a kind of delivery event; of a scheduled email ``scheduled``, ``rescheduled``, ``held``,
-    ``released`` (by a person) or ``canceled`` before, with the time that it then had in ``next_attempt_at``.
+    ``kind`` is ``accepted``, a kind of delivery event, ``opened`` or ``clicked``; of a scheduled email ``scheduled``,
+    ``rescheduled``, ``held``, ``released`` (by a person) or ``canceled`` before, with the time that it then had in
+    ``next_attempt_at``.
     """
 
     at: datetime
@@ -165,6 +171,17 @@ class TimelineEntry(msgspec.Struct, frozen=True, kw_only=True):
     ] = None
     reason: str | None = None
     next_attempt_at: datetime | None = None
+    link: Annotated[str | None, Meta(description="Where a click led.")] = None
+    user_agent: Annotated[str | None, Meta(description="Of an open or a click.")] = None
+    flag: Annotated[
+        Flag | None,
+        Meta(
+            description="Why an open or a click is perhaps not its reader's: `proxy` (fetched by a provider for its "
+            "reader; it counts), `prefetch`, `bot`, `odd` (no browser asks like that), `quick` (within seconds of the "
+            "delivery). Null: nothing says so."
+        ),
+    ] = None
+    ip: Annotated[str | None, Meta(description="Only where this system keeps it.")] = None
 
 
 class Timeline(msgspec.Struct, frozen=True, kw_only=True):
