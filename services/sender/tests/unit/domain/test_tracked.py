@@ -46,7 +46,7 @@ class Hrefs(HTMLParser):
         self.feed(html)
 
     def handle_starttag(self, tag, attrs):
-        values = dict(attrs)
+        values = dict(reversed(attrs))  # of two with one name the first holds
         if tag in {"a", "area"} and values.get("href"):
             self.found.append(values["href"])
         if tag == "img":
