@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from prometheus_client import Counter, Gauge, Histogram
 
 from mailwarren.contracts.lanes import Lane
+from mailwarren.contracts.tracking import COUNTS
 from mailwarren.store.states import ENDS, BreakerState, State
 from mailwarren.tracker.domain.read import Source
 from mailwarren.tracker.ports import Recorded
@@ -14,6 +15,7 @@ from mailwarren.tracker.ports import Recorded
 _messages = Counter("mailwarren_tracker_messages_total", "Messages acked, by what their queue carries", ["source"])
 _accepted = Counter("mailwarren_tracker_accepted_total", "Deliveries whose acceptance was recorded", ["lane"])
 _events = Counter("mailwarren_tracker_events_total", "Events recorded, each once", ["lane", "kind"])
+_hits = Counter("mailwarren_tracker_hits_total", "Opens and clicks recorded, by how they count", ["lane", "kind"])
 _repeated = Counter("mailwarren_tracker_events_repeated_total", "Events reported again that were recorded before")
 _answers = Counter("mailwarren_tracker_answers_total", "Deliveries in settle answers, by verdict", ["verdict"])
 _answers_lost = Counter("mailwarren_tracker_answers_lost_total", "Answers that could not be published")
@@ -90,6 +92,8 @@ def record_batch(recorded: Recorded) -> None:
     for cell, number in recorded.counts.items():
         if cell.kind == State.ACCEPTED:
             _accepted.labels(cell.lane).inc(number)
+        elif cell.kind in COUNTS:
+            _hits.labels(cell.lane, cell.kind).inc(number)
         else:
             _events.labels(cell.lane, cell.kind).inc(number)
     _repeated.inc(recorded.repeated)
