@@ -6,6 +6,7 @@ broker at most and never for the database. ``HEAD`` is answered as ``GET`` and r
 
 import time
 from base64 import b64decode
+from ipaddress import ip_address
 
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
@@ -86,7 +87,10 @@ async def _visit(tracked: Tracked, request: Request, kind: HitKind) -> Visit | N
 def _address(request: Request) -> str | None:
     """The visitor's address, as the proxy before us says, else that of the connection."""
     said = request.headers.get("x-forwarded-for", "").rpartition(",")[2].strip()
-    return said[:45] or (request.client.host if request.client else None)
+    try:
+        return str(ip_address(said))
+    except ValueError:
+        return request.client.host if request.client else None
 
 
 def _unknown(request: Request) -> Response:
