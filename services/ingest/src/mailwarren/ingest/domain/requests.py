@@ -18,7 +18,6 @@ from mailwarren.contracts.parcel import OnUnknown
 from mailwarren.contracts.shaping import Scope
 from mailwarren.contracts.tls import TlsNeed
 
-NotYet = Annotated[None, Meta(description="Not supported yet: anything but null is refused with 422.")]
 NoneYet = (
     Annotated[tuple[()], Meta(description="Not supported yet: anything but an empty list or null is refused with 422.")]
     | None
