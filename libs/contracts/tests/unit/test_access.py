@@ -99,11 +99,11 @@ def test_another_retry_scale_needs_no_other_permissions() -> None:
     assert all(re.search(pattern, queue.name) for scale in (1, 0.37, 0.01) for queue in Topology("", scale).rung_queues)
 
 
-def test_a_sender_writes_only_markers_and_shaping_into_the_control_log() -> None:
+def test_a_sender_writes_only_markers_shaping_and_reservations_into_the_control_log() -> None:
     (topic,) = broker_rights(Topology("t."))[Service.SENDER].topics
     assert topic.exchange == "t.mail.control.log"
-    keys = ("marker", "shaping", "3", "markers", "a.marker", "shaping.x", "")
-    assert [key for key in keys if re.search(topic.write, key)] == ["marker", "shaping"]
+    keys = ("marker", "shaping", "warmup", "3", "markers", "a.marker", "shaping.x", "warmups", "")
+    assert [key for key in keys if re.search(topic.write, key)] == ["marker", "shaping", "warmup"]
     assert not re.search(topic.read, "marker")
 
 

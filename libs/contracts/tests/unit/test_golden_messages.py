@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from mailwarren.contracts import codec
+from mailwarren.contracts.egress import EgressState, Reservation, Warming
 from mailwarren.contracts.events import Cancel, CancelBroadcast, Event, Kind, Marker, Outcomes, Suppress
 from mailwarren.contracts.lanes import Lane
 from mailwarren.contracts.order import Order, Work
@@ -356,6 +357,24 @@ def a_heartbeat_with_broken_hosts() -> Heartbeat:
     return msgspec.structs.replace(a_heartbeat(), leaving=False, tls_broken=("mx.d.test[192.0.2.9]:25",))
 
 
+def a_heartbeat_with_egresses() -> Heartbeat:
+    """Of a sender with a warm egress and a new one, whose reverse DNS is missing."""
+    warm = EgressState("out1", "out1.sender.test", ("192.0.2.1", "2001:db8::1"))
+    problem = "192.0.2.2: reverse DNS: expected out2.sender.test, found nothing"
+    new = EgressState(
+        "out2", "out2.sender.test", ("192.0.2.2",), open=False, problems=(problem,),
+        warming=(Warming("google", 100, 37), Warming("other", 100, 100)),
+    )  # fmt: skip
+    return msgspec.structs.replace(a_heartbeat(), leaving=False, egresses=(warm, new))
+
+
+def an_outcome_with_an_egress() -> Outcomes:
+    """What it was sent from."""
+    event = every_outcome().events[list(Kind).index(Kind.DELIVERED)]
+    assert event.tried is not None
+    return Outcomes((msgspec.structs.replace(event, tried=msgspec.structs.replace(event.tried, egress="out1")),))
+
+
 @dataclass(frozen=True)
 class Case:
     """A golden file, its value, and the way there and back."""
@@ -393,6 +412,13 @@ CASES = (
     replace(parcel_case("listed", a_listed()), file="parcel.listed.v2"),
     replace(parcel_case("tracked", a_tracked()), file="parcel.tracked.v2"),
     Case("hits.every_kind.v2", every_hit(), codec.decode_tracker),
+    Case("heartbeat.egresses.v1", a_heartbeat_with_egresses(), codec.decode_notice),
+    Case("outcomes.egress.v1", an_outcome_with_an_egress(), codec.decode_tracker),
+    Case(
+        "reservation.log.v1",
+        Reservation(id=REQUEST, sender=ASKER, egress="out2", site="google", day=20_417, count=5, most=100),
+        codec.decode_control,
+    ),
     Case("outcomes.traced.v1", a_traced_outcome(), codec.decode_tracker),
     Case(
         "question.traced.v1",

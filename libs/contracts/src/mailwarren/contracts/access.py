@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
+from mailwarren.contracts.egress import WARMUP_KEY
 from mailwarren.contracts.shaping import SHAPING_KEY
 from mailwarren.contracts.topology import Topology
 
@@ -21,7 +22,8 @@ _UUID = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 _SITE = "[a-z0-9._-]+"
 _HEX = "[0-9a-f]{32}"
 MARKER_KEY = "marker"
-"""The routing key of markers in the control log. A sender may write under this one and :data:`SHAPING_KEY` only."""
+"""The routing key of markers in the control log. A sender may write under this one, :data:`SHAPING_KEY` and
+:data:`WARMUP_KEY` only."""
 
 
 class Service(StrEnum):
@@ -107,7 +109,7 @@ def _sender(topology: Topology) -> Rights:
         # The rungs because it looks whether they exist.
         write=_any_of([*(re.escape(one.name) for one in exchanges), *own, replies, _names(topology, "ladder", 2)]),
         read=_any_of([_names(topology, "send", 2), slots, *(re.escape(one.name) for one in read), *own, inspected]),
-        topics=(TopicRights(topology.control_log.name, f"^(?:{MARKER_KEY}|{SHAPING_KEY})$"),),
+        topics=(TopicRights(topology.control_log.name, f"^(?:{MARKER_KEY}|{SHAPING_KEY}|{WARMUP_KEY})$"),),
     )
 
 

@@ -8,6 +8,7 @@ from uuid import UUID
 
 import msgspec
 
+from mailwarren.contracts.egress import Reservation
 from mailwarren.contracts.lanes import Lane
 from mailwarren.contracts.parcel import Attempt
 from mailwarren.contracts.settle import Question
@@ -109,7 +110,7 @@ class Marker(msgspec.Struct, frozen=True, tag="marker"):
     nonce: UUID
 
 
-ControlEntry = Cancel | CancelBroadcast | Suppress | Marker | Override | OverrideEnd | SlotPlan
+ControlEntry = Cancel | CancelBroadcast | Suppress | Marker | Override | OverrideEnd | SlotPlan | Reservation
 """What stands in the control log. A release that does not know an entry passes over it with a warning."""
 
 TrackerMessage = Outcomes | Question | Cancel | Hits

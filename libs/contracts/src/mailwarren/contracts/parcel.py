@@ -128,7 +128,8 @@ class Attempt(msgspec.Struct, frozen=True, omit_defaults=True):
     ``tls`` is the version and cipher of its connection, None in the clear; ``tls_policy`` the rule that its TLS had to
     keep: ``dane``, ``mta-sts`` or ``mta-sts testing`` of the recipient's domain, ``required`` or ``verify``; none for
     ``mta-sts unavailable``, where the domain has a policy that could not be had.
-    ``sessions`` are the negotiations that were made for it.
+    ``sessions`` are the negotiations that were made for it. ``egress`` is what it was sent from, empty where none are
+    named.
     """
 
     number: int
@@ -142,6 +143,7 @@ class Attempt(msgspec.Struct, frozen=True, omit_defaults=True):
     tls: str | None = None
     tls_policy: str | None = None
     sessions: tuple[TlsSession, ...] = ()
+    egress: str = ""
 
 
 class Setback(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -10,6 +10,7 @@ from uuid import UUID
 
 import msgspec
 
+from mailwarren.contracts.egress import EgressState
 from mailwarren.contracts.lanes import Lane
 
 SHAPING_KEY = "shaping"
@@ -130,7 +131,8 @@ class Heartbeat(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, t
     ``in_flight`` deliveries are worked on, of at most ``limit``; ``waiting`` are held for a site. ``mails_10s`` is how
     many ended in the last ten seconds. ``leaving`` is the last word of a sender that stops. ``missing_keys`` are
     at most :data:`KEYS_TOLD` domains. ``tls_broken`` are mail hosts that it speaks to in the clear because their
-    handshakes broke: the latest :data:`HOSTS_TOLD`; left out without any.
+    handshakes broke: the latest :data:`HOSTS_TOLD`; left out without any. ``egresses`` are those that it sends from,
+    left out where none are named: then it sends as its host does.
     """
 
     sender: UUID
@@ -148,6 +150,7 @@ class Heartbeat(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, t
     sites: tuple[SiteState, ...] = ()
     missing_keys: tuple[MissingKeys, ...] = ()
     tls_broken: tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET
+    egresses: tuple[EgressState, ...] | msgspec.UnsetType = msgspec.UNSET
 
 
 class Sighting(msgspec.Struct, frozen=True, tag="sighting"):
