@@ -273,7 +273,7 @@ class Deliverer:
                     # Others are worked on meanwhile.
                     self._slots.give()
                     working, since = False, since or asyncio.get_running_loop().time()
-                    found = await self._wait(slow.site, parcel, delivery, incoming, permit=permit, since=since)
+                    found = await self._wait(slow, parcel, delivery, incoming, permit=permit, since=since)
                     if not isinstance(found, bool):
                         return found
                     working, turn = True, found
@@ -292,7 +292,7 @@ class Deliverer:
         return None
 
     async def _wait(
-        self, site: str, parcel: Parcel, delivery: Delivery, incoming: Incoming, *, permit: Permit, since: float
+        self, slow: SlowSite, parcel: Parcel, delivery: Delivery, incoming: Incoming, *, permit: Permit, since: float
     ) -> bool | Shaped | HandedBack:
         """Wait for a slow site: whether it is the mail's turn now, with a slot taken anew, or what becomes of it.
 
@@ -307,7 +307,7 @@ class Deliverer:
             await self._slots.take(1)
 
         found = await self._shaper.wait(
-            site,
+            slow,
             parcel,
             incoming,
             still=still,
@@ -316,7 +316,7 @@ class Deliverer:
             until=self._deferrals.deadline(parcel),
         )
         if not isinstance(found, bool):
-            return Shaped(delivery, site, found)
+            return Shaped(delivery, slow.site, found)
         if incoming.owned() and not incoming.stopping():
             return found
         self._slots.give()

@@ -14,6 +14,7 @@ import structlog
 
 from mailwarren.contracts.access import MARKER_KEY
 from mailwarren.contracts.codec import NewerVersion, Undecodable, decode_control, encode, headers_of
+from mailwarren.contracts.egress import WARMUP_KEY, Reservation
 from mailwarren.contracts.events import Cancel, CancelBroadcast, ControlEntry, Marker, Suppress
 from mailwarren.contracts.ids import new_id
 from mailwarren.contracts.parcel import Delivery, Parcel
@@ -30,7 +31,11 @@ PRUNE_EVERY = 10_000
 
 ShapingEntry = Override | OverrideEnd | SlotPlan
 
-_KEYS: dict[type, str] = {Marker: MARKER_KEY, **dict.fromkeys((Override, OverrideEnd, SlotPlan), SHAPING_KEY)}
+_KEYS: dict[type, str] = {
+    Marker: MARKER_KEY,
+    Reservation: WARMUP_KEY,
+    **dict.fromkeys((Override, OverrideEnd, SlotPlan), SHAPING_KEY),
+}
 """Under which key an entry has to come when the broker lets senders write it: it knows them by their key."""
 
 
@@ -39,11 +44,19 @@ class ControlLog:
 
     Args:
         shaped: Hears of every override, end and plan.
+        reserved: Hears of every reservation of a day's mails.
     """
 
-    def __init__(self, link: Link, topology: Topology, shaped: Callable[[ShapingEntry], None]) -> None:
+    def __init__(
+        self,
+        link: Link,
+        topology: Topology,
+        shaped: Callable[[ShapingEntry], None],
+        reserved: Callable[[Reservation], None] = lambda _: None,
+    ) -> None:
         self._link = link
         self._shaped = shaped
+        self._reserved = reserved
         self._topology = topology
         self._canceled: dict[UUID, float] = {}
         self._unwanted = Unwanted()
@@ -104,7 +117,7 @@ class ControlLog:
         except (Undecodable, NewerVersion) as error:
             log.warning("sender.control.unreadable", error=str(error))
         else:
-            written = message.routing_key if message.routing_key in (MARKER_KEY, SHAPING_KEY) else None
+            written = message.routing_key if message.routing_key in _KEYS.values() else None
             if _KEYS.get(type(entry)) == written:
                 self._apply(entry)
             else:
@@ -123,6 +136,8 @@ class ControlLog:
                     log.info("sender.control.read", canceled=len(self._canceled), suppressed=len(self._unwanted))
             case Override() | OverrideEnd() | SlotPlan():
                 self._shaped(entry)
+            case Reservation():
+                self._reserved(entry)
             case Suppress():
                 self._unwanted.note(entry)
         self._entries += 1
@@ -133,16 +148,16 @@ class ControlLog:
 
 
 class ShapingWriter:
-    """Writes into the control log what all senders are to obey; they do so when they read it there."""
+    """Writes into the control log what all senders are to obey, or to know; they do so when they read it there."""
 
     def __init__(self, publisher: Publisher, topology: Topology) -> None:
         self._publisher = publisher
         self._exchange = topology.control_log.name
 
-    async def write(self, entry: ShapingEntry) -> None:
+    async def write(self, entry: ShapingEntry | Reservation) -> None:
         """Return when the broker has confirmed it.
 
         Raises:
             PublishError: it has not.
         """
-        await self._publisher.publish(self._exchange, SHAPING_KEY, encode(entry), headers_of(entry))
+        await self._publisher.publish(self._exchange, _KEYS[type(entry)], encode(entry), headers_of(entry))

@@ -15,6 +15,11 @@ HASHED_HOLD = 30.0
 LONGEST_SHAPED = 300.0
 LONGEST_SHAPED_HIGH = 30.0
 JITTER = 0.2
+SHARED_AGAIN = 5.0
+"""Seconds after which a mail may come to another sender, who may send it from an egress that this one has not."""
+SHARED_AGAIN_MOST = 60.0
+NEW_DAY = 600.0
+"""Seconds over which those spread that wait for a new day."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,3 +83,35 @@ def plan_wait(
         base = min(max(slow.line, FIRST_RUNG), LONGEST_SHAPED) * 2.0 ** min(shaped, 10)
         wait = min(base * (1 + JITTER * (2 * rng.random() - 1)), longest) * scale
     return Climb(min(wait, LONGEST_WAIT * scale, left))
+
+
+def plan_egress_wait(
+    opens_in: float | None,
+    *,
+    elsewhere: bool,
+    lane: Lane,
+    shaped: int,
+    left: float,
+    scale: float,
+    rng: Random,
+) -> float:
+    """Seconds on the ladder of a mail for which no egress is open.
+
+    Args:
+        opens_in: Seconds until one is; None when nobody knows.
+        elsewhere: Another sender of its queue has one that is open now.
+        lane: The mail's.
+        shaped: How often the parcel has waited on the ladder for limits.
+        left: Seconds until its time runs out.
+        scale: Of the ladder.
+        rng: Spreads those that would come back together.
+    """
+    if elsewhere:
+        wait = min(SHARED_AGAIN * 2.0 ** min(shaped, 10), SHARED_AGAIN_MOST)
+    else:
+        longest = LONGEST_SHAPED_HIGH if lane is Lane.HIGH else LONGEST_SHAPED
+        wait = longest * 2.0 ** min(shaped, 10)
+    wait *= (1 + JITTER * (2 * rng.random() - 1)) * scale
+    if opens_in is not None and not elsewhere:
+        wait = min(wait, opens_in + rng.random() * NEW_DAY * scale + FIRST_RUNG * scale / 2)
+    return max(0.0, min(wait, LONGEST_WAIT * scale, left))

@@ -1,10 +1,12 @@
 """Who is alive and what they say of sites: the senders whose heartbeats were heard in the last seconds."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from uuid import UUID
 
+from mailwarren.contracts.egress import EgressState
 from mailwarren.contracts.shaping import LIVE_FOR, Heartbeat, SiteState
+from mailwarren.sender.domain.egress import any_open
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,6 +14,7 @@ class _Told:
     at: float
     shards: frozenset[str]
     sites: dict[str, SiteState]
+    egresses: tuple[EgressState, ...] = ()
 
 
 class Roll:
@@ -32,7 +35,9 @@ class Roll:
         if beat.leaving:
             self._told.pop(beat.sender, None)
         else:
-            self._told[beat.sender] = _Told(now, shards_of(beat.queues), {site.name: site for site in beat.sites})
+            sites = {site.name: site for site in beat.sites}
+            egresses = beat.egresses if isinstance(beat.egresses, tuple) else ()
+            self._told[beat.sender] = _Told(now, shards_of(beat.queues), sites, egresses)
 
     def live(self, site: str, now: float) -> int:
         """How many senders share a site's limits, this one included: those of its shards, and who is connected."""
@@ -47,6 +52,14 @@ class Roll:
         """Who else is alive."""
         return frozenset(
             sender for sender, told in self._told.items() if sender != self._me and now - told.at <= LIVE_FOR
+        )
+
+    def has_open(self, egresses: Collection[str], site: str, now: float) -> bool:
+        """Whether another sender of these shards has one of some egresses open for a site."""
+        return any(
+            any_open(told.egresses, egresses, site)
+            for sender, told in self._told.items()
+            if sender != self._me and now - told.at <= LIVE_FOR and not self._shards.isdisjoint(told.shards)
         )
 
     def lacks(self, site: str, slots: int, now: float) -> bool:

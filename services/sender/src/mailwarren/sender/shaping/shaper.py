@@ -12,7 +12,7 @@ import structlog
 from mailwarren.contracts.lanes import Lane
 from mailwarren.contracts.parcel import Parcel
 from mailwarren.contracts.shards import PROVIDERS
-from mailwarren.sender.domain.waits import Climb, Slow, plan_wait
+from mailwarren.sender.domain.waits import Climb, Slow, plan_egress_wait, plan_wait
 from mailwarren.sender.incoming import Incoming
 from mailwarren.sender.shaping.shares import Shares
 from mailwarren.sender.shaping.waiting import Waiting, WaitingRoom
@@ -36,6 +36,22 @@ class SlowSite(Exception):
     def __init__(self, site: str) -> None:
         super().__init__(site)
         self.site = site
+
+
+class NoEgress(SlowSite):
+    """No egress is open for the mail: nothing was tried.
+
+    Args:
+        site: The mail's.
+        opens: When one opens, at the latest (Unix time); None when nobody knows.
+        elsewhere: Another sender of the mail's queue has one that is open.
+    """
+
+    def __init__(self, site: str, opens: float | None, *, elsewhere: bool) -> None:
+        # What waits for an egress does so apart from what waits for the site.
+        super().__init__(f"{site} egress")
+        self.opens = opens
+        self.elsewhere = elsewhere
 
 
 class Shaper:
@@ -70,7 +86,7 @@ class Shaper:
 
     async def wait(
         self,
-        name: str,
+        slow: SlowSite,
         parcel: Parcel,
         incoming: Incoming,
         *,
@@ -82,7 +98,7 @@ class Shaper:
         """Hold a mail whose site is slow.
 
         Args:
-            name: The site.
+            slow: Why it waits.
             parcel: The mail's.
             incoming: Its message.
             still: False when the mail has something else to do than wait.
@@ -93,7 +109,19 @@ class Shaper:
         Returns:
             Whether its turn has come, or the seconds that it is to spend on the ladder.
         """
-        now, loop_now = time.time(), asyncio.get_running_loop().time()
+        now, loop_now, name = time.time(), asyncio.get_running_loop().time(), slow.site
+        # One dice for a parcel: its mails stay together on the ladder.
+        rng = Random(f"{parcel.id}{parcel.shaped}")
+        if isinstance(slow, NoEgress):
+            return plan_egress_wait(
+                None if slow.opens is None else max(0.0, slow.opens - now),
+                elsewhere=slow.elsewhere,
+                lane=parcel.lane,
+                shaped=parcel.shaped,
+                left=until - now,
+                scale=self._scale,
+                rng=rng,
+            )
         barred = self._in_force.tenant(parcel.tenant, parcel.lane, now)
         ends = [end for end in (barred, self._in_force.site(name, now).suspended) if end is not None]
         provider = parcel.shard in PROVIDERS and barred is None
@@ -106,8 +134,7 @@ class Shaper:
             room=self._room.has_room(name, incoming, provider=provider),
             left=until - now,
             scale=self._scale,
-            # One dice for a parcel: its mails stay together on the ladder.
-            rng=Random(f"{parcel.id}{parcel.shaped}"),
+            rng=rng,
         )
         if isinstance(plan, Climb):
             return plan.seconds

@@ -56,7 +56,7 @@ from mailwarren.sender.smtp.result import (
 from mailwarren.sender.smtp.route import SMARTHOST, Routes
 from mailwarren.sender.smtp.shaping import Shaping, SitePolicy
 from mailwarren.sender.smtp.share import Share, Watch
-from mailwarren.sender.smtp.site import Auth, Host, Site, SiteLimits, TlsMode
+from mailwarren.sender.smtp.site import Auth, Host, Site, SiteLimits, Source, TlsMode
 from mailwarren.sender.smtp.sitestate import SiteStats
 from mailwarren.sender.smtp.stscache import StsCache
 from mailwarren.sender.smtp.timeouts import SiteTimeouts, Timeouts
@@ -92,6 +92,7 @@ __all__ = [
     "SiteStats",
     "SiteTimeouts",
     "SmtpUrl",
+    "Source",
     "StsCache",
     "Timeouts",
     "TlsContexts",

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import errno
 import socket
 import ssl
 from dataclasses import dataclass, field, replace
@@ -13,7 +14,7 @@ from mailwarren.sender.smtp.connection import Connection
 from mailwarren.sender.smtp.dialogue import SERVICE_CLOSING
 from mailwarren.sender.smtp.replies import RawReply, to_reply
 from mailwarren.sender.smtp.result import Failure, Negotiated, NoSession, Unreachable, UnreachableKind
-from mailwarren.sender.smtp.site import Auth, Host, Site, TlsMode
+from mailwarren.sender.smtp.site import Auth, Host, Site, TlsMode, check_helo
 from mailwarren.sender.smtp.timeouts import Timeouts
 from mailwarren.sender.smtp.tls import TlsContexts
 from mailwarren.sender.smtp.tlsproblem import TlsProblem, read_problem
@@ -30,7 +31,8 @@ class ClientSettings:
     """What is the same for all connections of a process.
 
     Attributes:
-        helo_name: Our name in EHLO: a host name that resolves to the address we send from (RFC 5321 §4.1.1.1).
+        helo_name: Our name in EHLO: a host name that resolves to the address we send from (RFC 5321 §4.1.1.1). A site's
+            ``source`` has one of its own.
         contexts: TLS contexts.
         timeouts: Seconds per stage.
         broken: Hosts whose TLS is broken.
@@ -46,12 +48,7 @@ class ClientSettings:
 
     def __post_init__(self) -> None:
         """Refuse a name that would end the command."""
-        if (
-            not (self.helo_name.isascii() and self.helo_name.isprintable())
-            or " " in self.helo_name
-            or not self.helo_name
-        ):
-            raise ValueError("helo_name must be a host name")
+        check_helo(self.helo_name)
 
 
 async def open_session(host: Host, site: Site, settings: ClientSettings) -> Connection | NoSession:
@@ -61,6 +58,8 @@ async def open_session(host: Host, site: Site, settings: ClientSettings) -> Conn
     TLS (TLS 1.3 refuses a client that late), is followed by one more connection, in plain text; the next ones begin so.
     A policy that is only tested is followed by a connection without it. Cancelling it leaves nothing open.
     """
+    if site.source is not None:
+        settings = replace(settings, helo_name=site.source.helo)
     negotiated: list[Negotiated] = []
     tried = ways(host, site, settings.broken)
     opened = await _open(host, site, tried[0], settings, negotiated)
@@ -121,12 +120,16 @@ async def _connect(host: Host, site: Site, settings: ClientSettings, timeouts: T
     loop = asyncio.get_running_loop()
     context = settings.contexts.for_mode(site.tls) if site.implicit_tls else None
     kind, problem, tls = UnreachableKind.CONNECT, "", None
+    source = site.source.address_to(host) if site.source is not None else None
+    family = 0 if source is None else socket.AF_INET6 if ":" in source else socket.AF_INET
     try:
         async with asyncio.timeout(timeouts.connect):
             _, connection = await loop.create_connection(
                 lambda: Connection(host, site.route, timeouts),
                 host.address or host.name,
                 host.port,
+                family=family,
+                local_addr=None if source is None else (source, 0),
                 ssl=context,
                 server_hostname=host.name if context else None,
                 ssl_handshake_timeout=timeouts.tls if context else None,
@@ -140,6 +143,8 @@ async def _connect(host: Host, site: Site, settings: ClientSettings, timeouts: T
         kind, problem = UnreachableKind.DNS, describe(error)
     except OSError as error:
         problem = describe(error)
+        if source is not None and error.errno == errno.EADDRNOTAVAIL:
+            kind, problem = UnreachableKind.EGRESS, f"{source} cannot be sent from: {problem}"
     else:
         return connection
     return Unreachable(kind, problem, str(host), tls=tls)

@@ -127,7 +127,7 @@ class Resolver:
             self._resolver.set_flags(dns.flags.RD | dns.flags.AD)
         self._tlsa_port = tlsa_port
         if nameservers is not None:
-            self._resolver.nameservers = [_nameserver(text) for text in nameservers]
+            self._resolver.nameservers = [nameserver(text) for text in nameservers]
         self._timeout = timeout
         self._private = private
         self._types = (dns.rdatatype.A, dns.rdatatype.AAAA) if ipv6 else (dns.rdatatype.A,)
@@ -351,7 +351,12 @@ def is_public(address: str) -> bool:
     return ip.is_global and not ip.is_multicast
 
 
-def _nameserver(text: str) -> dns.nameserver.Nameserver:
+def nameserver(text: str) -> dns.nameserver.Nameserver:
+    """The name server that a setting names.
+
+    Raises:
+        ValueError: it is not an IP address with an optional port.
+    """
     found = _SERVER.fullmatch(text)
     if found is None:
         raise ValueError(f"name server {text!r} is not address, address:port or [address]:port")

@@ -20,7 +20,15 @@ from mailwarren.sender.smtp.dialogue import used_up
 from mailwarren.sender.smtp.dispatch import Dispatch
 from mailwarren.sender.smtp.envelope import Envelope, Pieces, WireData
 from mailwarren.sender.smtp.hosts import HostHealth, most_hopeful
-from mailwarren.sender.smtp.result import Abandoned, MaySend, NoSession, Refused, Result, Unreachable
+from mailwarren.sender.smtp.result import (
+    Abandoned,
+    MaySend,
+    NoSession,
+    Refused,
+    Result,
+    Unreachable,
+    UnreachableKind,
+)
 from mailwarren.sender.smtp.share import Watch
 from mailwarren.sender.smtp.site import Site, SiteLimits
 from mailwarren.sender.smtp.sitepool import SitePool
@@ -294,7 +302,9 @@ class Pool:
             about_tls, reached = _is_about_tls(opened), queue.reaches(host)
             if about_tls or not reached:
                 kept, now = replace(opened, negotiated=[]), asyncio.get_running_loop().time()
-                self._health.failed(host, kept, now, site.route if about_tls else "")
+                # What a host does not give to one address of ours it may well give to another.
+                own = about_tls or site.source is not None
+                self._health.failed(host, kept, now, site.route if own else "")
             if not reached:
                 self._blame(site, opened)
             log.info("sender.smtp.no_session", site=site.name, host=opened.host, reason=opened.reason)
@@ -303,7 +313,9 @@ class Pool:
         return replace(most_hopeful(failures), negotiated=negotiated)
 
     def _blame(self, site: Site, failure: NoSession) -> None:
-        """Tell that a site gave no session; not when that is for a policy that others of its mail do not have."""
+        """Tell that a site gave no session; not when that is for a policy that others of its mail do not have, or ours."""
+        if isinstance(failure.failure, Unreachable) and failure.failure.kind is UnreachableKind.EGRESS:
+            return
         beyond = site.tls is not site.by_row or (site.policy is not None and site.policy.kind is not TlsPolicy.NONE)
         if _is_about_tls(failure) and (beyond or any(host.dane is not None for host in site.hosts)):
             return

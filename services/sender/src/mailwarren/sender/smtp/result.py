@@ -18,6 +18,9 @@ class UnreachableKind(StrEnum):
 
     DNS = "dns"
     """The name of the host could not be resolved."""
+    EGRESS = "egress"
+    """No connection could come from the address that was to be its source: it is not this host's. The host was not
+    asked."""
     CONNECT = "connect"
     """No TCP connection (refused, unroutable, connect timed out)."""
     TIMEOUT = "timeout"

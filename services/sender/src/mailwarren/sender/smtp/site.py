@@ -1,5 +1,6 @@
-"""Where mail goes: hosts, how to talk to them, and how much of it they get."""
+"""Where mail goes: hosts, how to talk to them, from what, and how much of it they get."""
 
+import ipaddress
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -47,6 +48,62 @@ class Host:
     def __str__(self) -> str:
         """``name[address]:port``, or ``name:port`` without an address."""
         return f"{self.name}[{self.address}]:{self.port}" if self.address else f"{self.name}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What connections come from: addresses of this host, and the name that is said in EHLO.
+
+    Attributes:
+        name: What the operator calls it.
+        helo: Said in EHLO.
+        ipv4: Towards IPv4 addresses; None there takes what the system chooses, if ``ipv6`` is None too.
+        ipv6: Towards IPv6 addresses, likewise.
+
+    Raises:
+        ValueError: ``helo`` is no name that could be said, or an address is not one of its family.
+    """
+
+    name: str
+    helo: str
+    ipv4: str | None = None
+    ipv6: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what no connection could come from."""
+        check_helo(self.helo)
+        if self.ipv4 is not None:
+            ipaddress.IPv4Address(self.ipv4)
+        if self.ipv6 is not None:
+            ipaddress.IPv6Address(self.ipv6)
+
+    @property
+    def fixed(self) -> bool:
+        """Whether it has addresses, so that it cannot reach what is of another family."""
+        return self.ipv4 is not None or self.ipv6 is not None
+
+    def reaches(self, host: Host) -> bool:
+        """Whether connections to a host can come from it."""
+        return not self.fixed or host.address is None or self.address_to(host) is not None
+
+    def address_to(self, host: Host) -> str | None:
+        """The address that a connection to a host comes from; None leaves it to the system.
+
+        A host without an address gets the family that there is, IPv4 before IPv6.
+        """
+        if host.address is None:
+            return self.ipv4 or self.ipv6
+        return self.ipv6 if ":" in host.address else self.ipv4
+
+
+def check_helo(name: str) -> None:
+    """Refuse a name that would end the command that says it.
+
+    Raises:
+        ValueError: it holds spaces, control characters or characters outside ASCII, or nothing.
+    """
+    if not name or not name.isascii() or not name.isprintable() or " " in name:
+        raise ValueError("helo_name must be a host name")
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +214,7 @@ class Site:
         tls: How much TLS hosts need of which DNS says nothing (``Host.dane``): the row's, or more.
         row: What the site's row says, where that is not ``tls``.
         policy: What the recipients' domain says; None through a smarthost, whose sessions are not reported to them.
+        source: What connections come from; None leaves that to the system.
     """
 
     name: str
@@ -167,6 +225,7 @@ class Site:
     limits: SiteLimits = SiteLimits()
     row: TlsMode | None = None
     policy: DomainPolicy | None = None
+    source: Source | None = None
     route: str = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -175,7 +234,10 @@ class Site:
             raise ValueError("a site needs a host")
         hosts = ",".join(sorted({f"{host.name}:{host.port}{_mark(host)}" for host in self.hosts}))
         kind = "" if self.policy is None else self.policy.words
-        object.__setattr__(self, "route", f"{self.tls} {kind} {self.implicit_tls} {hash(self.auth)} {hosts}")
+        route = f"{self.tls} {kind} {self.implicit_tls} {hash(self.auth)} {hosts}"
+        if (source := self.source) is not None:
+            route = f"{source.name} {source.helo} {source.ipv4} {source.ipv6} {route}"
+        object.__setattr__(self, "route", route)
 
     @property
     def by_row(self) -> TlsMode:
