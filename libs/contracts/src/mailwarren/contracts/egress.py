@@ -50,8 +50,8 @@ class Warming(msgspec.Struct, frozen=True):
 class EgressState(msgspec.Struct, frozen=True, omit_defaults=True):
     """An egress as one sender has it.
 
-    ``addresses`` are those that others see. ``open`` is whether mail may leave from it; ``problems`` are what its checks
-    found, in words. ``warming`` are the sites for which it has a number today; all others get any number.
+    ``addresses`` are those that others see. ``open`` is whether mail may leave from it; ``problems`` are what its
+    checks found, in words. ``warming`` are the sites for which it has a number today; all others get any number.
     """
 
     name: str

@@ -24,6 +24,15 @@ class SenderSettings(Settings):
     """Whether to send to mail hosts that have no public address."""
     helo: str | None = None
     """The name said in EHLO; None is this host's."""
+    egress_file: Path | None = None
+    """The egresses: addresses that mail leaves from, their HELO names, pools and warm-up; read again when it changes.
+    Without it mail leaves as the host sends it, under ``helo``."""
+    egress: str = ""
+    """Those egresses of the file that this sender has, with commas between; empty: all."""
+    egress_gate: bool = False
+    """Whether an egress whose checks fail (reverse DNS, HELO, SPF) sends nothing, and the sender is not ready."""
+    egress_check_every: float = Field(default=900.0, gt=0)
+    """Seconds between two looks at an egress in the DNS."""
     tls_ca_file: Path | None = None
     """More roots that server certificates may come from."""
     shaping_file: Path | None = None
@@ -72,8 +81,14 @@ class SenderSettings(Settings):
     dkim_keep: float = Field(default=86400.0, ge=0)
     """Seconds for which known keys go on while ingest cannot be asked, beyond the minutes for which they are fresh."""
 
+    @property
+    def egresses(self) -> tuple[str, ...]:
+        """The egresses that this sender has; none stands for all."""
+        return tuple(name for part in self.egress.split(",") if (name := part.strip()))
+
     @field_validator(
         "shaping_file",
+        "egress_file",
         "replies_file",
         "internal_url",
         "internal_token",

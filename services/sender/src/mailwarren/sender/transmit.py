@@ -20,8 +20,11 @@ from mailwarren.contracts.template import TemplateProblem
 from mailwarren.sender.adapters.ladder import Stale
 from mailwarren.sender.adapters.outcomes import OutcomeWriter
 from mailwarren.sender.domain.classify import PROTOCOL_ERROR, Reading, ReplyRules, read_reply
+from mailwarren.sender.domain.egress import UNUSABLE
 from mailwarren.sender.domain.mime import File, build_mail_with_files
 from mailwarren.sender.domain.render import Unbuildable, build_mail, leave_link
+from mailwarren.sender.egress.departures import Departures
+from mailwarren.sender.egress.metrics import record_egress_attempt
 from mailwarren.sender.metrics import record_sessions
 from mailwarren.sender.shaping.automation import Automation
 from mailwarren.sender.shaping.shaper import Shaper
@@ -30,6 +33,8 @@ from mailwarren.sender.smtp import (
     Abandoned,
     DnsFailure,
     Envelope,
+    MakeData,
+    MaySend,
     PolicyFailure,
     Pool,
     Refused,
@@ -99,6 +104,7 @@ class Transmitter:
         replies: The reply rules in force.
         shaper: Knows which sites are slow.
         automation: Carries out what rules ask for.
+        departures: Knows what mail leaves from; None: as the host sends it.
     """
 
     def __init__(
@@ -110,9 +116,11 @@ class Transmitter:
         replies: Callable[[], ReplyRules],
         shaper: Shaper,
         automation: Automation,
+        departures: Departures | None = None,
     ) -> None:
         self._shaper = shaper
         self._automation = automation
+        self._departures = departures
         self._routes = routes
         self._replies = replies
         self._pool = pool
@@ -153,12 +161,13 @@ class Transmitter:
             try:
                 envelope = Envelope(_envelope_sender(parcel.content), delivery.to)
                 if permit.files is None:
-                    result = await self._pool.send(site, envelope, mail.make_data, may_send)
+                    site, result = await self._send(mail, site, envelope, mail.make_data, may_send)
                 else:
                     async with permit.files() as files:
                         # It may have waited long for them.
                         self._shaper.check(site, parcel.tenant, parcel.lane, turn=turn)
-                        result = await self._pool.send(site, envelope, partial(mail.make_data, files), may_send)
+                        make_data = partial(mail.make_data, files)
+                        site, result = await self._send(mail, site, envelope, make_data, may_send)
             except (TemplateProblem, Unbuildable, ValueError) as error:
                 return Tried(delivery, Kind.FAILED, reason=f"the mail could not be built: {error}")
             if not isinstance(result.outcome, Abandoned):
@@ -167,11 +176,31 @@ class Transmitter:
             # The gate closed for a moment (too many unconfirmed outcomes), the rules changed, or the pool closes.
             await asyncio.sleep(GATE_PAUSE)
 
+    async def _send(
+        self, mail: "_Mail", site: Site, envelope: Envelope, make_data: MakeData, may_send: MaySend
+    ) -> tuple[Site, Result]:
+        """Send it from the egress that is its own, where there are any; the site as it was reached, and the result.
+
+        Raises:
+            NoEgress: none is open for it.
+        """
+        if self._departures is None or not self._departures.planned:
+            return site, await self._pool.send(site, envelope, make_data, may_send)
+        departure = await self._departures.depart(site, mail.parcel, mail.delivery)
+        result: Result | None = None
+        try:
+            result = await self._pool.send(departure.site, envelope, make_data, may_send)
+        finally:
+            self._departures.arrived(departure, result)
+        return departure.site, result
+
     def _finish(self, parcel: Parcel, delivery: Delivery, site: Site, result: Result) -> Tried:
         """What became of it; the rule that read its reply may act on the site."""
         if site.policy is not None and site.policy.trouble:
             result = replace(result, sessions=site.policy.take_trouble() + result.sessions)
-        tried, reading = _read(parcel, delivery, site.name, result, self._replies())
+        tried, reading = _read(parcel, delivery, site, result, self._replies())
+        if site.source is not None:
+            record_egress_attempt(site.source.name, tried.kind)
         if (rule := reading.rule) is not None and isinstance(result.outcome, Reply):
             self._automation.seen(rule, site.name, parcel.tenant, result.outcome)
         return tried
@@ -246,12 +275,12 @@ def _without_site(parcel: Parcel, delivery: Delivery, failure: DnsFailure | Poli
     return Tried(delivery, kind, attempt, suppress=failure.permanent)
 
 
-def _read(parcel: Parcel, delivery: Delivery, site: str, result: Result, replies: ReplyRules) -> tuple[Tried, Reading]:
+def _read(parcel: Parcel, delivery: Delivery, site: Site, result: Result, replies: ReplyRules) -> tuple[Tried, Reading]:
     reply: Reply | None = None
     trouble: str | None = None
     match result.outcome:
         case Reply() as reply:
-            reading = read_reply(reply, _protocol_errors(delivery) + 1, replies, site)
+            reading = read_reply(reply, _protocol_errors(delivery) + 1, replies, site.name)
         case Unreachable() as failure:
             trouble = f"{failure.kind}: {failure.text}"
             reading = _read_unreachable(parcel, failure)
@@ -268,12 +297,13 @@ def _read(parcel: Parcel, delivery: Delivery, site: str, result: Result, replies
         reply=reply,
         trouble=trouble,
         bounce_class=reading.bounce_class,
-        site=site,
+        site=site.name,
         host=result.host,
         duration=result.duration,
         tls=result.tls,
         tls_policy=result.tls_policy,
         sessions=result.sessions,
+        egress=site.source.name if site.source is not None else "",
     )
     if result.sessions:
         record_sessions(result.sessions)
@@ -294,6 +324,7 @@ def _read_unreachable(parcel: Parcel, failure: Unreachable) -> Reading:
     names = {
         UnreachableKind.DNS: "dns",
         UnreachableKind.CONNECT: "no_answer",
+        UnreachableKind.EGRESS: UNUSABLE,
         UnreachableKind.TIMEOUT: "no_answer",
         UnreachableKind.TLS: "tls",
         UnreachableKind.LOST: "bad_connection",

@@ -22,6 +22,10 @@ from mailwarren.sender.adapters.keeper_queue import KeeperQueue
 from mailwarren.sender.adapters.notices import Notices
 from mailwarren.sender.deliver import OPEN_BYTES
 from mailwarren.sender.domain.in_force import InForce
+from mailwarren.sender.egress.checks import Checks
+from mailwarren.sender.egress.departures import Departures
+from mailwarren.sender.egress.dns import Dns
+from mailwarren.sender.egress.leases import Leases
 from mailwarren.sender.rules.book import RuleBook
 from mailwarren.sender.settings import SenderSettings
 from mailwarren.sender.shaping.automation import Automation
@@ -89,7 +93,13 @@ def open_rules(settings: SenderSettings) -> RuleBook:
         messages_per_connection=settings.messages_per_connection,
         behind=settings.mails_behind,
     )
-    return RuleBook(shaping_file=settings.shaping_file, replies_file=settings.replies_file, smarthost=through)
+    return RuleBook(
+        shaping_file=settings.shaping_file,
+        replies_file=settings.replies_file,
+        smarthost=through,
+        egress_file=settings.egress_file,
+        egresses=settings.egresses,
+    )
 
 
 def build_routes(settings: SenderSettings, rules: RuleBook) -> Routes:
@@ -125,13 +135,16 @@ class ShapingParts:
     automation: Automation
     pool: Pool
     keeper: Keeper | None
+    departures: Departures
+    checks: Checks
     heart: Callable[[Callable[[], Vitals]], Heart]
 
     @contextlib.asynccontextmanager
     async def running(self, vitals: Callable[[], Vitals]) -> AsyncIterator[None]:
         """Inside, everything of it runs."""
         heart = self.heart(vitals)
-        works = [self.shaper.run(), heart.run(), *([self.keeper.run()] if self.keeper is not None else [])]
+        works = [self.shaper.run(), heart.run(), self.checks.run(), self.departures.run()]
+        works += [self.keeper.run()] if self.keeper is not None else []
         tasks = [asyncio.create_task(work) for work in works]
         try:
             yield
@@ -140,6 +153,7 @@ class ShapingParts:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             await self.shares.close()
+            await self.departures.leases.close()
             await heart.stop()
 
 
@@ -176,7 +190,24 @@ def build_shaping(
         changed=room.look_again,
     )
     shaper = Shaper(shares, room, topology.ladder.scale)
-    control = ControlLog(link, topology, shares.heard)
+    leases = Leases(me, writer.write)
+    control = ControlLog(link, topology, shares.heard, leases.heard)
+    checks = Checks(
+        plan=lambda: rules.egress,
+        mine=settings.egresses,
+        dns=Dns(settings.dnssec_resolver or settings.resolver or None),
+        gate=settings.egress_gate,
+        every=settings.egress_check_every,
+    )
+    checks.bind()
+    departures = Departures(
+        plan=lambda: rules.egress,
+        mine=settings.egresses,
+        shaping=lambda: rules.shaping,
+        leases=leases,
+        checks=checks,
+        elsewhere=lambda names, site: roll.has_open(names, site, asyncio.get_running_loop().time()),
+    )
     said: set[asyncio.Task[None]] = set()
 
     def say(notice: Notice) -> None:
@@ -216,6 +247,15 @@ def build_shaping(
         )
 
     def heart(vitals: Callable[[], Vitals]) -> Heart:
-        return Heart(me=me, fleet=fleet, queues=queues, notices=notices, pool=pool, shaper=shaper, vitals=vitals)
+        return Heart(
+            me=me,
+            fleet=fleet,
+            queues=queues,
+            notices=notices,
+            pool=pool,
+            shaper=shaper,
+            vitals=vitals,
+            egresses=departures.states,
+        )
 
-    return ShapingParts(control, shares, shaper, automation, pool, keeper, heart)
+    return ShapingParts(control, shares, shaper, automation, pool, keeper, departures, checks, heart)

@@ -1,4 +1,4 @@
-"""Which egress of a pool a mail leaves from (ADR 0033)."""
+"""Which egress of a pool a mail leaves from (ADR 0036)."""
 
 import math
 from collections.abc import Collection, Mapping

@@ -1,4 +1,4 @@
-"""Warm-up: how many mails an egress may send to a site on a day, and what of that has been given out (ADR 0033)."""
+"""Warm-up: how many mails an egress may send to a site on a day, and what of that has been given out (ADR 0036)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

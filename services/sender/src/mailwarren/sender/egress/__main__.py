@@ -61,7 +61,7 @@ def _sources(file: Path | None, resolver: str | None, egresses: Sequence[str]) -
     settings = load(SenderSettings, "sender")
     if settings.egress_file is None:
         raise ValueError("name a file, or set MAILWARREN_EGRESS_FILE")
-    return settings.egress_file, resolver or settings.resolver, list(egresses or settings.egresses)
+    return settings.egress_file, resolver or settings.resolver or None, list(egresses or settings.egresses)
 
 
 async def _look(egresses: Sequence[Egress], plan: EgressPlan, dns: Dns, *, bind: bool) -> list[Finding]:

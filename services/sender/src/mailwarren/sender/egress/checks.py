@@ -20,9 +20,9 @@ log = structlog.get_logger()
 class Checks:
     """For one event loop.
 
-    An egress whose address is not this host's is closed: nothing can come from it. One whose checks in the DNS failed is
-    closed with ``gate`` alone, and then also until they have passed for the first time. A DNS that does not answer says
-    nothing: what was found before goes on.
+    An egress whose address is not this host's is closed: nothing can come from it. One whose checks in the DNS failed
+    is closed with ``gate`` alone, and then also until they have passed for the first time. A DNS that does not answer
+    says nothing: what was found before goes on.
 
     Args:
         plan: The file in force.

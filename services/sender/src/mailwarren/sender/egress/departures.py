@@ -1,8 +1,11 @@
 """Where one mail leaves from: the egress of its pool that is open, with a mail of the day's number in hand."""
 
+import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
+
+import structlog
 
 from mailwarren.contracts.egress import EGRESSES_TOLD, OTHER_SITES, WARMING_TOLD, EgressState, Warming
 from mailwarren.contracts.parcel import Delivery, Parcel
@@ -19,6 +22,9 @@ PASSED_ON = 4
 """Times that a greylisted mail is left to another sender: a minute and a half at most."""
 MOST_SITES = 20_000
 """Sites as seen from an egress that are kept; the least recently used leave first."""
+LOOK_EVERY = 1.0
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +130,16 @@ class Departures:
             return ()
         mine = [egress for name, egress in plan.egresses.items() if not self._mine or name in self._mine]
         return tuple(self._state(egress) for egress in mine[:EGRESSES_TOLD])
+
+    async def run(self) -> None:
+        """Give back what is not used, and show how it stands; for ever."""
+        while True:
+            await asyncio.sleep(LOOK_EVERY)
+            try:
+                metrics.record_egresses(self.states())
+                await self.leases.look()
+            except Exception:
+                log.exception("sender.egress.error")
 
     @property
     def planned(self) -> bool:

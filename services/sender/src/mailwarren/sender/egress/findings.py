@@ -12,7 +12,7 @@ from mailwarren.sender.egress.plan import Egress
 from mailwarren.sender.egress.spf import Verdict, check_host
 
 MOST_NAMES = 10
-"""Names of the reverse DNS that are looked up again."""
+"""Names of the reverse DNS that are shown."""
 _BEARABLE = frozenset({Verdict.PASS, Verdict.NONE, Verdict.NEUTRAL})
 """Of the HELO name, which need not have a record; what it has may not refuse us."""
 
@@ -85,57 +85,60 @@ async def look_at(egress: Egress, senders: Sequence[str], dns: Dns) -> list[Find
         text = "no address is named: say ipv4, ipv6 or public"
         return [Finding(egress.name, Check.REVERSE_DNS, "?", "an address that others see", text, passed=False)]
     helo = await dns.addresses(egress.source.helo)
-    found = await asyncio.gather(*(_look_at(egress, address, helo, senders, dns) for address in egress.addresses))
+    looks = (_Look(egress, address, helo, dns) for address in egress.addresses)
+    found = await asyncio.gather(*(look.at_all(senders) for look in looks))
     return [finding for findings in found for finding in findings]
 
 
-async def _look_at(egress: Egress, address: str, helo: Found, senders: Sequence[str], dns: Dns) -> list[Finding]:
-    name = egress.source.helo
-    reverse, *spf = await asyncio.gather(
-        _reverse(egress, address, dns),
-        _spf(egress, address, name, f"postmaster@{name}", _BEARABLE, dns),
-        *(_spf(egress, address, one, f"postmaster@{one}", frozenset({Verdict.PASS}), dns) for one in senders),
-    )
-    leads = _is_among(address, helo.values)
-    shown = helo.trouble or _shown(helo.values)
-    own = Finding(
-        egress.name,
-        Check.HELO,
-        address,
-        f"{name} to have the address {address}",
-        shown,
-        None if helo.trouble is not None else leads,
-    )
-    return [reverse, own, *spf]
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """At one address; ``helo`` are those that the HELO name leads to."""
 
+    egress: Egress
+    address: str
+    helo: Found
+    dns: Dns
 
-async def _reverse(egress: Egress, address: str, dns: Dns) -> Finding:
-    """Forward-confirmed reverse DNS: the name that is said is one of those that the address has, and leads back."""
-    helo = egress.source.helo
-    expected = f"{helo}, which leads back to {address}"
-    names = await dns.names(address)
-    if names.trouble is not None:
-        return Finding(egress.name, Check.REVERSE_DNS, address, expected, names.trouble, None)
-    if helo not in names.values:
-        return Finding(egress.name, Check.REVERSE_DNS, address, expected, _shown(names.values[:MOST_NAMES]), passed=False)
-    back = await dns.addresses(helo)
-    leads = _is_among(address, back.values)
-    found = f"{helo}, which has {back.trouble or _shown(back.values)}"
-    return Finding(egress.name, Check.REVERSE_DNS, address, expected, found, None if back.trouble is not None else leads)
+    async def at_all(self, senders: Sequence[str]) -> list[Finding]:
+        name = self.egress.source.helo
+        found = await asyncio.gather(
+            self._at_reverse_dns(name),
+            self._at_spf(name, own=True),
+            *(self._at_spf(sender, own=False) for sender in senders),
+        )
+        leads = self._finding(
+            Check.HELO,
+            f"{name} to have the address {self.address}",
+            self.helo.trouble or _shown(self.helo.values),
+            None if self.helo.trouble is not None else self._is_among(self.helo.values),
+        )
+        return [leads, *found]
 
+    async def _at_reverse_dns(self, helo: str) -> Finding:
+        """Forward-confirmed: the name that is said is one of those that the address has, and leads back to it."""
+        expected = f"{helo}, which leads back to {self.address}"
+        names = await self.dns.names(self.address)
+        if names.trouble is not None:
+            return self._finding(Check.REVERSE_DNS, expected, names.trouble, None)
+        if helo not in names.values:
+            return self._finding(Check.REVERSE_DNS, expected, _shown(names.values[:MOST_NAMES]), passed=False)
+        found = f"{helo}, which has {self.helo.trouble or _shown(self.helo.values)}"
+        passed = None if self.helo.trouble is not None else self._is_among(self.helo.values)
+        return self._finding(Check.REVERSE_DNS, expected, found, passed)
 
-async def _spf(
-    egress: Egress, address: str, domain: str, sender: str, accepted: frozenset[Verdict], dns: Dns
-) -> Finding:
-    verdict, reason = await check_host(dns, address, domain, sender)
-    expected = f"{domain} to pass it" if Verdict.NONE not in accepted else f"{domain} not to refuse it"
-    passed = None if verdict is Verdict.TEMPERROR else verdict in accepted
-    return Finding(egress.name, Check.SPF, address, expected, f"{verdict} ({reason})", passed)
+    async def _at_spf(self, domain: str, *, own: bool) -> Finding:
+        """Of the HELO name, which need not have a record, or of an envelope sender's domain, which has to pass."""
+        verdict, reason = await check_host(self.dns, self.address, domain, f"postmaster@{domain}")
+        expected = f"{domain} not to refuse it" if own else f"{domain} to pass it"
+        passed = None if verdict is Verdict.TEMPERROR else verdict in (_BEARABLE if own else {Verdict.PASS})
+        return self._finding(Check.SPF, expected, f"{verdict} ({reason})", passed)
 
+    def _finding(self, check: Check, expected: str, found: str, passed: bool | None) -> Finding:  # noqa: FBT001 - a value
+        return Finding(self.egress.name, check, self.address, expected, found, passed)
 
-def _is_among(address: str, values: Iterable[str]) -> bool:
-    wanted = ipaddress.ip_address(address)
-    return any(ipaddress.ip_address(value) == wanted for value in values)
+    def _is_among(self, values: Iterable[str]) -> bool:
+        wanted = ipaddress.ip_address(self.address)
+        return any(ipaddress.ip_address(value) == wanted for value in values)
 
 
 def _shown(values: Sequence[str]) -> str:

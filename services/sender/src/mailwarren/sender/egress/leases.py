@@ -1,4 +1,4 @@
-"""This process's part of each day's numbers, asked for in the control log (ADR 0033)."""
+"""This process's part of each day's numbers, asked for in the control log (ADR 0036)."""
 
 import asyncio
 import time

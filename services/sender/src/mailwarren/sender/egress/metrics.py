@@ -43,7 +43,7 @@ _warming_shown: set[tuple[str, str]] = set()
 
 
 def record_egress_attempt(egress: str, result: str) -> None:
-    """An attempt from an egress ended: ``delivered``, ``deferred`` …"""
+    """An attempt from an egress ended: ``delivered``, ``deferred`` and so on."""
     _attempts.labels(egress, result).inc()
 
 

@@ -123,6 +123,7 @@ class EngineThread:
                     replies=lambda: rules.replies,
                     shaper=shaper,
                     automation=shaping.automation,
+                    departures=shaping.departures,
                 ),
                 ladder=topology.ladder,
                 slots=slots,
@@ -135,6 +136,7 @@ class EngineThread:
             health.add("consumer", lambda: self._handover.trouble)
             health.add("broker", lambda: link.trouble)
             health.add("control_log", lambda: None if control.read else "it has not been read to its end")
+            health.add("egress", lambda: shaping.checks.trouble)
             server = HealthServer(health, settings.metrics_host, settings.metrics_port)
             stack.callback(server.close)
             await stack.enter_async_context(link)
@@ -147,7 +149,8 @@ class EngineThread:
             self._started.set_result(None)
             log.info("sender.engine.started", retry_scale=settings.retry_scale, metrics_port=server.port)
             watch = asyncio.create_task(self._watch(slots, pool, shaping.shares.in_force, signer))
-            follow = asyncio.create_task(rules.follow(lambda: pool.adapt(routes.limits_of)))
+            limits_of = partial(shaping.departures.limits_of, by_rules=routes.limits_of)
+            follow = asyncio.create_task(rules.follow(lambda: pool.adapt(limits_of)))
             turning = asyncio.create_task(watch_loop("engine"))
             await self._stop.wait()
             watch.cancel()

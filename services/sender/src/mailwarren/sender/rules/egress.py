@@ -1,4 +1,4 @@
-"""``egress.toml``: the addresses and names that mail leaves from, their pools and weights, and how they are warmed up."""
+"""``egress.toml``: the addresses and names that mail leaves from, their pools and weights, and their warm-up."""
 
 import ipaddress
 import re
@@ -132,9 +132,7 @@ def _warm_up(value: object, curves: Mapping[str, dict[str, Any]], where: str, pr
     return WarmUp(since, tuple(curve["days"]), {site: tuple(days) for site, days in curve.get("sites", {}).items()})
 
 
-def _pools(
-    value: object, egresses: Mapping[str, Egress], problems: list[str]
-) -> dict[str, dict[str, float]]:
+def _pools(value: object, egresses: Mapping[str, Egress], problems: list[str]) -> dict[str, dict[str, float]]:
     """The pools; without a default one all egresses are it, each with the same weight."""
     pools: dict[str, dict[str, float]] = {}
     for name, table in _table(value, "[pools]", problems).items():

@@ -12,6 +12,7 @@ from uuid import UUID
 
 import msgspec
 
+from mailwarren.contracts.egress import EgressState
 from mailwarren.contracts.shaping import (
     HEARTBEAT_EVERY,
     HOSTS_TOLD,
@@ -45,6 +46,7 @@ class Heart:
         me: This process.
         fleet: The name of its fleet.
         queues: What it consumes, without prefix.
+        egresses: What it sends from, as it is now.
     """
 
     def __init__(
@@ -57,6 +59,7 @@ class Heart:
         pool: Pool,
         shaper: Shaper,
         vitals: Callable[[], Vitals],
+        egresses: Callable[[], tuple[EgressState, ...]] = tuple,
     ) -> None:
         self._me = me
         self._fleet = fleet
@@ -65,6 +68,7 @@ class Heart:
         self._pool = pool
         self._shaper = shaper
         self._vitals = vitals
+        self._egresses = egresses
         self._started_at = time.time()
         self._ended: deque[int] = deque(maxlen=BEATS_MEASURED + 1)
         self._begun: dict[str, deque[int]] = {}
@@ -99,6 +103,7 @@ class Heart:
             sites=self._sites(),
             missing_keys=vitals.missing_keys,
             tls_broken=tuple(one.host for one in self._pool.broken_tls()[-HOSTS_TOLD:]) or msgspec.UNSET,
+            egresses=self._egresses() or msgspec.UNSET,
         )
 
     def _sites(self) -> tuple[SiteState, ...]:

@@ -42,7 +42,7 @@ from mailwarren.sender.smtp.envelope import (
     stuff_dots,
 )
 from mailwarren.sender.smtp.mx import DnsFailure, Resolver
-from mailwarren.sender.smtp.pool import Pool, PoolStats
+from mailwarren.sender.smtp.pool import MakeData, Pool, PoolStats
 from mailwarren.sender.smtp.result import (
     Abandoned,
     MaySend,
@@ -74,6 +74,7 @@ __all__ = [
     "DnsFailure",
     "Envelope",
     "Host",
+    "MakeData",
     "MaySend",
     "Outcome",
     "PolicyFailure",

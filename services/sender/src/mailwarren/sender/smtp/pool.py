@@ -313,7 +313,7 @@ class Pool:
         return replace(most_hopeful(failures), negotiated=negotiated)
 
     def _blame(self, site: Site, failure: NoSession) -> None:
-        """Tell that a site gave no session; not when that is for a policy that others of its mail do not have, or ours."""
+        """Tell that a site gave no session; not when it was not asked, nor for a policy that its other mail has not."""
         if isinstance(failure.failure, Unreachable) and failure.failure.kind is UnreachableKind.EGRESS:
             return
         beyond = site.tls is not site.by_row or (site.policy is not None and site.policy.kind is not TlsPolicy.NONE)
