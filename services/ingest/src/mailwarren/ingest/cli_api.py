@@ -43,6 +43,11 @@ def add_commands(commands: Any) -> None:
     senders = commands.add_parser("senders", help="the sender processes that are alive")
     senders.add_argument("--json", action="store_true", help="one JSON object a line")
     senders.set_defaults(run=lambda args, _settings: operating.list_senders(_api(), plain=not args.json))
+    egress = commands.add_parser(
+        "egress", help="what mail leaves from: addresses, checks, today's numbers of a warm-up"
+    )
+    egress.add_argument("--json", action="store_true", help="one JSON object a line")
+    egress.set_defaults(run=lambda args, _settings: operating.list_egresses(_api(), plain=not args.json))
     _shaping(commands)
     _send(commands)
     _scheduled(commands)

@@ -32,7 +32,7 @@ FROM deliveries WHERE tenant = $1 AND email_id = $2 ORDER BY role DESC, address
 _EVENTS = """
 SELECT e.id, e.delivery_id, e.kind, e.at, e.attempt, e.reply_code, e.reply_enhanced, e.reply_text, e.reply_command,
        e.trouble, e.bounce_class, e.site, e.host, e.duration, e.reason, e.next_attempt_at, e.tls, e.tls_policy,
-       e.link, e.agent, e.flag, e.ip
+       e.link, e.agent, e.flag, e.ip, e.egress
 FROM events e WHERE e.tenant = $1 AND e.email_id = $2 ORDER BY e.at, e.attempt, e.id
 """
 _AT = """

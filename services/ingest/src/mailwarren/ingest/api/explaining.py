@@ -13,6 +13,7 @@ from mailwarren.ingest.api.endpoint import Answer, Call, answer
 from mailwarren.ingest.api.queues import senders_of, state_of
 from mailwarren.ingest.api.shaping import shown_override, shown_site
 from mailwarren.ingest.api.shown import shown_reply
+from mailwarren.ingest.domain.egresses import find_spent
 from mailwarren.ingest.domain.explain import (
     Known,
     WaitsFor,
@@ -92,6 +93,7 @@ async def _explained(
         senders=senders_of(services, place.name) if place else None,
         files=files,
         missing=missing,
+        spent=find_spent([beat for _, beat in services.heartbeats.live], place.name, site) if place else None,
     )
     until = budget_end(lane, row["accepted_at"], email["expires_at"], services.retry_scale)
     found = explain(row, known, canceled=email["cancel_requested_at"] is not None, until=until)

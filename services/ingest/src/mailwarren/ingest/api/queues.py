@@ -6,9 +6,17 @@ from datetime import UTC, datetime
 from mailwarren.contracts.shaping import LIVE_FOR, Heartbeat, Scope
 from mailwarren.ingest.adapters.database import DatabaseDown
 from mailwarren.ingest.adapters.queue_looks import Place
-from mailwarren.ingest.api.answers.operating import QueueList, QueueShown, SenderList, SenderShown
+from mailwarren.ingest.api.answers.operating import (
+    EgressShown,
+    QueueList,
+    QueueShown,
+    SenderList,
+    SenderShown,
+    WarmingShown,
+)
 from mailwarren.ingest.api.endpoint import Answer, Call, answer
 from mailwarren.ingest.api.services import Services
+from mailwarren.ingest.domain.egresses import EgressTotal, egresses_of, total_egresses
 from mailwarren.ingest.domain.explain import guess_site
 from mailwarren.ingest.domain.queues import Look, QueueState, judge
 
@@ -28,6 +36,7 @@ async def read_senders(call: Call) -> Answer:
         SenderList(
             listening_for=round(heartbeats.listening_for, 1),
             data=[_sender(ago, beat) for ago, beat in heartbeats.live],
+            egresses=[_egress(total) for total in total_egresses(beat for _, beat in heartbeats.live)],
         )
     )
 
@@ -81,4 +90,17 @@ def _sender(ago: float, beat: Heartbeat) -> SenderShown:
         rate=beat.mails_10s / 10,
         sites=len(beat.sites),
         tls_broken=list(beat.tls_broken or ()),
+        egresses=[one.name for one in egresses_of(beat)],
+    )
+
+
+def _egress(total: EgressTotal) -> EgressShown:
+    return EgressShown(
+        name=total.name,
+        helo=total.helo,
+        addresses=list(total.addresses),
+        senders=total.senders,
+        open=total.open_at == total.senders,
+        problems=total.problems,
+        warming=[WarmingShown(site=one.site, limit=one.most, taken=one.taken) for one in total.warming.values()],
     )

@@ -90,6 +90,7 @@ def _entry(row: Any, address: str | None) -> TimelineEntry:
         duration=row["duration"],
         tls=row["tls"],
         tls_policy=row["tls_policy"],
+        egress=row["egress"],
         reason=row["reason"],
         next_attempt_at=row["next_attempt_at"],
         link=row["link"],

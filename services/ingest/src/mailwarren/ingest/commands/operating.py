@@ -41,6 +41,25 @@ def list_senders(api: Api, *, plain: bool) -> list[Any]:
     return [*lines, f"in the clear, for their TLS is broken: {', '.join(hosts)}"] if hosts else lines
 
 
+def list_egresses(api: Api, *, plain: bool) -> list[Any]:
+    """What mail leaves from, over all live senders."""
+    rows: list[dict[str, Any]] = api.get("/senders")["egresses"]
+    if not plain:
+        return list(rows)
+    lines = _table(
+        ["egress", "helo", "addresses", "senders", "open", "sent today of its warm-up"],
+        [
+            [
+                row["name"], row["helo"], ", ".join(row["addresses"]) or "-", row["senders"],
+                "yes" if row["open"] else "NO",
+                ", ".join(f"{one['site']} {one['taken']}/{one['limit']}" for one in row["warming"]) or "warm",
+            ]
+            for row in rows
+        ],
+    )  # fmt: skip
+    return [*lines, *(f"{row['name']}: {problem}" for row in rows for problem in row["problems"])]
+
+
 def list_shaping(api: Api, *, past: bool, plain: bool) -> list[Any]:
     """Overrides, and as JSON the sites behind them."""
     found = api.get("/shaping", past="true", limit=100) if past else api.get("/shaping")

@@ -46,6 +46,8 @@ class WaitsFor(StrEnum):
     """No live sender takes from its queue."""
     KEYS = "keys"
     """A sender cannot have the keys that its domain signs with."""
+    EGRESS = "egress"
+    """No address that it may be sent from is open: a warm-up's number of the day is used up, or checks failed."""
     QUEUE = "queue"
     """Others stand before it."""
     TURN = "turn"
@@ -59,7 +61,7 @@ class Known:
     ``queue`` and ``look`` are of its send queue; ``site`` where it goes, ``guessed`` when nothing was tried yet.
     ``overrides`` are those in force for its site and tenant. ``senders`` is how many live ones take from its queue,
     None while that is not known. ``files``: its email has attachments. ``missing`` are the DKIM keys of its domain,
-    when a sender tells that it cannot have them.
+    when a sender tells that it cannot have them. ``spent`` says why no egress is open for it.
     """
 
     now: datetime
@@ -71,6 +73,7 @@ class Known:
     senders: int | None
     files: bool = False
     missing: MissingKeys | None = None
+    spent: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +165,8 @@ def _on_its_way(row: Mapping[str, Any], known: Known, state: State) -> Conclusio
         return Conclusion(WaitsFor.RETRY, text, due, "deferred")
     if known.missing is not None:
         return Conclusion(WaitsFor.KEYS, f"{_unsigned(known.missing, known)}{_tried(row)}{limits}", due, "keys")
+    if known.spent is not None:
+        return Conclusion(WaitsFor.EGRESS, f"{known.spent}{_tried(row)}{limits}", due, "shaped")
     if known.senders == 0:
         text = f"No live sender takes from {known.queue}.{_tried(row)}{limits}"
         return Conclusion(WaitsFor.SENDER, text, due)

@@ -30,7 +30,7 @@ def built_in(name: str) -> bytes:
 
 
 class RuleBook:
-    """Shaping, reply rules and egresses. Each is replaced as a whole, in the loop's thread: no mail sees half of a change.
+    """Shaping, reply rules and egresses. Each is replaced as a whole, in the loop's thread: no mail sees a half.
 
     Args:
         shaping_file: An operator's rows; None or an absent file leave the built-in ones.

@@ -31,7 +31,7 @@ _LOCK = f"{_READ} ORDER BY id FOR NO KEY UPDATE"
 _NEW = (
     "id", "email_id", "tenant", "address", "role", "lane", "shard", "partition", "accepted_at", "state", "attempt",
     "started", "parked", "ended_at", "next_attempt_at", "reply_code", "reply_enhanced", "reply_text", "reply_command",
-    "trouble", "bounce_class", "site", "host", "tls", "tls_policy", "updated_at", "broadcast",
+    "trouble", "bounce_class", "site", "host", "tls", "tls_policy", "egress", "updated_at", "broadcast",
     "sender_domain", "deferred_at",
 )  # fmt: skip
 
@@ -61,12 +61,13 @@ UPDATE deliveries d SET
   host = CASE WHEN t.tried THEN t.host ELSE d.host END,
   tls = CASE WHEN t.tried THEN t.tls ELSE d.tls END,
   tls_policy = CASE WHEN t.tried THEN t.tls_policy ELSE d.tls_policy END,
+  egress = CASE WHEN t.tried THEN t.egress ELSE d.egress END,
   deferred_at = coalesce(d.deferred_at, to_timestamp(t.deferred_at))
 FROM unnest($1::uuid[], $2::text[], $3::int4[], $4::int4[], $5::int4[], $6::float8[], $7::float8[], $8::bool[],
             $9::float8[], $10::bool[], $11::int2[], $12::text[], $13::text[], $14::text[], $15::text[], $16::text[],
-            $17::text[], $18::text[], $19::text[], $20::text[], $21::float8[])
+            $17::text[], $18::text[], $19::text[], $20::text[], $21::text[], $22::float8[])
   AS t (id, state, attempt, started, parked, at, ended_at, decided, next_at, tried, reply_code, reply_enhanced,
-        reply_text, reply_command, trouble, bounce_class, site, host, tls, tls_policy, deferred_at)
+        reply_text, reply_command, trouble, bounce_class, site, host, tls, tls_policy, egress, deferred_at)
 WHERE d.id = t.id
 """
 
@@ -141,7 +142,7 @@ async def write_changes(
         _change(ident, change) for ident, change in changes.items() if ident in known and change.status != known[ident]
     ]
     if rows:
-        await connection.execute(_CHANGES, *columns(rows, 21))
+        await connection.execute(_CHANGES, *columns(rows, 22))
 
 
 def _stored(rows: "Iterable[Record]") -> Stored:

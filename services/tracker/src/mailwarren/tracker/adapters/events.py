@@ -25,7 +25,7 @@ SELECT id FROM events WHERE email_id = ANY($1::uuid[]) AND id = ANY($2::uuid[]) 
 _EVENT = (
     "at", "id", "delivery_id", "email_id", "tenant", "kind", "attempt", "reason", "next_attempt_at", "duration",
     "reply_code", "reply_enhanced", "reply_text", "reply_command", "trouble", "bounce_class", "site", "host",
-    "tls", "tls_policy",
+    "tls", "tls_policy", "egress",
 )  # fmt: skip
 
 _SUPPRESSIONS = """

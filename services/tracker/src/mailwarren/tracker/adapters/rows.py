@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 Row = tuple[Any, ...]
 
-_NOT_TRIED: Row = (None,) * 10
+_NOT_TRIED: Row = (None,) * 11
 
 
 class Unstorable(ValueError):
@@ -68,10 +68,10 @@ def array_text(texts: Sequence[str]) -> str:
 
 
 def tried_columns(tried: Attempt | None) -> Row:
-    """The ten columns that deliveries and events share: the reply (code, enhanced, text, command) and around it."""
+    """The eleven columns that deliveries and events share: the reply (code, enhanced, text, command) and around it."""
     if tried is None:
         return _NOT_TRIED
     reply = tried.reply
     answered = (None, None, None, None) if reply is None else (reply.code, reply.enhanced, reply.text, reply.command)
     around = tried.trouble, tried.bounce_class, tried.site or None, tried.host or None, tried.tls, tried.tls_policy
-    return *answered, *around
+    return *answered, *around, tried.egress or None

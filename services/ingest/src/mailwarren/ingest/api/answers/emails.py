@@ -169,6 +169,7 @@ class TimelineEntry(msgspec.Struct, frozen=True, kw_only=True):
             "unavailable`: the domain has a policy, which could not be fetched."
         ),
     ] = None
+    egress: Annotated[str | None, Meta(description="What it was sent from; null where no egress is named.")] = None
     reason: str | None = None
     next_attempt_at: datetime | None = None
     link: Annotated[str | None, Meta(description="Where a click led.")] = None

@@ -90,6 +90,26 @@ class QueueList(msgspec.Struct, frozen=True, kw_only=True):
     data: list[QueueShown]
 
 
+class WarmingShown(msgspec.Struct, frozen=True, kw_only=True):
+    """Mails that an egress may send to a site today (UTC), and those that senders have taken of them."""
+
+    site: Annotated[str, Meta(description="Its row, or `other`: all sites without one together.")]
+    limit: int
+    taken: int
+
+
+class EgressShown(msgspec.Struct, frozen=True, kw_only=True):
+    """An address, or some, that mail leaves from, and the name that is said there."""
+
+    name: str
+    helo: str
+    addresses: Annotated[list[str], Meta(description="As others see them.")]
+    senders: Annotated[int, Meta(description="Live senders that have it.")]
+    open: Annotated[bool, Meta(description="Mail may leave from it at all of them.")]
+    problems: Annotated[list[str], Meta(description="What its checks found: expected and found.")]
+    warming: Annotated[list[WarmingShown], Meta(description="Today's numbers of its warm-up; none: it is warm.")]
+
+
 class SenderShown(msgspec.Struct, frozen=True, kw_only=True):
     """A live sender process."""
 
@@ -112,6 +132,9 @@ class SenderShown(msgspec.Struct, frozen=True, kw_only=True):
             "nothing requires TLS; the latest 20."
         ),
     ]
+    egresses: Annotated[
+        list[str], Meta(description="What it sends from; empty where none are named: then as its host does.")
+    ]
 
 
 class SenderList(msgspec.Struct, frozen=True, kw_only=True):
@@ -120,6 +143,7 @@ class SenderList(msgspec.Struct, frozen=True, kw_only=True):
     object: str = "list"
     listening_for: float
     data: list[SenderShown]
+    egresses: Annotated[list[EgressShown], Meta(description="What mail leaves from, over all of them.")]
 
 
 class DeadShown(msgspec.Struct, frozen=True, kw_only=True, rename={"from_": "from"}):
