@@ -56,6 +56,7 @@ def test_rules_are_a_folder_because_single_files_keep_their_first_content(render
         values = {e["name"]: e.get("value") for e in one.containers[0]["env"]}
         assert values["MAILWARREN_SHAPING_FILE"] == "/etc/mailwarren/shaping.toml"
         assert values["MAILWARREN_REPLIES_FILE"] == "/etc/mailwarren/replies.toml"
+        assert values["MAILWARREN_EGRESS_FILE"] == "/etc/mailwarren/egress.toml"
 
 
 def test_new_rows_of_an_operator_get_their_queues_from_another_job(steady) -> None:

@@ -42,6 +42,8 @@ WRONG: list[tuple[dict[str, Any], tuple[str, ...]]] = [
     ({"senders": [{"name": "a", "lanes": ["high"], "prefech": 1}]}, ("senders", "prefech")),
     ({"senders": [{"name": "A b", "lanes": ["high", "normal", "bulk"]}]}, ("senders", "name")),
     ({"senders": [{"name": "ingest", "lanes": ["high", "normal", "bulk"]}]}, ("senders[0] (ingest)",)),
+    ({"senderDefaults__egress__names": ["out1"]}, ("egress.names", "egress.requireChecks")),
+    ({"senderDefaults__egress__names": ["Out 1"]}, ("senderDefaults", "egress", "names")),
     ({"senderDefaults__prefetch": 0}, ("senderDefaults", "prefetch")),
     ({"senderDefaults__drainGrace": 200}, ("drainGrace", "dotTimeout")),
     ({"senderDefaults__terminationGracePeriodSeconds": 100}, ("terminationGracePeriodSeconds", "drainGrace")),

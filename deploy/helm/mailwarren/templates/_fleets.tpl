@@ -69,6 +69,9 @@ shards: [google, microsoft, yahoo, apple, h0, h1, h2, h3, h4, h5, h6, h7]
     {{- end -}}
     {{- $_ := set $owner . $fleet.name -}}
   {{- end -}}
+  {{- if and (or $fleet.egress.names $fleet.egress.requireChecks) (not $.Values.egress) -}}
+    {{- fail (printf "%s: egress.names and egress.requireChecks are about the value egress, which is empty." $key) -}}
+  {{- end -}}
   {{- $auto := $fleet.autoscaling -}}
   {{- if ne $auto.type "none" -}}
     {{- if not (kindIs "invalid" $fleet.replicas) -}}
