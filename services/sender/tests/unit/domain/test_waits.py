@@ -1,5 +1,6 @@
 """Where a mail waits for a slow site: in the process, or on the ladder at no attempt's cost."""
 
+from itertools import pairwise
 from random import Random
 
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 
 from mailwarren.contracts.ladder import LONGEST_WAIT
 from mailwarren.contracts.lanes import Lane
-from mailwarren.sender.domain.waits import Climb, Slow, Stay, plan_wait
+from mailwarren.sender.domain.waits import Climb, Slow, Stay, plan_egress_wait, plan_wait
 
 QUICK = Slow(None, 0.0)
 
@@ -85,3 +86,42 @@ def test_no_wait_is_endless_or_goes_beyond_the_mails_time(
         assert 0 < found.seconds <= LONGEST_WAIT * scale
     else:
         assert found.seconds <= 900
+
+
+def plan_egress(opens_in: float | None = None, **changes: object) -> float:
+    values = {
+        "elsewhere": False, "lane": Lane.BULK, "shaped": 0, "left": 86400.0, "scale": 1.0, "rng": Random(1),
+    }  # fmt: skip
+    return plan_egress_wait(opens_in, **(values | changes))  # type: ignore[arg-type]
+
+
+def test_a_mail_without_an_egress_comes_back_later_and_later() -> None:
+    waits = [plan_egress(shaped=shaped) for shaped in range(12)]
+    assert 240 <= waits[0] <= 360
+    assert all(later > earlier for earlier, later in pairwise(waits[:6]))
+    assert waits[-1] == LONGEST_WAIT
+    assert plan_egress(lane=Lane.HIGH) <= 36
+
+
+def test_it_is_back_soon_after_a_new_day_began() -> None:
+    waits = [plan_egress(100.0, shaped=5, rng=Random(seed)) for seed in range(50)]
+    assert all(100 < wait < 100 + 603 for wait in waits)
+    assert max(waits) - min(waits) > 300
+    assert plan_egress(100_000.0) <= 360
+
+
+def test_it_is_back_at_once_where_another_sender_may_take_it() -> None:
+    waits = [plan_egress(40_000.0, elsewhere=True, shaped=shaped) for shaped in range(12)]
+    assert 4 <= waits[0] <= 6
+    assert all(wait <= 72 for wait in waits)
+
+
+@given(
+    st.none() | st.floats(0, 86400), st.booleans(), st.sampled_from(Lane), st.integers(0, 60),
+    st.floats(-10, 172800), st.sampled_from([1.0, 0.01]), st.integers(),
+)  # fmt: skip
+def test_no_wait_goes_past_the_mails_end(opens, elsewhere, lane, shaped, left, scale, seed) -> None:  # type: ignore[no-untyped-def]
+    wait = plan_egress(
+        opens, elsewhere=elsewhere, lane=lane, shaped=shaped, left=left, scale=scale, rng=Random(seed)
+    )
+    assert 0 <= wait <= max(0.0, min(left, LONGEST_WAIT * scale))

@@ -4,6 +4,7 @@ from uuid import UUID, uuid4
 
 from msgspec import structs
 
+from mailwarren.contracts.egress import EgressState, Warming
 from mailwarren.contracts.shaping import LIVE_FOR, Heartbeat, SiteState
 from mailwarren.sender.shaping.roll import Roll, shards_of
 
@@ -54,3 +55,18 @@ def test_a_site_lacks_slots_when_its_mail_waits_and_all_senders_together_have_fe
     assert not roll.lacks("x", 3, 0.0)
     told(other, 0.0, slots=0, waiting=7)
     assert not roll.lacks("x", 3, LIVE_FOR + 1)
+
+
+def test_an_egress_is_open_elsewhere_at_a_sender_of_the_same_shards_that_lives() -> None:
+    roll = Roll(ME, shards_of(["send.bulk.h1"]))
+    full = EgressState("warm", "warm.test", warming=(Warming("other", 5, 5),))
+    open_ = EgressState("warm", "warm.test")
+    roll.heard(structs.replace(a_beat(ME, "send.bulk.h1"), egresses=(open_,)), 0.0)
+    roll.heard(structs.replace(a_beat(uuid4(), "send.bulk.h2"), egresses=(open_,)), 0.0)
+    roll.heard(structs.replace(a_beat(uuid4(), "send.high.h1"), egresses=(full,)), 0.0)
+    roll.heard(a_beat(uuid4(), "send.bulk.h1"), 0.0)
+    assert not roll.has_open(["warm"], "other", 0.0)
+    roll.heard(structs.replace(a_beat(uuid4(), "send.bulk.h1"), egresses=(open_,)), 1.0)
+    assert roll.has_open(["cold", "warm"], "other", 1.0)
+    assert not roll.has_open(["cold"], "other", 1.0)
+    assert not roll.has_open(["warm"], "other", 1.1 + LIVE_FOR)
