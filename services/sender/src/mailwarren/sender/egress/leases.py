@@ -16,6 +16,8 @@ from mailwarren.sender.egress import metrics
 
 HEARD_WITHIN = 5.0
 """Seconds in which what is written into the log is read from it, or the broker is away."""
+AGAIN_AFTER = 2.0
+"""Seconds after a question that was not heard in which no other is asked."""
 IDLE = 30.0
 """Seconds after which a part that no mail takes from is given back."""
 
@@ -24,11 +26,12 @@ log = structlog.get_logger()
 
 @dataclass(slots=True)
 class _Part:
-    """What is left of what was granted here, and when a mail last took of it."""
+    """What is left of what was granted here, when a mail last took of it, and when it may be asked for again."""
 
     left: int = 0
     taken_at: float = 0.0
     asking: "asyncio.Future[None] | None" = None
+    again_at: float = 0.0
 
 
 class Leases:
@@ -117,14 +120,18 @@ class Leases:
             other = part.asking
             heard, _ = await asyncio.wait([other], timeout=self._heard_within)
             return bool(heard) and not other.cancelled()
+        loop = asyncio.get_running_loop()
+        if loop.time() < part.again_at:
+            return False
         egress, site, day = key
-        part.asking = asking = asyncio.get_running_loop().create_future()
+        part.asking = asking = loop.create_future()
         try:
             async with asyncio.timeout(self._heard_within):
                 await self._write(Reservation(new_id(), self._me, egress, site, day, part_of(most), most))
                 await asking
         except (TimeoutError, PublishError) as error:
             # What the log has of it all the same is heard later, and is then ours.
+            part.again_at = loop.time() + AGAIN_AFTER
             metrics.record_reservation("unheard")
             log.warning("sender.egress.unheard", egress=egress, site=site, error=str(error) or "not read in time")
             return False
