@@ -121,7 +121,5 @@ def test_it_is_back_at_once_where_another_sender_may_take_it() -> None:
     st.floats(-10, 172800), st.sampled_from([1.0, 0.01]), st.integers(),
 )  # fmt: skip
 def test_no_wait_goes_past_the_mails_end(opens, elsewhere, lane, shaped, left, scale, seed) -> None:  # type: ignore[no-untyped-def]
-    wait = plan_egress(
-        opens, elsewhere=elsewhere, lane=lane, shaped=shaped, left=left, scale=scale, rng=Random(seed)
-    )
+    wait = plan_egress(opens, elsewhere=elsewhere, lane=lane, shaped=shaped, left=left, scale=scale, rng=Random(seed))
     assert 0 <= wait <= max(0.0, min(left, LONGEST_WAIT * scale))

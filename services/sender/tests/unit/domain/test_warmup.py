@@ -15,7 +15,9 @@ KEY = ("out2", "google", DAY)
 CURVE = WarmUp(date(2025, 11, 22), (50, 100, 500), {"google": (20,), "yahoo": (5, 5, 5, 5)})
 
 
-def an_entry(count: int, most: int = 100, day: int = DAY, sender: UUID | None = None, site: str = "google") -> Reservation:
+def an_entry(
+    count: int, most: int = 100, day: int = DAY, sender: UUID | None = None, site: str = "google"
+) -> Reservation:
     return Reservation(uuid4(), sender or uuid4(), "out2", site, day, count, most)
 
 

@@ -4,7 +4,6 @@ import time
 from uuid import uuid4
 
 import pytest
-from msgspec.structs import replace
 
 from mailwarren.contracts.egress import EgressState, Reservation, day_of
 from mailwarren.contracts.parcel import Attempt, Delivery

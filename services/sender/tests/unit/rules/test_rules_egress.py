@@ -33,7 +33,11 @@ def test_the_example_of_the_page_is_obeyed() -> None:
     assert plan.egresses["new"].addresses == ("203.0.113.9",)
     warm_up = plan.egresses["new"].warm_up
     assert warm_up is not None
-    assert (warm_up.since, warm_up.days[:3], warm_up.sites["google"][:2]) == (date(2026, 11, 22), (20, 50, 100), (10, 20))
+    assert (warm_up.since, warm_up.days[:3], warm_up.sites["google"][:2]) == (
+        date(2026, 11, 22),
+        (20, 50, 100),
+        (10, 20),
+    )
     assert plan.pools[DEFAULT_POOL] == {"out1": 9.0, "new": 1.0}
     assert plan.pool_of("high", "yahoo", TENANT) == "transactional"
     assert plan.pool_of("bulk", "yahoo", TENANT) == DEFAULT_POOL
@@ -97,7 +101,12 @@ sites = ["google"]
     other = UUID(int=7)
     found = [
         plan.pool_of(*mail)
-        for mail in (("high", "google", other), ("bulk", "google", TENANT), ("bulk", "google", other), ("high", "x", other))
+        for mail in (
+            ("high", "google", other),
+            ("bulk", "google", TENANT),
+            ("bulk", "google", other),
+            ("high", "x", other),
+        )
     ]
     assert found == ["a", "b", "c", DEFAULT_POOL]
 
