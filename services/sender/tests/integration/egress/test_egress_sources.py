@@ -187,9 +187,12 @@ async def test_an_address_that_is_not_this_hosts_is_left_alone(start: Start, mai
     sending = start(TWO.replace("127.0.0.21", "192.0.2.21"), mail_host.port)
     assert await sending.send_many(10) == {Kind.DELIVERED}
     assert set(mail_host.came) == {("127.0.0.22", "two.sender.test")}
-    trouble = sending.shaping.checks.trouble
-    assert trouble is not None
-    assert "egress one: 192.0.2.21 bind" in trouble
+    assert "192.0.2.21 bind" in sending.shaping.checks.problems("one")[0]
+    assert sending.shaping.checks.trouble is None
+    named = start(TWO.replace("127.0.0.21", "192.0.2.21"), mail_host.port, egress="one,two")
+    assert "egress one: 192.0.2.21 bind" in (named.shaping.checks.trouble or "")
+    nothing = start(TWO.replace("127.0.0.2", "192.0.2.2"), mail_host.port)
+    assert nothing.shaping.checks.trouble is not None
 
 
 @pytest.mark.usefixtures("rcpt")

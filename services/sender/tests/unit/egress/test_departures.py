@@ -183,7 +183,11 @@ async def test_an_egress_whose_address_is_not_this_hosts_is_closed() -> None:
     assert (await sending.depart()).egress == "warm"
     with pytest.raises(NoEgress) as raised:
         await sending.depart(lane="high")
-    assert raised.value.opens is None
+    assert (raised.value.opens, raised.value.elsewhere) == (None, False)
+    sending.is_elsewhere = True  # on the host that has it
+    with pytest.raises(NoEgress) as raised:
+        await sending.depart(lane="high")
+    assert raised.value.elsewhere
     new: EgressState = sending.departures.states()[1]
     assert not new.open
     assert "192.0.2.7 bind: expected an address of this host" in new.problems[0]

@@ -52,9 +52,13 @@ class Checks:
         self._unbound: dict[str, list[Finding]] = {}
         self._said: dict[tuple[str, Check, str, str], bool | None] = {}
 
+    def bound(self, name: str) -> bool:
+        """Whether connections can come from an egress: its addresses are this host's."""
+        return name not in self._unbound
+
     def closed(self, name: str) -> bool:
         """Whether no mail may leave from an egress."""
-        if name in self._unbound:
+        if not self.bound(name):
             return True
         return self._gate and bool(self._failed.get(name, True))
 
@@ -65,8 +69,14 @@ class Checks:
 
     @property
     def trouble(self) -> str | None:
-        """Why the process is not ready; None when it is."""
-        for egress in self._egresses():
+        """Why the process is not ready; None when it is.
+
+        Of a file that is the same for several hosts, each has some: those that are not this host's are no trouble
+        here, unless the settings name them, or none is left.
+        """
+        egresses = self._egresses()
+        here = egresses if self._mine else [one for one in egresses if self.bound(one.name)]
+        for egress in here or egresses:
             if self.closed(egress.name):
                 return f"egress {egress.name}: {next(iter(self.problems(egress.name)), 'not checked yet')}"
         return None

@@ -87,7 +87,7 @@ class Departures:
         reason = metrics.NOT_HERE
         opens: float | None = None
         for name in ranked:
-            if self._mine and name not in self._mine:
+            if not self._has(name):
                 continue
             egress = plan.egresses[name]
             if self._checks.closed(name):
@@ -160,8 +160,12 @@ class Departures:
             raise NoEgress(site.name, None, elsewhere=True)
 
     def _is_open_elsewhere(self, names: Collection[str], site: str) -> bool:
-        others = [name for name in names if name not in self._mine] if self._mine else []
+        others = [name for name in names if not self._has(name)]
         return bool(others) and self._elsewhere(others, self._count_as(site))
+
+    def _has(self, name: str) -> bool:
+        """Whether an egress is this sender's: mail may not leave from it all the same."""
+        return (not self._mine or name in self._mine) and self._checks.bound(name)
 
     def _state(self, egress: Egress) -> EgressState:
         return EgressState(

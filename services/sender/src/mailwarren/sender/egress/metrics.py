@@ -30,8 +30,8 @@ _reservations = Counter(
 
 USED_UP, CLOSED, NOT_HERE, UNREACHED, PASSED_ON = "used_up", "closed", "not_here", "unreached", "passed_on"
 REASONS = (USED_UP, CLOSED, NOT_HERE, UNREACHED, PASSED_ON)
-"""Why none is open: numbers of the day, checks, all are other senders', no address of the hosts' family, or the one
-that the mail was greylisted from is another sender's."""
+"""Why none is open: numbers of the day, checks, all are other senders' or hosts', no address of the hosts' family, or
+the one that the mail was greylisted from is another sender's."""
 for _reason in REASONS:
     _waits.labels(_reason)
 for _result in ("granted", "none_left", "unheard"):
