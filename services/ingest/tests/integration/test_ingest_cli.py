@@ -236,6 +236,8 @@ def test_over_the_api_queues_say_how_they_stand(run, queues, over_api):
     assert head.split() == ["queue", "messages", "consumers", "change/s", "state"]
     assert len(shown) == len(rows)
     assert run("senders")[0] == 0
+    assert run("egress")[:2] == (0, "egress  helo  addresses  senders  open  sent today of its warm-up\n")
+    assert run("egress", "--json")[:2] == (0, "")
     assert "no broker" in run("queues", "--broker", "--wait", "0")[2]
 
 

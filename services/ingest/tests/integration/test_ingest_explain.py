@@ -4,9 +4,11 @@ import time
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
+import msgspec
 import pytest
 
 from mailwarren.contracts.codec import encode, headers_of
+from mailwarren.contracts.egress import EgressState, Warming
 from mailwarren.contracts.ids import delivery_id, new_id
 from mailwarren.contracts.lanes import Lane
 from mailwarren.contracts.shaping import Heartbeat, MissingKeys, SiteState
@@ -81,10 +83,11 @@ def sender(client, queues, wait_until):
         message = queues.channel.prepare_message(encode(beat), headers=headers_of(beat))
         queues.channel.basic_publish(message, queues.topology.control.name, "")
 
-    def make(*names, sites=(), missing_keys=()):
+    def make(*names, sites=(), missing_keys=(), egresses=msgspec.UNSET):
         beat = Heartbeat(
             sender=uuid4(), host="sender-0", fleet="all", version="1.0", started_at=1.0, at=time.time(), queues=names,
             in_flight=0, limit=500, waiting=0, mails_10s=0, sites=sites, missing_keys=missing_keys,
+            egresses=egresses,
         )  # fmt: skip
         beats.append(beat)
         tell(beat)
@@ -135,6 +138,14 @@ def test_an_empty_queue_means_that_a_sender_has_it(ledger, explain, queues, send
     sender(queues.topology.send_queue(Lane.NORMAL, "google").name)
     found = explain(ledger.email("accepted"))
     assert (found["waits_for"], found["queue_state"], found["ahead_at_most"]) == ("turn", "flowing", None)
+
+
+def test_a_mail_whose_egresses_have_sent_their_number_waits_for_one(ledger, explain, queues, sender):
+    full = EgressState("new", "new.test", warming=(Warming("google", 50, 50),))
+    sender(queues.topology.send_queue(Lane.NORMAL, "google").name, egresses=(full,))
+    found = explain(ledger.email("accepted"))
+    assert (found["waits_for"], found["ladder"]) == ("egress", "shaped")
+    assert "new: 50 of 50 mails of its warm-up today" in found["summary"]
 
 
 def test_a_deferred_mail_says_when_it_is_tried_again_and_why(ledger, explain, sender):

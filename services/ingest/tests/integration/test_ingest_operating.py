@@ -8,6 +8,7 @@ from uuid import uuid4
 import pytest
 
 from mailwarren.contracts.codec import decode_control, decode_parcel, encode, encode_parcel, headers_of, parcel_headers
+from mailwarren.contracts.egress import EgressState, Warming
 from mailwarren.contracts.ids import new_id
 from mailwarren.contracts.lanes import Lane
 from mailwarren.contracts.shaping import Heartbeat, Override, OverrideEnd, Scope, Sighting, SiteState
@@ -182,6 +183,7 @@ def test_senders_are_those_whose_heartbeats_are_heard(client, queues, tell, wait
     two = a_beat(
         host="sender-1",
         tls_broken=("mx.d.test[192.0.2.9]:25",),
+        egresses=(EgressState("out1", "out1.test", ("192.0.2.1",), warming=(Warming("other", 50, 7),)),),
         sites=(SiteState("yahoo", open=1, slots=1), SiteState("d.test", waiting=9)),
     )
     tell(Sighting("yahoo", None, "slow", 1.0, 1, "421"))
@@ -195,6 +197,13 @@ def test_senders_are_those_whose_heartbeats_are_heard(client, queues, tell, wait
     ]
     assert listed["data"][0]["queues"] == [bulk]
     assert [row["tls_broken"] for row in listed["data"]] == [[], ["mx.d.test[192.0.2.9]:25"]]
+    assert [row["egresses"] for row in listed["data"]] == [[], ["out1"]]
+    assert listed["egresses"] == [
+        {
+            "name": "out1", "helo": "out1.test", "addresses": ["192.0.2.1"], "senders": 1, "open": True, "problems": [],
+            "warming": [{"site": "other", "limit": 50, "taken": 7}],
+        }
+    ]  # fmt: skip
     sites = client.get("/shaping").json()["sites"]
     assert [site["name"] for site in sites] == ["d.test", "yahoo"]
     assert sites[1] == {

@@ -173,9 +173,10 @@ def test_the_timeline_says_how_each_attempt_was_secured(client, place, caller):
     for attempt, (tls, policy) in enumerate([(None, "mta-sts"), ("TLSv1.3 X", "mta-sts"), (None, None)], 1):
         place.sql(
             "INSERT INTO events (at, id, delivery_id, email_id, tenant, kind, attempt, trouble, bounce_class, tls, "
-            "tls_policy) VALUES ($1, $2, $3, $4, $5, 'deferred', $6, 'tls: expired', 'tls_expired', $7, $8)",
+            "tls_policy, egress) "
+            "VALUES ($1, $2, $3, $4, $5, 'deferred', $6, 'tls: expired', 'tls_expired', $7, $8, $9)",
             now + timedelta(seconds=attempt), new_id(), delivery_id(email, "b@e.test"), email, caller.tenant, attempt,
-            tls, policy,
+            tls, policy, "out1" if tls else None,
         )  # fmt: skip
 
     data = client.get(f"/emails/{email}/timeline").json()["data"]
@@ -183,4 +184,5 @@ def test_the_timeline_says_how_each_attempt_was_secured(client, place, caller):
     assert [(one["tls"], one["tls_policy"]) for one in data] == [
         (None, "mta-sts"), ("TLSv1.3 X", "mta-sts"), (None, None),
     ]  # fmt: skip
+    assert [one["egress"] for one in data] == [None, "out1", None]
     assert data[0]["reply"]["bounce_class"] == "tls_expired"

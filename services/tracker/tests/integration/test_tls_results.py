@@ -55,6 +55,14 @@ async def test_version_and_cipher_stand_with_the_attempt_and_with_the_delivery(l
         assert tuple(row) == (TLS, "mta-sts")
 
 
+async def test_what_it_left_from_stands_with_the_attempt_and_with_the_delivery(ledger, database, inbound):
+    parcel = a_parcel()
+    await ledger.record([inbound.parcel(parcel), inbound.events(an_event(parcel, tried=an_attempt(egress="out1")))])
+
+    for table in ("deliveries", "events"):
+        assert await database.fetchval(f"SELECT egress FROM {table}") == "out1"
+
+
 async def test_a_later_attempt_without_tls_says_so(ledger, database, inbound):
     parcel = a_parcel()
     await ledger.record([inbound.parcel(parcel), inbound.events(
