@@ -84,7 +84,11 @@ class Checks:
     async def run(self) -> None:
         """Look for ever; a new file is looked at at once."""
         while True:
-            good = await self.look()
+            good = False
+            try:
+                good = await self.look()
+            except Exception:
+                log.exception("sender.egress.error")
             wait = self._every if good else min(SOON, self._every)
             while wait > 0 and self._looked is self._plan():
                 pause = min(1.0, wait)
