@@ -47,6 +47,7 @@ def test_one_that_is_open_or_unknown_is_no_reason_to_wait() -> None:
 def test_a_site_without_a_row_counts_with_the_others() -> None:
     full = EgressState("new", "new.test", warming=(Warming("other", 50, 50),))
     assert find_spent([a_beat(full)], QUEUE, "d.test") is not None
+    assert "send to sites without a row now" in (find_spent([a_beat(full)], QUEUE, None) or "")
 
 
 def test_egresses_are_added_up_over_senders() -> None:

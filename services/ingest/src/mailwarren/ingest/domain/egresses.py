@@ -48,10 +48,10 @@ def find_spent(beats: Iterable[Heartbeat], queue: str | None, site: str | None) 
     Args:
         beats: Of all live senders.
         queue: The mail's.
-        site: Where it goes; None when that is not known.
+        site: Where it goes; None when that is not known: then probably to a site without a row.
     """
     takers = [egresses_of(beat) for beat in beats if queue in beat.queues]
-    if site is None or not takers or not all(takers):
+    if not takers or not all(takers):
         return None
     why: dict[str, str] = {}
     for state in (one for states in takers for one in states):
@@ -61,17 +61,17 @@ def find_spent(beats: Iterable[Heartbeat], queue: str | None, site: str | None) 
         why[state.name] = told
     listed = "; ".join(f"{name}: {told}" for name, told in sorted(why.items()))
     return (
-        f"No egress of the senders that take from its queue may send to {site} now ({listed}). It waits on the ladder, "
-        "at no cost of an attempt; numbers of a day begin anew at midnight UTC."
+        f"No egress of the senders that take from its queue may send to {site or 'sites without a row'} now ({listed}). "
+        "It waits on the ladder, at no cost of an attempt; numbers of a day begin anew at midnight UTC."
     )
 
 
-def _why(state: EgressState, site: str) -> str | None:
+def _why(state: EgressState, site: str | None) -> str | None:
     if not state.open:
         return next(iter(state.problems), "not checked yet")
     told = {one.site: one for one in state.warming}
     # A site without a row counts with all others of that kind, and only senders know the rows.
-    number = told.get(site) or told.get(OTHER_SITES)
+    number = told.get(site or OTHER_SITES) or told.get(OTHER_SITES)
     if number is None or number.taken < number.most:
         return None
     return f"{number.taken} of {number.most} mails of its warm-up today"
