@@ -60,8 +60,9 @@ def find_spent(beats: Iterable[Heartbeat], queue: str | None, site: str | None) 
             return None
         why[state.name] = told
     listed = "; ".join(f"{name}: {told}" for name, told in sorted(why.items()))
+    where = site or "sites without a row"
     return (
-        f"No egress of the senders that take from its queue may send to {site or 'sites without a row'} now ({listed}). "
+        f"No egress of the senders that take from its queue may send to {where} now ({listed}). "
         "It waits on the ladder, at no cost of an attempt; numbers of a day begin anew at midnight UTC."
     )
 
