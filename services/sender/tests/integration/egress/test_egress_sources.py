@@ -42,7 +42,7 @@ def mail(number: int, domain: str = "rcpt.test", **changes: Any) -> Delivery:
 class Sending:
     """What a sender process does from DNS to the dot, without its broker."""
 
-    def __init__(self, file: Path, resolver: str, port: int, **settings: object) -> None:
+    def __init__(self, file: Path, resolver: str, port: int, **settings: Any) -> None:
         self.file = file
         rows = file.with_name("shaping.toml")
         rows.write_text('[default]\nrate = "none"\nconnection_rate = "none"\n')
@@ -50,7 +50,7 @@ class Sending:
             "resolver": resolver, "mx_port": port, "private_mx": True, "mta_sts": False, "helo": "host.test",
             "shaping_file": rows,
         }  # fmt: skip
-        made = SenderSettings(egress_file=file, **(options | settings))  # type: ignore[arg-type]
+        made = SenderSettings(**({"egress_file": file} | options | settings))
         self.rules = open_rules(made)
         self.routes = build_routes(made, self.rules)
         link, topology = Link("amqp://unused.test/", "test"), Topology("")
@@ -93,7 +93,7 @@ async def start(tmp_path: Path, names) -> AsyncIterator[Start]:
     """A sender with a file of egresses: ``start(text, port)``."""
     made: list[Sending] = []
 
-    def make(text: str, port: int, **settings: object) -> Sending:
+    def make(text: str, port: int, **settings: Any) -> Sending:
         file = tmp_path / "egress.toml"
         file.write_text(text)
         made.append(Sending(file, names.address, port, **settings))

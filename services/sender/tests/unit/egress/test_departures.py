@@ -1,6 +1,7 @@
 """Which egress one mail gets, and when it gets none."""
 
 import time
+from collections.abc import Collection
 from uuid import uuid4
 
 import pytest
@@ -62,8 +63,8 @@ class Sending:
     async def _write(self, entry: Reservation) -> None:
         self.leases.heard(entry)
 
-    def _ask(self, names: object, site: str) -> bool:
-        self.elsewhere.append((sorted(names), site))  # type: ignore[call-overload]
+    def _ask(self, names: Collection[str], site: str) -> bool:
+        self.elsewhere.append((sorted(names), site))
         return self.is_elsewhere
 
     async def depart(self, site: Site = SITE, delivery: Delivery | None = None, **parcel: object) -> Departure:

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
-from types import MappingProxyType
 from uuid import UUID
 
 from mailwarren.contracts.egress import Reservation
@@ -30,7 +29,7 @@ class WarmUp:
 
     since: date
     days: tuple[int, ...]
-    sites: Mapping[str, tuple[int, ...]] = field(default_factory=lambda: MappingProxyType({}))
+    sites: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
     def most(self, site: str, day: int) -> int | None:
         """Mails to a site on a day, counted since 1970; None is any number."""

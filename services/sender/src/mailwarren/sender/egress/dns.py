@@ -89,7 +89,7 @@ def _text(record: dns.rdata.Rdata) -> str:
     if isinstance(record, TXT):
         return b"".join(record.strings).decode("utf-8", "replace")
     if isinstance(record, MX):
-        return record.exchange.to_text(omit_final_dot=True).lower()
+        return str(record.exchange.to_text(omit_final_dot=True)).lower()
     if isinstance(record, PTR):
-        return record.target.to_text(omit_final_dot=True).lower()
+        return str(record.target.to_text(omit_final_dot=True)).lower()
     return record.to_text()

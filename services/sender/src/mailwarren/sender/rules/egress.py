@@ -1,5 +1,6 @@
 """``egress.toml``: the addresses and names that mail leaves from, their pools and weights, and their warm-up."""
 
+import contextlib
 import ipaddress
 import re
 from collections.abc import Collection, Iterator, Mapping
@@ -108,10 +109,9 @@ def _address(text: str | None, version: int | None, where: str, problems: list[s
     """An address as Python writes it, so that equal ones are equal texts."""
     if text is None:
         return None
-    try:
+    found: ipaddress.IPv4Address | ipaddress.IPv6Address | None = None
+    with contextlib.suppress(ValueError):
         found = ipaddress.ip_address(text)
-    except ValueError:
-        found = None
     if found is None or version not in {None, found.version} or found.is_unspecified or found.is_multicast:
         kind = "IP" if version is None else f"IPv{version}"
         problems.append(f"{where}: {text!r} is no {kind} address of a host")
