@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from kombu import Queue
 
+from mailwarren.contracts.egress import WARMUP_KEY
 from mailwarren.contracts.ids import PARTITIONS
 from mailwarren.contracts.ladder import RUNGS
 from mailwarren.contracts.lanes import Lane
@@ -266,6 +267,7 @@ def test_what_is_kept_and_what_is_handed_out_is_no_work_left_behind() -> None:
 def test_overrides_reach_the_tracker_and_every_other_entry_does_not() -> None:
     assert reached(T, T.control_log, SHAPING_KEY) == {"mail.control.log", "tracker.shaping"}
     assert reached(T, T.control_log, "marker") == {"mail.control.log"}
+    assert reached(T, T.control_log, WARMUP_KEY) == {"mail.control.log"}
 
 
 @pytest.mark.parametrize("name", NAMED_SITES)

@@ -13,6 +13,7 @@ from kombu import Connection
 from mailwarren.contracts.access import MARKER_KEY
 from mailwarren.contracts.codec import encode, headers_of
 from mailwarren.contracts.egress import Reservation, day_of
+from mailwarren.contracts.ids import new_id
 from mailwarren.contracts.topology import Topology
 from mailwarren.runtime.amqp import Link, Publisher
 from mailwarren.sender.adapters.control_log import ControlLog, ShapingWriter
@@ -63,8 +64,9 @@ async def take(leases: Leases, times: int) -> int:
 
 
 @pytest.fixture
-async def topology(rabbitmq: Any, amqp_prefix: str, request: pytest.FixtureRequest) -> Topology:
-    made = Topology(f"{amqp_prefix}{request.node.name[:30]}.")
+async def topology(rabbitmq: Any, amqp_prefix: str) -> Topology:
+    """A log of its own for each test."""
+    made = Topology(f"{amqp_prefix}{new_id().hex}.")
     await asyncio.to_thread(declare, rabbitmq.amqp_url, made)
     return made
 
