@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0021_tracking"
-down_revision = "0019_webhooks"
+down_revision = "0020_egress"
 branch_labels = None
 depends_on = None
 step = "expand"
