@@ -37,4 +37,4 @@ async def drift(connection: "Connection[Record]", since: float, until: float, li
     Whole quarters, begun at ``since`` or later and over by ``until``. A look at every delivery of that time.
     """
     first, last = (moment(at // QUARTER * QUARTER) for at in (since, until))
-    return await connection.fetch(DRIFT, first, last, limit)
+    return list(await connection.fetch(DRIFT, first, last, limit))

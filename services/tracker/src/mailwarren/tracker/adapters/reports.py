@@ -82,7 +82,7 @@ def _steps(
         ident: change for ident, change in folded.changes.items() if ident not in known or change.status != known[ident]
     }
     after: dict[UUID, Facts] = {}
-    for ident in fresh.union(changes):
+    for ident in fresh | changes.keys():
         change, was = changes.get(ident), before.get(ident)
         acceptance = accepted.get(ident) if ident in fresh else None
         parcel = None if acceptance is None else acceptance[0]

@@ -75,24 +75,15 @@ def facts_after(tenant: UUID, before: Facts | None, change: Change | None, parce
         parcel: its acceptance, when the batch brought it.
     """
     before = before or Facts(tenant, None, None, State.ACCEPTED, None)
-    if parcel is None:
-        accepted = before.domain, before.broadcast
-        accepted_at = before.accepted_at
-    else:
-        accepted = sender_domain(parcel.content.sender), parcel.broadcast
-        accepted_at = parcel.accepted_at
-    if change is None:
-        stands = before.state, accepted_at, before.ended_at, before.bounce_class, before.deferred_at
-        return Facts(tenant, *accepted, *stands)
-    return Facts(
-        tenant,
-        *accepted,
-        change.status.state,
-        accepted_at,
-        change.status.ended_at,
-        before.bounce_class if change.tried is None else change.tried.bounce_class,
-        change.deferred_at if before.deferred_at is None else before.deferred_at,
-    )
+    domain, broadcast, accepted_at = before.domain, before.broadcast, before.accepted_at
+    if parcel is not None:
+        domain, broadcast, accepted_at = sender_domain(parcel.content.sender), parcel.broadcast, parcel.accepted_at
+    state, ended_at, bounce_class, deferred_at = before.state, before.ended_at, before.bounce_class, before.deferred_at
+    if change is not None:
+        state, ended_at = change.status.state, change.status.ended_at
+        bounce_class = bounce_class if change.tried is None else change.tried.bounce_class
+        deferred_at = change.deferred_at if deferred_at is None else deferred_at
+    return Facts(tenant, domain, broadcast, state, accepted_at, ended_at, bounce_class, deferred_at)
 
 
 def steps(changes: Iterable[tuple[Facts | None, Facts]], events: Iterable[Event], known: Mapping[UUID, Facts]) -> Steps:
