@@ -6,7 +6,7 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailwarren.ingest.domain.api_logs import HIDDEN, KEPT, shown_body, without_names
+from mailwarren.ingest.domain.api_logs import HIDDEN, KEPT, shown_body, shown_path, without_names
 
 MAIL = {
     "from": "Ada Lovelace <ada@sender.test>",
@@ -77,7 +77,9 @@ def test_what_is_deep_ends() -> None:
 
 
 def test_addresses_are_found_anywhere() -> None:
-    assert without_names("/contacts/bob.smith@x.test/topics") == "/contacts/b…@x.test/topics"
+    assert shown_path("/contacts/bob.smith@x.test/topics") == "/contacts/b…@x.test/topics"
+    assert shown_path("/emails") == "/emails"
+    assert without_names("a link to https://x.test/bob@x.test") == "a link to h…@x.test"
     assert without_names("no mail to a@b.test, <c@d.test>!") == "no mail to a…@b.test, <c…@d.test>!"
 
 

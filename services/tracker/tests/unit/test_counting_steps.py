@@ -11,9 +11,9 @@ from mailwarren.tracker.domain.counting import Facts, Place, facts_after, sender
 from mailwarren.tracker.domain.fold import Change, Report
 from mailwarren.tracker.domain.status import Status
 
-AT = 1_700_000_100.0
-"""The quarter of it begins at 1_699_999_200."""
-BEGAN = 1_699_999_200
+AT = 1_700_000_400.0
+BEGAN = 1_700_000_100
+"""The quarter of it."""
 ACCEPTED = Facts(TENANT, "sender.test", None, State.ACCEPTED, AT)
 
 

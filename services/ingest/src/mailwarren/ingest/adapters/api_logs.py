@@ -15,7 +15,7 @@ import structlog
 from mailwarren.contracts.ids import new_id
 from mailwarren.ingest.adapters.database import Database, DatabaseDown
 from mailwarren.ingest.adapters.keyset import fetch_page
-from mailwarren.ingest.domain.api_logs import KEPT, shown_body, without_names
+from mailwarren.ingest.domain.api_logs import KEPT, shown_body, shown_path
 from mailwarren.ingest.domain.cursor import Page
 from mailwarren.ingest.metrics import record_log_dropped, record_logs_written
 
@@ -150,7 +150,7 @@ def _row(taken: Taken) -> tuple[Any, ...]:
         datetime.fromtimestamp(taken.at, UTC),
         taken.key,
         taken.method,
-        _plain(without_names(taken.path.removeprefix("/v1")[:LONGEST])),
+        _plain(shown_path(taken.path.removeprefix("/v1")[:LONGEST])),
         taken.status,
         _plain(taken.agent),
         shown_body(taken.request),

@@ -79,6 +79,11 @@ def without_names(text: str) -> str:
     return _ADDRESS.sub(lambda found: f"{found[1][0]}…@{found[2]}", text)
 
 
+def shown_path(path: str) -> str:
+    """A path whose parts are without names."""
+    return "/".join(map(without_names, path.split("/")))
+
+
 def _text(value: str, key: str) -> str:
     if key in _CONTENT:
         return f"[{len(value)} characters]"
