@@ -80,8 +80,8 @@ async def test_too_little_mail_tells_nothing(breakers, database, log, sent):
 async def test_a_tenant_is_warned_and_the_warning_ends(breakers, database, log, sent):
     await sent(19, 1)
     await breakers.look(database, time.time())
-    assert (await row(database))["state"] == "warned"
-    assert tuple((await row(database))[name] for name in ("decided", "bounced", "complained")) == (20, 1, 0)
+    warned = await row(database)
+    assert [warned[name] for name in ("state", "decided", "bounced", "complained")] == ["warned", 20, 1, 0]
     assert (log.entries, gauge("warned")) == ([], 1)
     await sent(20, 0)
     await breakers.look(database, time.time())
