@@ -13,6 +13,7 @@ from mailwarren.contracts.ids import event_id, new_id
 from mailwarren.contracts.parcel import Wait
 from mailwarren.contracts.reply import Reply
 from mailwarren.contracts.testing import TENANT, a_content, a_delivery, a_parcel, an_attempt, an_event
+from mailwarren.store.recount import FACTS
 from mailwarren.tracker.adapters.counters import drift
 from mailwarren.tracker.adapters.partitions import Partitions
 from mailwarren.tracker.adapters.store import PostgresLedger
@@ -190,3 +191,10 @@ async def test_tenants_domains_and_broadcasts_have_rows_of_their_own(ledger, dat
         (False, "y.test", False, 1),
         (True, "sender.test", False, 1),
     ]
+
+
+async def test_events_of_single_emails_are_found_by_their_index(database):
+    await database.execute("SET enable_seqscan = off")  # which small tables would have it
+    sql = f"EXPLAIN SELECT * FROM ({FACTS}) AS f WHERE f.tenant = $1 AND f.at > now() AND f.email_id = ANY($2::uuid[])"
+    plan = [row[0] for row in await database.fetch(sql, TENANT, [new_id()])]
+    assert any("events" in line and "email_id_idx" in line for line in plan), plan

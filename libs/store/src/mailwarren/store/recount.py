@@ -32,11 +32,13 @@ FROM deliveries d CROSS JOIN LATERAL (VALUES
 ) AS x (at, what)
 WHERE d.sender_domain IS NOT NULL AND x.at IS NOT NULL AND x.what IS NOT NULL
 UNION ALL
-SELECT d.tenant, d.id, d.email_id, d.sender_domain, coalesce(d.broadcast, '{NO_BROADCAST}'::uuid), e.at, e.kind
+SELECT d.tenant, d.id, e.email_id, d.sender_domain, coalesce(d.broadcast, '{NO_BROADCAST}'::uuid), e.at, e.kind
 FROM events e JOIN deliveries d ON d.id = e.delivery_id
 WHERE d.sender_domain IS NOT NULL AND e.kind IN ({_AFTER})
 """  # noqa: S608 - constants
-"""Each thing that is counted, as a row: whose, of which mail, when, and the counter's name."""
+"""Each thing that is counted, as a row: whose, of which mail, when, and the counter's name.
+
+Events are found by their email, which they have an index of."""
 
 DRIFT: Final = f"""
 WITH facts AS (
