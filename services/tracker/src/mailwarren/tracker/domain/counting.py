@@ -110,8 +110,13 @@ def steps(changes: Iterable[tuple[Facts | None, Facts]], events: Iterable[Event]
 def _count(found: Steps, facts: Facts, number: int) -> None:
     if facts.domain is None:
         return
+    row: list[int] = []
+    last = None
     for at, index in _counted(facts):
-        _row(found, facts, at)[index] += number
+        # What is received is sent at the same moment: its row is looked up once.
+        if at != last:
+            row, last = _row(found, facts, at), at
+        row[index] += number
 
 
 def _counted(facts: Facts) -> Iterator[tuple[float, int]]:
