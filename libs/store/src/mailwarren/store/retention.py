@@ -101,10 +101,8 @@ RETENTION: Mapping[str, Rule] = {
     "stats_minute": Rule("since the minute", _W, "stats", "MAILWARREN_STATS_DAYS"),
     "email_metrics": Rule("since the quarter of an hour", _W, "metrics", "MAILWARREN_STATS_DAYS"),
     "breakers": Rule("a row for each tenant", _N),
-    "api_logs": Rule(
-        "since the call", _W, "api_logs", "MAILWARREN_API_LOGS_DAYS",
-        erasure="none: of an address only its initial is there",
-    ),
+    # Bodies and paths are kept without whom they name.
+    "api_logs": Rule("since the call", _W, "api_logs", "MAILWARREN_API_LOGS_DAYS"),
     "shaping_overrides": Rule("after their end", _T, setting="MAILWARREN_TRACKER_EVENTS_DAYS"),
     "tls_results": Rule("whole days", _T, setting="MAILWARREN_TRACKER_EVENTS_DAYS"),
     "webhooks": Rule("until deleted", _C),

@@ -80,8 +80,9 @@ BROADCAST_STATES = ("scheduled", "held", "queued", "sending", "paused", "failed"
 RESULTS = ("done", "repeated", "again", "failed")
 REASONS = ("failed", "unreadable", "unknown")
 KINDS = (
-    "idempotency_keys", "emails", "deliveries", "contents", "stats", "metrics", "api_logs", "contact_values",
-    "contact_properties", "contact_segments", "segments", "contact_topics", "topics",
+    "idempotency_keys", "emails", "deliveries", "contents", "stats", "metrics", "api_logs",
+    "contact_values", "contact_properties",
+    "contact_segments", "segments", "contact_topics", "topics",
     "scheduled_mail", "scheduled", "scheduled_contents", "broadcasts", "domains",
     "import_uploads", "import_files", "import_errors", "imports",
     "attachments", "blobs", "unsubscribes", "suppressions", "privacy_parts", "privacy_requests",
