@@ -80,10 +80,28 @@ def test_every_endpoint_is_described_with_its_body_and_answers(document):
             assert endpoint.gives in {CSV, ZIP}
         else:
             assert answer["$ref"].rpartition("/")[2] in document["components"]["schemas"]
+        for status in endpoint.also:
+            assert operation["responses"][str(status)] == operation["responses"][str(endpoint.status)]
         if endpoint.takes == FORM:
             assert set(operation["requestBody"]["content"]) == {"multipart/form-data", "text/csv"}
         assert "401" in operation["responses"]
     assert sum(len(methods) for methods in document["paths"].values()) == len(ENDPOINTS)
+
+
+@pytest.mark.parametrize("endpoint", ENDPOINTS, ids=lambda endpoint: endpoint.name)
+def test_every_endpoint_names_the_errors_that_its_kind_can_have(endpoint):
+    possible = {401, 403, 503}
+    if endpoint.request is not None:
+        possible |= {400, 413, 422}
+    if endpoint.query:
+        possible |= {422}
+    if "{" in endpoint.path:
+        possible |= {404, 422}
+    if "Idempotency-Key" in endpoint.headers:
+        possible |= {400, 409}
+    if endpoint.files:
+        possible |= {408}
+    assert possible <= set(endpoint.errors)
 
 
 def test_references_lead_somewhere(document):

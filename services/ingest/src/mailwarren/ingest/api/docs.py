@@ -260,7 +260,8 @@ def _operation(endpoint: Endpoint, references: dict[str, Any]) -> dict[str, Any]
 def _done(endpoint: Endpoint, references: dict[str, Any]) -> dict[str, Any]:
     if not endpoint.answer:
         return {}
-    return {str(endpoint.status): _content("Done", references[_name(endpoint.answer)], endpoint.gives)}
+    done = _content("Done", references[_name(endpoint.answer)], endpoint.gives)
+    return {str(status): done for status in (endpoint.status, *endpoint.also)}
 
 
 def _parameters(endpoint: Endpoint) -> Iterable[dict[str, Any]]:

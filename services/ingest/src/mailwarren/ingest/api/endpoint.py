@@ -82,6 +82,8 @@ Handler = Callable[[Call], Awaitable[Answer]]
 class Endpoint:
     """One method of one path. ``request`` and ``answer`` are msgspec types; ``errors`` the statuses to document.
 
+    ``also``: another status of the same answer, when what was to be made is there already.
+
     ``files``: a request may carry attachments, so a large one waits for memory instead of being refused.
 
     ``answer`` is None where every call is refused. ``takes`` and ``gives`` are media types; what is taken in another
@@ -104,6 +106,7 @@ class Endpoint:
     takes: str = JSON
     gives: str = JSON
     errors: tuple[int, ...] = field(default=())
+    also: tuple[int, ...] = ()
     logged: bool = True
     """Whether its calls are shown by ``/v1/logs``."""
 

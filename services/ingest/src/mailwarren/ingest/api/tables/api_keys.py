@@ -16,7 +16,7 @@ ENDPOINTS = (
         answer=KeyMade,
         status=201,
         description="The token is shown this once. A `sending_access` key can only send.",
-        errors=(400, 401, 403, 422, 503),
+        errors=(400, 401, 403, 413, 422, 503),
     ),
     Endpoint(
         "list_keys",
@@ -35,7 +35,7 @@ ENDPOINTS = (
         handler=api_keys.rename,
         request=ApiKeyChange,
         answer=KeyChanged,
-        errors=(400, 401, 403, 404, 422, 503),
+        errors=(400, 401, 403, 404, 413, 422, 503),
     ),
     Endpoint(
         "delete_key",

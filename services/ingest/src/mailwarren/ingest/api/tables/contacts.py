@@ -34,6 +34,7 @@ def _of(path: str, name: str, where: str, gone: str) -> tuple[Endpoint, ...]:
             handler=contacts.create,
             request=ContactBody,
             answer=ContactNamed,
+            also=(200,),
             description=_MADE,
             **MAKING,
         ),

@@ -12,7 +12,7 @@ from mailwarren.ingest.domain.requests import BulkBody, EmailBody, Permission
 _SENDING: dict[str, Any] = {
     "method": "POST",
     "permission": Permission.SENDING,
-    "errors": (400, 401, 403, 409, 413, 422, 503),
+    "errors": (400, 401, 403, 408, 409, 413, 422, 503),
 }
 
 ENDPOINTS = (

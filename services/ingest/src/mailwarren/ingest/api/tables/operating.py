@@ -41,7 +41,7 @@ ENDPOINTS = (
         answer=OverrideShown,
         status=201,
         description="Ours: every sender obeys within 2 seconds. Mail that waits for it costs no attempt.",
-        errors=(400, 401, 403, 422, 503),
+        errors=(400, 401, 403, 413, 422, 503),
     ),
     Endpoint(
         "delete_shaping",
@@ -103,6 +103,6 @@ ENDPOINTS = (
             "Ours: each leaves the dead letters when the broker has it again, and is asked about before it is sent: it "
             "may have been tried."
         ),
-        errors=(400, 401, 403, 404, 422, 503),
+        errors=(400, 401, 403, 404, 413, 422, 503),
     ),
 )
