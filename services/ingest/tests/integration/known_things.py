@@ -80,7 +80,8 @@ LEDGER = (
 """What the tracker writes about an email of the only tenant."""
 KIND = {
     "api-keys": "key", "domains": "domain", "segments": "segment", "audiences": "audience", "topics": "topic",
-    "contact-properties": "property", "contacts": "contact", "imports": "import", "templates": "template", "broadcasts": "broadcast",
+    "contact-properties": "property", "contacts": "contact", "imports": "import",
+    "templates": "template", "broadcasts": "broadcast",
     "webhooks": "webhook", "suppressions": "suppression", "privacy": "request", "shaping": "override",
     "emails": "email", "scheduled": "email",
 }  # fmt: skip
