@@ -56,6 +56,8 @@ async def test_many_may_migrate_at_once(database_url):
     assert await migrate.check(database_url)
 
 
+# So SQLAlchemy reflects a check that is NOT VALID, as 0021 leaves those that only take more words.
+@pytest.mark.filterwarnings("ignore:Can't validate argument 'dialect_options':sqlalchemy.exc.SAWarning")
 async def test_the_migrations_make_what_the_tables_say(database_url, engine):
     await migrate.upgrade(database_url)
 
