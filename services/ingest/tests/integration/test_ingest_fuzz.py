@@ -17,6 +17,7 @@ import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from known_things import LEDGER, MADE, filled, parts, path_of
+from private_dns import private_dns
 from schemathesis.checks import not_a_server_error
 from schemathesis.generation import GenerationMode
 from schemathesis.specs.openapi.checks import content_type_conformance, response_schema_conformance
@@ -59,10 +60,12 @@ def api(rabbitmq, postgres_server, place, server, tmp_path_factory):
     run_apart(migrate(ours.database_url, 10))
     apply_topology(ours.amqp_url, ours.topology, 10)
     token = run_apart(bootstrap(ours.database_url, "fuzz", None, None, 10))["token"]
-    running = type(server)(
-        ours.settings(read_wait=0.01, data_keys=keys, internal_token="t" * 32, resolver="127.0.0.1:9", retry_scale=0.01)
-    )
-    with requests.Session() as session:
+    with private_dns() as dns, requests.Session() as session:
+        running = type(server)(
+            ours.settings(
+                read_wait=0.01, data_keys=keys, internal_token="t" * 32, resolver=dns.address, retry_scale=0.01
+            )
+        )
         session.headers["Authorization"] = f"Bearer {token}"
         schema = schemathesis.openapi.from_dict(openapi(ENDPOINTS, "1"))
         api = Api(running.root, schema, session, {})
@@ -72,7 +75,7 @@ def api(rabbitmq, postgres_server, place, server, tmp_path_factory):
             ours.sql(statement, UUID(sent))
         api.known["ledger"] = api.known["read"] | {"email": sent}
         yield api
-    running.stop()
+        running.stop()
     delete_prefixed(ours.amqp_url, ours.prefix, rabbitmq.management_url)
     drop_database(postgres_server, name)
 
