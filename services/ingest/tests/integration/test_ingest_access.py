@@ -94,7 +94,7 @@ def test_users_are_made_with_their_permissions_and_once_more_changes_nothing(adm
         assert r"ac\-1\.tracker" in held[users[2]]["read"]
         assert all(not api.get(f"users/{user}").json()["tags"] for user in users)
         (topic,) = api.get(f"users/{users[1]}/topic-permissions").json()
-        assert (topic["exchange"], topic["write"]) == ("ac-1.mail.control.log", "^(?:marker|shaping)$")
+        assert (topic["exchange"], topic["write"]) == ("ac-1.mail.control.log", "^(?:marker|shaping|warmup)$")
 
 
 def test_the_topology_is_declared_after_the_accounts_on_the_same_virtual_host(admin_url, rabbitmq, accounts, vhost):
