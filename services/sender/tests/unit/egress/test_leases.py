@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import pytest
 
@@ -35,8 +35,8 @@ class Log:
         for reader in self.readers:
             reader(entry)
 
-    def process(self, me: UUID | None = None) -> Leases:
-        made = Leases(me or uuid4(), self.write, clock=lambda: self.now, heard_within=0.05)
+    def process(self, heard_within: float = 60.0) -> Leases:
+        made = Leases(uuid4(), self.write, clock=lambda: self.now, heard_within=heard_within)
         for entry in self.entries:
             made.heard(entry)
         self.readers.append(made.heard)
@@ -121,7 +121,7 @@ async def test_without_the_broker_nothing_new_is_let_go(log: Log) -> None:
 
 
 async def test_what_the_log_tells_late_is_ours_all_the_same(log: Log) -> None:
-    leases = log.process()
+    leases = log.process(heard_within=0.05)
     log.silent = True
     assert await take(leases, 3) == 0
     (entry,) = log.entries
