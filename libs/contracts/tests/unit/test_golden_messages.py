@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from mailwarren.contracts import codec
-from mailwarren.contracts.egress import EgressState, Reservation, Warming
+from mailwarren.contracts.egress import EgressState, PoolRoute, Reservation, Warming
 from mailwarren.contracts.events import Cancel, CancelBroadcast, Event, Kind, Marker, Outcomes, Suppress
 from mailwarren.contracts.lanes import Lane
 from mailwarren.contracts.order import Order, Work
@@ -365,7 +365,8 @@ def a_heartbeat_with_egresses() -> Heartbeat:
         "out2", "out2.sender.test", ("192.0.2.2",), open=False, problems=(problem,),
         warming=(Warming("google", 100, 37), Warming("other", 100, 100)),
     )  # fmt: skip
-    return msgspec.structs.replace(a_heartbeat(), leaving=False, egresses=(warm, new))
+    routes = (PoolRoute(("out1",), (Lane.HIGH,), ("google",), (TENANT,)), PoolRoute(("out1", "out2")))
+    return msgspec.structs.replace(a_heartbeat(), leaving=False, egresses=(warm, new), egress_routes=routes)
 
 
 def an_outcome_with_an_egress() -> Outcomes:

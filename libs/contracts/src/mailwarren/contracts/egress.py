@@ -9,6 +9,8 @@ from uuid import UUID
 
 import msgspec
 
+from mailwarren.contracts.lanes import Lane
+
 WARMUP_KEY = "warmup"
 """The routing key of reservations in the control log."""
 OTHER_SITES = "other"
@@ -19,6 +21,8 @@ WARMING_TOLD = 50
 """Sites of an egress in a heartbeat at most: those that have been sent the most."""
 PROBLEMS_TOLD = 5
 """Problems of an egress in a heartbeat at most."""
+ROUTED_TOLD = 500
+"""Names in the routes of a heartbeat at most: with more, none of the routes is told."""
 DAY = 86400.0
 
 
@@ -60,6 +64,18 @@ class EgressState(msgspec.Struct, frozen=True, omit_defaults=True):
     open: bool = True
     problems: tuple[str, ...] = ()
     warming: tuple[Warming, ...] = ()
+
+
+class PoolRoute(msgspec.Struct, frozen=True, omit_defaults=True):
+    """From which egresses, of all senders, the mail leaves that a route of the file fits.
+
+    What says nothing fits all mail; of several routes the first one that fits counts.
+    """
+
+    egresses: tuple[str, ...]
+    lanes: tuple[Lane, ...] = ()
+    sites: tuple[str, ...] = ()
+    tenants: tuple[UUID, ...] = ()
 
 
 def day_of(at: float) -> int:

@@ -10,7 +10,7 @@ from uuid import UUID
 
 import msgspec
 
-from mailwarren.contracts.egress import EgressState
+from mailwarren.contracts.egress import EgressState, PoolRoute
 from mailwarren.contracts.lanes import Lane
 
 SHAPING_KEY = "shaping"
@@ -132,7 +132,8 @@ class Heartbeat(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, t
     many ended in the last ten seconds. ``leaving`` is the last word of a sender that stops. ``missing_keys`` are
     at most :data:`KEYS_TOLD` domains. ``tls_broken`` are mail hosts that it speaks to in the clear because their
     handshakes broke: the latest :data:`HOSTS_TOLD`; left out without any. ``egresses`` are those that it sends from,
-    left out where none are named: then it sends as its host does.
+    left out where none are named: then it sends as its host does. ``egress_routes`` say which mail leaves from which,
+    left out where that is too much to tell.
     """
 
     sender: UUID
@@ -151,6 +152,7 @@ class Heartbeat(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, t
     missing_keys: tuple[MissingKeys, ...] = ()
     tls_broken: tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET
     egresses: tuple[EgressState, ...] | msgspec.UnsetType = msgspec.UNSET
+    egress_routes: tuple[PoolRoute, ...] | msgspec.UnsetType = msgspec.UNSET
 
 
 class Sighting(msgspec.Struct, frozen=True, tag="sighting"):

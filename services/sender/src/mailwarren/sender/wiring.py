@@ -256,6 +256,7 @@ def build_shaping(
             shaper=shaper,
             vitals=vitals,
             egresses=departures.states,
+            egress_routes=departures.routes,
         )
 
     return ShapingParts(control, shares, shaper, automation, pool, keeper, departures, checks, heart)

@@ -6,7 +6,8 @@ from uuid import uuid4
 
 import pytest
 
-from mailwarren.contracts.egress import EgressState, Reservation, day_of
+from mailwarren.contracts.egress import ROUTED_TOLD, EgressState, PoolRoute, Reservation, day_of
+from mailwarren.contracts.lanes import Lane
 from mailwarren.contracts.parcel import Attempt, Delivery
 from mailwarren.contracts.testing import a_delivery, a_parcel
 from mailwarren.sender.egress.checks import Checks
@@ -89,6 +90,18 @@ async def test_a_new_egress_sends_its_number_and_the_rest_leaves_from_a_warm_one
     assert [(await sending.depart()).egress for _ in range(5)] == ["new", "new", "warm", "warm", "warm"]
     (new,) = [state for state in sending.departures.states() if state.name == "new"]
     assert {(one.site, one.most, one.taken) for one in new.warming} == {("google", 2, 2), ("other", 3, 0)}
+
+
+async def test_routes_are_told_with_the_default_pool_as_the_last() -> None:
+    sending = Sending()
+    high = PoolRoute(("new",), lanes=(Lane.HIGH,))
+    assert sending.departures.routes() == (high, PoolRoute(("warm", "new")))
+    route = '[[routes]]\npool = "new"\nsites = ["a{0}.test", "b{0}.test", "c{0}.test"]\n'
+    many = "".join(route.format(number) for number in range(ROUTED_TOLD // 4))
+    sending.plan = read_egress(TWO + many.encode())
+    assert sending.departures.routes() == ()
+    sending.plan = None
+    assert sending.departures.routes() == ()
 
 
 async def test_sites_without_a_row_share_one_number() -> None:

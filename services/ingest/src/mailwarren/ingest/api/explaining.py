@@ -83,6 +83,7 @@ async def _explained(
             else one.name == str(call.key.tenant) and one.lane in (None, lane)
         )
     ]
+    beats = [beat for _, beat in services.heartbeats.live]
     known = Known(
         now=now,
         queue=place.name if place else None,
@@ -93,7 +94,7 @@ async def _explained(
         senders=senders_of(services, place.name) if place else None,
         files=files,
         missing=missing,
-        spent=find_spent([beat for _, beat in services.heartbeats.live], place.name, site) if place else None,
+        spent=find_spent(beats, place.name, lane, call.key.tenant, site) if place else None,
     )
     until = budget_end(lane, row["accepted_at"], email["expires_at"], services.retry_scale)
     found = explain(row, known, canceled=email["cancel_requested_at"] is not None, until=until)

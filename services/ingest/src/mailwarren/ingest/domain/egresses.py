@@ -2,8 +2,10 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from uuid import UUID
 
-from mailwarren.contracts.egress import OTHER_SITES, EgressState, Warming
+from mailwarren.contracts.egress import EGRESSES_TOLD, OTHER_SITES, EgressState, Warming
+from mailwarren.contracts.lanes import Lane
 from mailwarren.contracts.shaping import Heartbeat
 
 
@@ -42,28 +44,54 @@ def total_egresses(beats: Iterable[Heartbeat]) -> list[EgressTotal]:
     return sorted(totals.values(), key=lambda one: one.name)
 
 
-def find_spent(beats: Iterable[Heartbeat], queue: str | None, site: str | None) -> str | None:
-    """Why no egress is open for mail of a queue to a site, in a sentence; None when one is, or that is not known.
+def find_spent(beats: Iterable[Heartbeat], queue: str | None, lane: Lane, tenant: UUID, site: str | None) -> str | None:
+    """Why no egress is open for a mail, in a sentence; None when one is, or that is not known.
 
     Args:
         beats: Of all live senders.
         queue: The mail's.
+        lane: The mail's.
+        tenant: The mail's.
         site: Where it goes; None when that is not known: then probably to a site without a row.
     """
-    takers = [egresses_of(beat) for beat in beats if queue in beat.queues]
-    if not takers or not all(takers):
-        return None
+    takers = [beat for beat in beats if queue in beat.queues]
     why: dict[str, str] = {}
-    for state in (one for states in takers for one in states):
-        told = _why(state, site)
-        if told is None:
+    for beat in takers:
+        states = egresses_of(beat)
+        if not states or len(states) >= EGRESSES_TOLD:
+            # It sends as its host does, or has more than it tells of.
             return None
-        why[state.name] = told
-    listed = "; ".join(f"{name}: {told}" for name, told in sorted(why.items()))
+        pool = _pool_of(beat, lane, tenant, site)
+        for state in states:
+            if pool is not None and state.name not in pool:
+                continue
+            told = _why(state, site)
+            if told is None:
+                return None
+            why[state.name] = told
+    if not takers:
+        return None
     where = site or "sites without a row"
+    listed = "; ".join(f"{name}: {told}" for name, told in sorted(why.items()))
     return (
-        f"No egress of the senders that take from its queue may send to {where} now ({listed}). "
+        f"No egress of the senders that take from its queue may send it to {where} now "
+        f"({listed or 'they have none of those that its route names'}). "
         "It waits on the ladder, at no cost of an attempt; numbers of a day begin anew at midnight UTC."
+    )
+
+
+def _pool_of(beat: Heartbeat, lane: Lane, tenant: UUID, site: str | None) -> tuple[str, ...] | None:
+    """The egresses that a mail may leave from, whosever they are; None when the sender does not tell."""
+    routes = beat.egress_routes if isinstance(beat.egress_routes, tuple) else ()
+    return next(
+        (
+            route.egresses
+            for route in routes
+            if (not route.lanes or lane in route.lanes)
+            and (not route.sites or site in route.sites)
+            and (not route.tenants or tenant in route.tenants)
+        ),
+        None,
     )
 
 

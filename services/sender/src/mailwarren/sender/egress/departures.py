@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import structlog
 
-from mailwarren.contracts.egress import EGRESSES_TOLD, OTHER_SITES, WARMING_TOLD, EgressState, Warming
+from mailwarren.contracts.egress import EGRESSES_TOLD, OTHER_SITES, WARMING_TOLD, EgressState, PoolRoute, Warming
 from mailwarren.contracts.parcel import Delivery, Parcel
 from mailwarren.sender.domain.egress import GREYLISTED, prefer, rank
 from mailwarren.sender.domain.warmup import Counted, end_of_day
@@ -130,6 +130,11 @@ class Departures:
             return ()
         mine = [egress for name, egress in plan.egresses.items() if not self._mine or name in self._mine]
         return tuple(self._state(egress) for egress in mine[:EGRESSES_TOLD])
+
+    def routes(self) -> tuple[PoolRoute, ...]:
+        """Which mail leaves from which egresses; nothing without a plan, or where that is too much to tell."""
+        plan = self._plan()
+        return () if plan is None else plan.tell_routes()
 
     async def run(self) -> None:
         """Give back what is not used, and show how it stands; for ever."""

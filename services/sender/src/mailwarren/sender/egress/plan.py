@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from uuid import UUID
 
+from mailwarren.contracts.egress import ROUTED_TOLD, PoolRoute
+from mailwarren.contracts.lanes import Lane
 from mailwarren.sender.domain.warmup import WarmUp
 from mailwarren.sender.smtp import Source
 
@@ -41,11 +43,11 @@ class EgressRoute:
     """Which mail goes through a pool; an empty set stands for all."""
 
     pool: str
-    lanes: frozenset[str] = frozenset()
+    lanes: frozenset[Lane] = frozenset()
     sites: frozenset[str] = frozenset()
     tenants: frozenset[UUID] = frozenset()
 
-    def fits(self, lane: str, site: str, tenant: UUID) -> bool:
+    def fits(self, lane: Lane, site: str, tenant: UUID) -> bool:
         """Whether it is for this mail."""
         return (
             (not self.lanes or lane in self.lanes)
@@ -63,6 +65,20 @@ class EgressPlan:
     routes: tuple[EgressRoute, ...] = ()
     senders: tuple[str, ...] = ()
 
-    def pool_of(self, lane: str, site: str, tenant: UUID) -> str:
+    def pool_of(self, lane: Lane, site: str, tenant: UUID) -> str:
         """The pool of a mail: of the first route that fits."""
         return next((route.pool for route in self.routes if route.fits(lane, site, tenant)), DEFAULT_POOL)
+
+    def tell_routes(self) -> tuple[PoolRoute, ...]:
+        """The routes for others, the default pool's last; nothing when that is too much to tell."""
+        told = tuple(
+            PoolRoute(
+                tuple(self.pools[one.pool]),
+                tuple(sorted(one.lanes)),
+                tuple(sorted(one.sites)),
+                tuple(sorted(one.tenants)),
+            )
+            for one in (*self.routes, EgressRoute(DEFAULT_POOL))
+        )
+        names = sum(len(one.egresses) + len(one.lanes) + len(one.sites) + len(one.tenants) for one in told)
+        return told if names <= ROUTED_TOLD else ()

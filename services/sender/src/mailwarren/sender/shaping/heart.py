@@ -12,7 +12,7 @@ from uuid import UUID
 
 import msgspec
 
-from mailwarren.contracts.egress import EgressState
+from mailwarren.contracts.egress import EgressState, PoolRoute
 from mailwarren.contracts.shaping import (
     HEARTBEAT_EVERY,
     HOSTS_TOLD,
@@ -47,6 +47,7 @@ class Heart:
         fleet: The name of its fleet.
         queues: What it consumes, without prefix.
         egresses: What it sends from, as it is now.
+        egress_routes: Which mail leaves from which egresses.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class Heart:
         shaper: Shaper,
         vitals: Callable[[], Vitals],
         egresses: Callable[[], tuple[EgressState, ...]] = tuple,
+        egress_routes: Callable[[], tuple[PoolRoute, ...]] = tuple,
     ) -> None:
         self._me = me
         self._fleet = fleet
@@ -69,6 +71,7 @@ class Heart:
         self._shaper = shaper
         self._vitals = vitals
         self._egresses = egresses
+        self._egress_routes = egress_routes
         self._started_at = time.time()
         self._ended: deque[int] = deque(maxlen=BEATS_MEASURED + 1)
         self._begun: dict[str, deque[int]] = {}
@@ -104,6 +107,7 @@ class Heart:
             missing_keys=vitals.missing_keys,
             tls_broken=tuple(one.host for one in self._pool.broken_tls()[-HOSTS_TOLD:]) or msgspec.UNSET,
             egresses=self._egresses() or msgspec.UNSET,
+            egress_routes=self._egress_routes() or msgspec.UNSET,
         )
 
     def _sites(self) -> tuple[SiteState, ...]:
