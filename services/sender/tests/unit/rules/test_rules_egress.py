@@ -7,6 +7,7 @@ from uuid import UUID
 
 import pytest
 
+from mailwarren.contracts.lanes import Lane
 from mailwarren.sender.egress.plan import DEFAULT_POOL
 from mailwarren.sender.rules.document import RulesError
 from mailwarren.sender.rules.egress import (
@@ -39,8 +40,8 @@ def test_the_example_of_the_page_is_obeyed() -> None:
         (10, 20),
     )
     assert plan.pools[DEFAULT_POOL] == {"out1": 9.0, "new": 1.0}
-    assert plan.pool_of("high", "yahoo", TENANT) == "transactional"
-    assert plan.pool_of("bulk", "yahoo", TENANT) == DEFAULT_POOL
+    assert plan.pool_of(Lane.HIGH, "yahoo", TENANT) == "transactional"
+    assert plan.pool_of(Lane.BULK, "yahoo", TENANT) == DEFAULT_POOL
     assert plan.senders == ("send.example.com",)
 
 
@@ -102,10 +103,10 @@ sites = ["google"]
     found = [
         plan.pool_of(*mail)
         for mail in (
-            ("high", "google", other),
-            ("bulk", "google", TENANT),
-            ("bulk", "google", other),
-            ("high", "x", other),
+            (Lane.HIGH, "google", other),
+            (Lane.BULK, "google", TENANT),
+            (Lane.BULK, "google", other),
+            (Lane.HIGH, "x", other),
         )
     ]
     assert found == ["a", "b", "c", DEFAULT_POOL]
