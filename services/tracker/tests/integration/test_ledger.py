@@ -268,7 +268,7 @@ async def test_no_batch_reads_all_deliveries_however_few_there_are(ledger, datab
     await database.execute("ANALYZE deliveries")
     connection, _ = await ledger._connected()
     ids = [delivery.id for delivery in parcel.deliveries]
-    changes = [ids, *([None] * 50 for _ in range(20))]
+    changes = [ids, *([None] * 50 for _ in range(21))]
     for statement, values in ((deliveries._LOCK, [ids]), (deliveries._READ, [ids]), (deliveries._CHANGES, changes)):
         plan = "\n".join(row[0] for row in await connection.fetch(f"EXPLAIN {statement}", *values))
         assert "pk_deliveries" in plan
