@@ -80,7 +80,9 @@ def test_a_new_egress_sends_its_number_and_the_rest_leaves_from_a_warm_one(
         return {row["name"]: row for row in api.get("/senders").json()["egresses"]}
 
     used_up = [{"site": "other", "limit": NUMBER, "taken": NUMBER}]
-    wait_for(lambda: list_egresses()["new"]["warming"] == used_up, 10, "a heartbeat that tells of the number")
+    wait_for(
+        lambda: list_egresses().get("new", {}).get("warming") == used_up, 10, "a heartbeat that tells of the number"
+    )
     listed = list_egresses()
     assert (listed["warm"]["warming"], listed["warm"]["open"]) == ([], True)
     shown = api.get(f"/emails/{promises[0].email_id}/timeline").json()["data"]

@@ -14,6 +14,9 @@ from mailwarren.contracts.lanes import Lane
 from mailwarren.contracts.shaping import Heartbeat, MissingKeys, SiteState
 from mailwarren.store.states import ENDS, State
 
+TOLD = "send.normal.google"
+"""The queue of its mail as senders tell it: without the prefix that the tests' queues have."""
+
 
 class Ledger:
     """An email with one delivery, and overrides."""
@@ -125,7 +128,7 @@ def test_a_queued_mail_says_what_stands_before_it(ledger, explain, queues, clien
     name = queues.topology.send_queue(Lane.NORMAL, "google").name
     for _ in range(3):
         client.post("/emails", json=mail | {"to": "bob@gmail.com"})
-    sender(name)
+    sender(TOLD)
     found = explain(ledger.email("accepted"))
     assert (found["waits_for"], found["queue"], found["ahead_at_most"]) == ("queue", name, 3)
     assert found["summary"] == f"At most 3 messages of up to 50 mails stand before it in {name}."
@@ -134,15 +137,15 @@ def test_a_queued_mail_says_what_stands_before_it(ledger, explain, queues, clien
     assert budget.total_seconds() == pytest.approx(48 * 36)
 
 
-def test_an_empty_queue_means_that_a_sender_has_it(ledger, explain, queues, sender):
-    sender(queues.topology.send_queue(Lane.NORMAL, "google").name)
+def test_an_empty_queue_means_that_a_sender_has_it(ledger, explain, sender):
+    sender(TOLD)
     found = explain(ledger.email("accepted"))
     assert (found["waits_for"], found["queue_state"], found["ahead_at_most"]) == ("turn", "flowing", None)
 
 
-def test_a_mail_whose_egresses_have_sent_their_number_waits_for_one(ledger, explain, queues, sender):
+def test_a_mail_whose_egresses_have_sent_their_number_waits_for_one(ledger, explain, sender):
     full = EgressState("new", "new.test", warming=(Warming("google", 50, 50),))
-    sender(queues.topology.send_queue(Lane.NORMAL, "google").name, egresses=(full,))
+    sender(TOLD, egresses=(full,))
     found = explain(ledger.email("accepted"))
     assert (found["waits_for"], found["ladder"]) == ("egress", "shaped")
     assert "new: 50 of 50 mails of its warm-up today" in found["summary"]
@@ -221,8 +224,8 @@ def test_a_scheduled_mail_says_when_it_is_sent_and_who_has_to_act(explain, clien
     assert found["summary"].endswith("before its time.")
 
 
-def test_a_mail_with_attachments_may_wait_for_them(ledger, explain, place, sender, queues):
-    sender(queues.topology.send_queue(Lane.NORMAL, "google").name)
+def test_a_mail_with_attachments_may_wait_for_them(ledger, explain, place, sender):
+    sender(TOLD)
     email = ledger.email("accepted")
     assert "attachments" not in explain(email)["summary"]
     place.sql(
@@ -235,12 +238,11 @@ def test_a_mail_with_attachments_may_wait_for_them(ledger, explain, place, sende
     assert "It has attachments: while a sender cannot fetch them, it waits on the ladder" in found["summary"]
 
 
-def test_a_mail_whose_domain_has_no_keys_waits_for_them(ledger, explain, sender, queues):
-    name = queues.topology.send_queue(Lane.NORMAL, "google").name
+def test_a_mail_whose_domain_has_no_keys_waits_for_them(ledger, explain, sender):
     email = ledger.email("accepted")
-    sender(name, missing_keys=(MissingKeys(uuid4(), "sender.test", time.time() - 60, "of somebody else"),))
+    sender(TOLD, missing_keys=(MissingKeys(uuid4(), "sender.test", time.time() - 60, "of somebody else"),))
     assert explain(email)["waits_for"] != "keys"
-    sender(name, missing_keys=(MissingKeys(ledger.tenant, "sender.test", time.time() - 60, "ingest answered 503"),))
+    sender(TOLD, missing_keys=(MissingKeys(ledger.tenant, "sender.test", time.time() - 60, "ingest answered 503"),))
     found = explain(email)
     assert (found["waits_for"], found["ladder"]) == ("keys", "keys")
     assert "DKIM keys of sender.test (ingest answered 503)" in found["summary"]

@@ -32,21 +32,25 @@ RATE_OVER = 15.0
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A queue of the topology."""
+    """A queue of the topology; ``told`` is the name of a send queue in heartbeats, which leave out the prefix."""
 
     name: str
     kind: QueueKind
     lane: Lane | None = None
     shard: str | None = None
+    told: str = ""
 
 
 def places_of(topology: Topology) -> tuple[Place, ...]:
     """The queues that mail and orders go through; slots are no mail, and the control log is a stream."""
+    plain = Topology()
     ladder = zip(topology.ladder.names, topology.ladder.milliseconds, strict=True)
     rungs = [(lane, name, ttl) for name, ttl in ladder for lane in Lane]
     return (
         *(
-            Place(topology.send_queue(lane, shard).name, QueueKind.SEND, lane, shard)
+            Place(
+                topology.send_queue(lane, shard).name, QueueKind.SEND, lane, shard, plain.send_queue(lane, shard).name
+            )
             for lane in Lane
             for shard in SHARDS
         ),

@@ -91,10 +91,10 @@ async def _explained(
         site=site,
         guessed=row["site"] is None,
         overrides=ours,
-        senders=senders_of(services, place.name) if place else None,
+        senders=senders_of(services, place.told) if place else None,
         files=files,
         missing=missing,
-        spent=find_spent(beats, place.name, lane, call.key.tenant, site) if place else None,
+        spent=find_spent(beats, place.told, lane, call.key.tenant, site) if place else None,
     )
     until = budget_end(lane, row["accepted_at"], email["expires_at"], services.retry_scale)
     found = explain(row, known, canceled=email["cancel_requested_at"] is not None, until=until)

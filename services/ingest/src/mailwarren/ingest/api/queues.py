@@ -48,7 +48,7 @@ def state_of(place: Place, look: Look | None, suspended: Collection[str]) -> Que
 
 
 def senders_of(services: Services, queue: str | None) -> int | None:
-    """Live senders that take from a queue; None when nobody has been listened to for long enough to say."""
+    """Live senders that take from a queue, by its name there; None when nobody was listened to for long enough."""
     takers = sum(queue in beat.queues for _, beat in services.heartbeats.live)
     return takers if takers or services.heartbeats.listening_for > LIVE_FOR else None
 
