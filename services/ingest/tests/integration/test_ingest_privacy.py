@@ -60,6 +60,21 @@ class Stored:
             )  # fmt: skip
         return email
 
+    def clicked(self, email, to, endpoint=None):
+        """A click of one of its recipients, and what an endpoint was told of it."""
+        link, agent, ip = "https://shop.test/?for=Lovelace", "Mozilla/5.0 (of Ada)", "192.0.2.7"
+        self.place.sql(
+            "INSERT INTO events (at, id, delivery_id, email_id, tenant, kind, attempt, link, agent, ip) "
+            "VALUES ($1, $2, $3, $4, $5, 'clicked', 0, $6, $7, $8)",
+            NOW, new_id(), delivery_id(email, to), email, self.tenant, link, agent, ip,
+        )  # fmt: skip
+        click = {"ipAddress": ip, "link": link, "userAgent": agent, "timestamp": "2026-11-22T10:00:00.000Z"}
+        self.place.sql(
+            "INSERT INTO webhook_deliveries (tenant, endpoint, id, kind, at, data, email_id) "
+            "VALUES ($1, $2, $3, 'email.clicked', now(), $4, $5)",
+            self.tenant, endpoint or new_id(), new_id(), json.dumps({"to": [to], "click": click}), email,
+        )  # fmt: skip
+
     def everything(self):
         """All rows of this tenant, as text, by table."""
         found = {}
@@ -265,6 +280,31 @@ def test_an_erasure_leaves_no_place_that_names_the_address(client, workers, abou
     (kept,) = place.sql("SELECT answer FROM idempotency_keys WHERE tenant = $1", stored.tenant)
     answered = [one["to"] for one in json.loads(kept["answer"])["data"]]
     assert (answered[0].startswith("erased-"), answered[1]) == (True, BOB)
+
+
+def test_an_erasure_takes_what_its_reader_clicked_and_with_what(client, workers, stored, place):
+    email = stored.email(ADA, BOB)
+    stored.clicked(email, ADA)
+    stored.clicked(email, BOB)
+    ident = client.post("/privacy/requests", json={"type": "export", "email": ADA}).json()["id"]
+    workers.settle()
+    (mail,) = download(client, ident)[1]["emails"]
+    (click,) = [one for one in mail["events"] if one["kind"] == "clicked"]
+    assert (click["link"], click["user_agent"], click["ip"]) == (
+        "https://shop.test/?for=Lovelace", "Mozilla/5.0 (of Ada)", "192.0.2.7",
+    )  # fmt: skip
+    assert workers.erase(client)["status"] == "completed"
+    left = place.sql(
+        "SELECT delivery_id, link, agent, ip FROM events WHERE tenant = $1 AND kind = 'clicked'", stored.tenant
+    )
+    kept = {row["delivery_id"]: (row["link"], row["agent"], row["ip"]) for row in left}
+    assert kept[delivery_id(email, ADA)] == (None, None, None)
+    assert kept[delivery_id(email, BOB)][2] == "192.0.2.7", "another recipient's"
+    told = place.sql("SELECT data FROM webhook_deliveries WHERE tenant = $1", stored.tenant)
+    clicks = {row["to"][0]: row["click"] for row in (json.loads(one["data"]) for one in told)}
+    assert clicks.pop(BOB)["ipAddress"] == "192.0.2.7"
+    (hers,) = clicks.values()
+    assert hers == {"ipAddress": "", "link": "", "userAgent": "", "timestamp": "2026-11-22T10:00:00.000Z"}
 
 
 def test_an_erased_address_gets_no_mail_until_it_is_admitted(client, workers, queues, mail, stored):

@@ -13,6 +13,7 @@ from mailwarren.contracts.ids import event_id, new_id
 from mailwarren.contracts.parcel import Wait
 from mailwarren.contracts.reply import Reply
 from mailwarren.contracts.testing import TENANT, a_content, a_delivery, a_parcel, an_attempt, an_event
+from mailwarren.contracts.tracking import Flag, Hit, HitKind, Hits
 from mailwarren.store.recount import FACTS
 from mailwarren.tracker.adapters.counters import drift
 from mailwarren.tracker.adapters.partitions import Partitions
@@ -26,6 +27,7 @@ pytestmark = pytest.mark.postgres
 SENDERS = ("Ada <ada@a.test>", "bob@b.test")
 ENDS = (Kind.DELIVERED, Kind.BOUNCED, Kind.FAILED, Kind.EXPIRED, Kind.CANCELED, Kind.SUPPRESSED, Kind.HELD)
 CLASSES = (None, "quota", "invalid_recipient")
+FLAGS = (None, None, Flag.PROXY, Flag.BOT)
 
 
 async def counted(database, tenant=TENANT):
@@ -53,8 +55,16 @@ def deferral(parcel, at):
     )
 
 
+def a_hit(parcel, kind, index, at, flag=None):
+    """A hit of one of its deliveries."""
+    delivery = parcel.deliveries[index]
+    return Hit(
+        new_id(), kind, delivery.id, delivery.email_id, parcel.tenant, at, parcel.accepted_at, flag=flag
+    )  # fmt: skip
+
+
 def history(dice, inbound, start):
-    """An acceptance and what becomes of it, as messages: repeated ends, several attempts, other ends."""
+    """An acceptance and what becomes of it, as messages: repeated ends, several attempts, other ends, hits."""
     to = [f"u{number}@x.test" for number in range(dice.randint(1, 4))]
     parcel = a_parcel(
         to=to,
@@ -76,6 +86,10 @@ def history(dice, inbound, start):
             attempt = an_attempt(tried.attempt, bounce_class=dice.choice(CLASSES))
             at = parcel.accepted_at + dice.random() * 5 * QUARTER
             works.append(inbound.events(an_event(tried, kind, index, at=at, tried=attempt)))
+        for _ in range(dice.randint(0, 2)):
+            times = [parcel.accepted_at + dice.random() * 8 * QUARTER for _ in range(2)]
+            hits = [a_hit(parcel, dice.choice(list(HitKind)), index, at, dice.choice(FLAGS)) for at in times]
+            works.append(inbound.value(Hits(tuple(hits))))
     return works
 
 
@@ -106,6 +120,8 @@ async def test_any_order_in_any_batches_over_two_trackers_counts_what_the_rows_s
     found = await counted(database)
     assert found["received"] == await database.fetchval("SELECT count(*) FROM deliveries WHERE accepted_at IS NOT NULL")
     assert found["delivered"] == await database.fetchval("SELECT count(*) FROM deliveries WHERE state = 'delivered'")
+    assert found["unique_opened"] == await database.fetchval("SELECT count(*) FROM deliveries WHERE opens > 0")
+    assert found["clicked"] == await database.fetchval("SELECT sum(clicks) FROM deliveries")
 
 
 async def test_one_mail_counts_once_for_each_thing_that_became_of_it(ledger, database, inbound):
@@ -130,6 +146,51 @@ async def test_an_outcome_before_its_acceptance_counts_with_it(ledger, database,
     assert await counted(database) == {"received": 1, "sent": 1, "delivered": 1}
     row = await database.fetchrow("SELECT domain, broadcast FROM email_metrics LIMIT 1")
     assert row["domain"] == "sender.test"
+    await exact(database)
+
+
+async def test_opens_and_clicks_count_when_they_count_as_a_readers(ledger, database, inbound):
+    parcel = a_parcel(to=["a@x.test", "b@x.test"], accepted_at=time.time() - 300)
+    at = parcel.accepted_at
+    await ledger.record([inbound.parcel(parcel), inbound.events(*(an_event(parcel, index=n, at=at) for n in (0, 1)))])
+    hits = (
+        a_hit(parcel, HitKind.OPENED, 0, at + 10),
+        a_hit(parcel, HitKind.OPENED, 0, at + 20, Flag.PROXY),
+        a_hit(parcel, HitKind.OPENED, 1, at + 30),
+        a_hit(parcel, HitKind.OPENED, 1, at + 30, Flag.BOT),
+        a_hit(parcel, HitKind.CLICKED, 1, at + 40),
+        a_hit(parcel, HitKind.CLICKED, 1, at + 1),
+    )
+    for _ in range(2):
+        await ledger.record([inbound.value(Hits(hits))])
+    assert await counted(database) == {
+        "received": 2, "sent": 2, "delivered": 2, "opened": 3, "unique_opened": 2, "clicked": 1, "unique_clicked": 1,
+    }  # fmt: skip
+    await exact(database)
+
+
+async def test_a_first_open_that_is_told_late_is_the_first(ledger, database, inbound):
+    parcel = a_parcel(accepted_at=time.time() - 4 * QUARTER)
+    at = parcel.accepted_at
+    await ledger.record([inbound.parcel(parcel), inbound.events(an_event(parcel, at=at))])
+    for after in (3 * QUARTER, QUARTER):
+        await ledger.record([inbound.value(Hits((a_hit(parcel, HitKind.OPENED, 0, at + after),)))])
+    quarters = await database.fetch("SELECT quarter FROM email_metrics WHERE unique_opened > 0")
+    assert [row["quarter"].timestamp() for row in quarters] == [(at + QUARTER) // QUARTER * QUARTER]
+    await exact(database)
+
+
+async def test_opens_before_the_acceptance_is_recorded_count_with_it(ledger, database, inbound):
+    parcel = a_parcel(accepted_at=time.time() - 300)
+    at = parcel.accepted_at
+    hits = (a_hit(parcel, HitKind.OPENED, 0, at + 9), a_hit(parcel, HitKind.OPENED, 0, at + 9, Flag.ODD))
+    await ledger.record([inbound.events(an_event(parcel, at=at)), inbound.value(Hits(hits))])
+    assert await counted(database) == {}
+    again = a_hit(parcel, HitKind.CLICKED, 0, at + 9)
+    await ledger.record([inbound.parcel(parcel), inbound.value(Hits((again,)))])
+    assert await counted(database) == {
+        "received": 1, "sent": 1, "delivered": 1, "opened": 1, "unique_opened": 1, "clicked": 1, "unique_clicked": 1,
+    }  # fmt: skip
     await exact(database)
 
 

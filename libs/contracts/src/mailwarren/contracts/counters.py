@@ -31,7 +31,8 @@ COUNTERS: Final = (
 """Columns. ``received`` is what the API accepted, ``sent`` that without what was suppressed or canceled, both in the
 quarter of the acceptance; ``delivery_delayed`` in that of the first deferral, ends in that of the end.
 
-``unique_opened`` and ``unique_clicked`` count a delivery once, the others each event after delivery.
+``unique_opened`` and ``unique_clicked`` count a delivery once, in the quarter of its first open and click, the others
+each event after delivery. Opens and clicks that are flagged as no reader's are not counted.
 """
 
 AFTER_DELIVERY: Final = ("complained", "opened", "clicked")

@@ -8,12 +8,11 @@ from typing import Final
 
 from mailwarren.contracts.bounces import TRANSIENT
 from mailwarren.contracts.counters import AFTER_DELIVERY, COUNTERS, NO_BROADCAST, QUARTER
-
-RECOUNTED: Final = tuple(name for name in COUNTERS if not name.startswith("unique_"))
-"""Those that :data:`FACTS` has."""
+from mailwarren.contracts.tracking import COUNTED
 
 _TRANSIENT = ", ".join(f"'{name}'" for name in TRANSIENT)
 _AFTER = ", ".join(f"'{name}'" for name in AFTER_DELIVERY)
+_COUNTED = ", ".join(sorted(f"'{flag or ''}'" for flag in COUNTED))
 
 FACTS: Final = f"""
 SELECT d.tenant, d.id AS delivery, d.email_id, d.sender_domain AS domain,
@@ -22,6 +21,8 @@ FROM deliveries d CROSS JOIN LATERAL (VALUES
   (d.accepted_at, 'received'),
   (d.accepted_at, CASE WHEN d.state NOT IN ('suppressed', 'canceled') THEN 'sent' END),
   (d.deferred_at, 'delivery_delayed'),
+  (d.opened_at, 'unique_opened'),
+  (d.clicked_at, 'unique_clicked'),
   (d.ended_at, CASE
     WHEN d.state = 'bounced' THEN CASE
       WHEN coalesce(d.bounce_class, '') = '' THEN 'bounced_undetermined'
@@ -34,7 +35,7 @@ WHERE d.sender_domain IS NOT NULL AND x.at IS NOT NULL AND x.what IS NOT NULL
 UNION ALL
 SELECT d.tenant, d.id, e.email_id, d.sender_domain, coalesce(d.broadcast, '{NO_BROADCAST}'::uuid), e.at, e.kind
 FROM events e JOIN deliveries d ON d.id = e.delivery_id
-WHERE d.sender_domain IS NOT NULL AND e.kind IN ({_AFTER})
+WHERE d.sender_domain IS NOT NULL AND e.kind IN ({_AFTER}) AND coalesce(e.flag, '') IN ({_COUNTED})
 """  # noqa: S608 - constants
 """Each thing that is counted, as a row: whose, of which mail, when, and the counter's name.
 
@@ -48,7 +49,7 @@ WITH facts AS (
   WHERE at >= $1 AND at < $2 GROUP BY 1, 2, 3, 4, 5
 ), counted AS (
   SELECT m.tenant, m.quarter, m.domain, m.broadcast, x.what, x.number
-  FROM email_metrics m CROSS JOIN LATERAL (VALUES {", ".join(f"('{name}', m.{name})" for name in RECOUNTED)}
+  FROM email_metrics m CROSS JOIN LATERAL (VALUES {", ".join(f"('{name}', m.{name})" for name in COUNTERS)}
   ) AS x (what, number)
   WHERE m.quarter >= $1 AND m.quarter < $2 AND x.number <> 0
 )

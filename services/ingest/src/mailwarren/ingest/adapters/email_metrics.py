@@ -30,8 +30,7 @@ WHERE u.tenant = $1 AND u.reason = 'unsubscribe' AND u.created_at >= $2 AND u.cr
 GROUP BY 1, 2, 3
 """
 _OF_EMAILS = f"""
-SELECT width_bucket(f.at, $4::timestamptz[]) AS period, f.domain, f.email_id, f.what, count(*) AS number,
-  count(DISTINCT f.delivery) AS deliveries
+SELECT width_bucket(f.at, $4::timestamptz[]) AS period, f.domain, f.email_id, f.what, count(*) AS number
 FROM ({FACTS}) AS f
 WHERE f.tenant = $1 AND f.at >= $2 AND f.at < $3 AND f.email_id = ANY($5::uuid[])
 GROUP BY 1, 2, 3, 4 LIMIT $6

@@ -77,7 +77,8 @@ SELECT d.id AS p1, jsonb_build_object(
       a.content_type, 'size', a.size) ORDER BY a.position), '[]')
     FROM email_attachments a WHERE a.tenant = d.tenant AND a.email_id = d.email_id),
   'events', (SELECT coalesce(jsonb_agg(jsonb_build_object('at', v.at, 'kind', v.kind, 'attempt', v.attempt,
-      'reply_code', v.reply_code, 'reply_text', v.reply_text, 'host', v.host, 'reason', v.reason)
+      'reply_code', v.reply_code, 'reply_text', v.reply_text, 'host', v.host, 'reason', v.reason,
+      'link', v.link, 'user_agent', v.agent, 'ip', v.ip)
       ORDER BY v.at, v.id), '[]')
     FROM events v WHERE v.tenant = d.tenant AND v.email_id = d.email_id AND v.delivery_id = d.id)
 )::text AS line

@@ -16,7 +16,6 @@ from mailwarren.ingest.domain.email_metrics import Counted, Dimension, Wanted, p
 
 Found = Iterable[tuple[Mapping[str, Any], Mapping[str, int]]]
 """Counters with what they are about: ``period`` (its number), ``domain``, ``email``, ``broadcast``."""
-_UNIQUE = {"opened": "unique_opened", "clicked": "unique_clicked"}
 
 
 async def read(call: Call) -> Answer:
@@ -52,10 +51,8 @@ async def _found(call: Call, wanted: Wanted, periods: Sequence[datetime]) -> Fou
         return await _counters(call, wanted, periods)
     found = []
     for row in await call.services.email_metrics.of_emails(call.key.tenant, wanted, periods):
-        counts = {row["what"]: row["number"]}
-        if (unique := _UNIQUE.get(row["what"])) is not None:
-            counts[unique] = row["deliveries"]
-        found.append(({"period": row["period"], "domain": row["domain"], "email": row["email_id"]}, counts))
+        about = {"period": row["period"], "domain": row["domain"], "email": row["email_id"]}
+        found.append((about, {row["what"]: row["number"]}))
     return found
 
 

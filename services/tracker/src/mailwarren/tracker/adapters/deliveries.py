@@ -21,7 +21,8 @@ Accepted = Mapping[UUID, tuple[Parcel, Delivery]]
 
 _READ = """
 SELECT id, state, attempt, started, parked, extract(epoch FROM ended_at)::float8, tenant, sender_domain, broadcast,
-       extract(epoch FROM accepted_at)::float8, bounce_class, extract(epoch FROM deferred_at)::float8
+       extract(epoch FROM accepted_at)::float8, bounce_class, extract(epoch FROM deferred_at)::float8,
+       extract(epoch FROM opened_at)::float8, extract(epoch FROM clicked_at)::float8
 FROM deliveries WHERE id = ANY($1::uuid[])
 """
 
@@ -83,6 +84,8 @@ class Stored:
     unaccepted: set[UUID] = field(default_factory=set)
     facts: dict[UUID, Facts] = field(default_factory=dict)
     """What of those rows is counted."""
+    met: set[UUID] = field(default_factory=set)
+    """Those whose acceptance is written after their first open or click."""
 
 
 def accepted_by(parcels: Iterable[Parcel]) -> Accepted:
@@ -148,10 +151,10 @@ async def write_changes(
 def _stored(rows: "Iterable[Record]") -> Stored:
     stored = Stored()
     for row in rows:
-        ident, word, attempt, started, parked, ended_at, tenant, domain, broadcast, accepted_at, bounced, deferred = row
+        ident, word, attempt, started, parked, ended_at, tenant, domain, broadcast, accepted_at, *times = row
         state = _STATES[word]
         stored.known[ident] = Status(state, attempt, started, parked, ended_at)
-        stored.facts[ident] = Facts(tenant, domain, broadcast, state, accepted_at, ended_at, bounced, deferred)
+        stored.facts[ident] = Facts(tenant, domain, broadcast, state, accepted_at, ended_at, *times)
         if accepted_at is None:
             stored.unaccepted.add(ident)
     return stored

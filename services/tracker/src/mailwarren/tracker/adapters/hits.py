@@ -3,14 +3,15 @@
 They change no state: what became of a mail is decided before anybody reads it. A repeated message changes nothing.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 from uuid import UUID
 
 from mailwarren.contracts.lanes import Lane
-from mailwarren.contracts.tracking import Hit
+from mailwarren.contracts.tracking import COUNTED, Hit, HitKind
 from mailwarren.store.states import State
 from mailwarren.tracker.adapters.rows import Row, columns, copy, moment
+from mailwarren.tracker.domain.counting import Told
 from mailwarren.tracker.domain.hits import Reached, Seen, Tally, judge, tallies
 
 if TYPE_CHECKING:
@@ -26,6 +27,13 @@ FROM deliveries WHERE id = ANY($1::uuid[])
 # A message that comes again has the same times: no other day's partition is searched.
 _RECORDED = """
 SELECT id FROM events WHERE email_id = ANY($1::uuid[]) AND id = ANY($2::uuid[]) AND at BETWEEN $3 AND $4
+"""
+
+# Mail whose acceptance comes after its hits: hardly ever any, so all days are searched.
+_EARLIER = """
+SELECT delivery_id, kind, extract(epoch FROM at)::float8 FROM events
+WHERE email_id IN (SELECT email_id FROM deliveries WHERE id = ANY($1::uuid[])) AND delivery_id = ANY($1::uuid[])
+  AND kind = ANY($2::text[]) AND coalesce(flag, '') = ANY($3::text[])
 """
 
 _EVENT = ("at", "id", "delivery_id", "email_id", "tenant", "kind", "attempt", "link", "agent", "flag", "ip")
@@ -61,6 +69,15 @@ async def write_hits(connection: "Connection[Record]", hits: Sequence[Hit]) -> l
     if rows := [_addition(ident, tally) for ident, tally in sorted(tallies(seen).items())]:
         await connection.execute(_ADD, *columns(rows, 5))
     return seen
+
+
+async def told_before(connection: "Connection[Record]", ids: Collection[UUID]) -> list[Told]:
+    """Opens and clicks of these deliveries that have been recorded, and count."""
+    if not ids:
+        return []
+    flags = [flag or "" for flag in COUNTED]
+    found = await connection.fetch(_EARLIER, ids, list(HitKind), flags)
+    return [Told(delivery, HitKind(kind), at) for delivery, kind, at in found]
 
 
 async def _reached(connection: "Connection[Record]", ids: set[UUID]) -> dict[UUID, Reached]:

@@ -1,7 +1,7 @@
 """Acceptances and reports into the tables: what they make of their deliveries, and the events themselves."""
 
 from collections import ChainMap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING
 from uuid import UUID
@@ -33,7 +33,7 @@ async def write(
     Args:
         connection: inside of a transaction that has locked the rows of all the deliveries.
         reports: each event once.
-        stored: what those rows say; afterwards, its ``known`` as they are then.
+        stored: what those rows say; afterwards, its ``known`` and ``facts`` as they are then, and what it ``met``.
         parcels: acceptances.
         into: gets what was new.
         careful: look for every event, also those that are surely new.
@@ -61,14 +61,16 @@ async def write(
     gone = await events.write_suppressions(connection, filter(None, map(suppression_of, into.events)))
     full = await events.write_full_mailboxes(connection, filter(None, map(full_mailbox_of, into.events)))
     into.suppressed = [*gone, *full]
-    into.steps = _steps(folded, stored, accepted, {*inserted, *filled_in}, into.events)
+    into.steps, facts = _steps(folded, stored, accepted, {*inserted, *filled_in}, into.events)
     known.update((ident, change.status) for ident, change in folded.changes.items())
+    stored.facts.update(facts)
+    stored.met = {ident for ident in filled_in if facts[ident].opened_at or facts[ident].clicked_at}
 
 
 def _steps(
     folded: Folded, stored: Stored, accepted: Accepted, fresh: AbstractSet[UUID], news: Sequence[Event]
-) -> Steps:
-    """What the batch adds to the counters.
+) -> tuple[Steps, Mapping[UUID, Facts]]:
+    """What the batch adds to the counters, and what is counted of the deliveries that it changes.
 
     Args:
         folded: its changes.
@@ -96,4 +98,4 @@ def _steps(
             continue
         after[ident] = facts_after(tenant, was, change, parcel)
     pairs = [(before.get(ident), facts) for ident, facts in after.items()]
-    return steps(pairs, news, ChainMap(after, before))
+    return steps(pairs, news, ChainMap(after, before)), after

@@ -15,7 +15,7 @@ from mailwarren.store.engine import AWAY, database_trouble, driver_connection
 from mailwarren.tracker.adapters import deliveries, events, reports
 from mailwarren.tracker.adapters.counters import add_steps
 from mailwarren.tracker.adapters.emails import write_emails
-from mailwarren.tracker.adapters.hits import write_hits
+from mailwarren.tracker.adapters.hits import told_before, write_hits
 from mailwarren.tracker.adapters.kept import BY_KEY
 from mailwarren.tracker.adapters.overrides import write_overrides
 from mailwarren.tracker.adapters.partitions import Partitions
@@ -23,6 +23,7 @@ from mailwarren.tracker.adapters.rows import Unstorable
 from mailwarren.tracker.adapters.settling import answer, write_cancels
 from mailwarren.tracker.adapters.tls import add_sessions
 from mailwarren.tracker.adapters.webhook_outbox import WebhookOutbox
+from mailwarren.tracker.domain.counting import add_hits
 from mailwarren.tracker.domain.fold import distinct
 from mailwarren.tracker.domain.read import Work
 from mailwarren.tracker.domain.settle import Terms
@@ -149,7 +150,9 @@ class PostgresLedger:
             ids.update(hit.delivery for hit in hits)
             stored = await deliveries.lock(raw, ids.union(report.event.delivery for report in told))
             await reports.write(raw, told, stored, parcels, into=recorded, careful=careful)
+            earlier = await told_before(raw, stored.met)
             recorded.seen = await write_hits(raw, hits)
+            add_hits(recorded.steps, recorded.seen, earlier, stored.facts)
             await self._webhooks.write(raw, recorded)
         recorded.counts = count(recorded.accepted, recorded.events, recorded.seen)
         await events.add_stats(raw, recorded.counts)

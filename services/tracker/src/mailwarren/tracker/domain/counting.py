@@ -2,7 +2,7 @@
 
 A delivery has a place in the counters as long as it stands there: what a batch makes of it is what it counts for
 afterwards, less what it counted for before. So an end that is overtaken by an earlier one is taken back, and nothing is
-counted twice, whatever comes twice or late.
+counted twice, whatever comes twice or late. Its first open and its first click have places like that too.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -11,17 +11,21 @@ from typing import NamedTuple
 from uuid import UUID
 
 import msgspec
+from msgspec.structs import replace
 
 from mailwarren.contracts.bounces import BounceType, bounce_type
 from mailwarren.contracts.counters import AFTER_DELIVERY, COUNTERS, NO_BROADCAST, quarter_of
 from mailwarren.contracts.events import Event
 from mailwarren.contracts.parcel import Parcel
 from mailwarren.contracts.routing import domain_of
+from mailwarren.contracts.tracking import HitKind
 from mailwarren.store.states import State
 from mailwarren.tracker.domain.fold import Change
+from mailwarren.tracker.domain.hits import Seen, Tally, tallies
 
 _AT = {name: index for index, name in enumerate(COUNTERS)}
 _RECEIVED, _SENT, _DELAYED = _AT["received"], _AT["sent"], _AT["delivery_delayed"]
+_UNIQUE_OPENED, _UNIQUE_CLICKED = _AT["unique_opened"], _AT["unique_clicked"]
 _BOUNCED = {kind: _AT[f"bounced_{kind}"] for kind in BounceType}
 _ENDED = {
     State.DELIVERED: _AT["delivered"],
@@ -57,6 +61,8 @@ class Facts(msgspec.Struct, frozen=True, gc=False):
     ended_at: float | None = None
     bounce_class: str | None = None
     deferred_at: float | None = None
+    opened_at: float | None = None
+    clicked_at: float | None = None
 
 
 @lru_cache(maxsize=4096)
@@ -83,7 +89,18 @@ def facts_after(tenant: UUID, before: Facts | None, change: Change | None, parce
         state, ended_at = change.status.state, change.status.ended_at
         bounce_class = bounce_class if change.tried is None else change.tried.bounce_class
         deferred_at = change.deferred_at if deferred_at is None else deferred_at
-    return Facts(tenant, domain, broadcast, state, accepted_at, ended_at, bounce_class, deferred_at)
+    return Facts(
+        tenant,
+        domain,
+        broadcast,
+        state,
+        accepted_at,
+        ended_at,
+        bounce_class,
+        deferred_at,
+        before.opened_at,
+        before.clicked_at,
+    )
 
 
 def steps(changes: Iterable[tuple[Facts | None, Facts]], events: Iterable[Event], known: Mapping[UUID, Facts]) -> Steps:
@@ -107,6 +124,46 @@ def steps(changes: Iterable[tuple[Facts | None, Facts]], events: Iterable[Event]
     return {place: row for place, row in found.items() if any(row)}
 
 
+class Told(NamedTuple):
+    """An open or a click that counts as its reader's, as its event says. ``at`` is Unix seconds."""
+
+    delivery: UUID
+    kind: HitKind
+    at: float
+
+
+def add_hits(found: Steps, seen: Iterable[Seen], earlier: Iterable[Told], known: Mapping[UUID, Facts]) -> None:
+    """Add to steps what opens and clicks make.
+
+    Args:
+        found: gets them.
+        seen: hits that are recorded now.
+        earlier: those that were recorded before their mail's acceptance, which is recorded now.
+        known: the deliveries as they are after the batch, but for its hits.
+    """
+    new = [one for one in seen if one.counts]
+    for delivery, kind, at in (*earlier, *(Told(one.hit.delivery, one.hit.kind, one.hit.at) for one in new)):
+        facts = known.get(delivery)
+        if facts is not None and facts.domain is not None:
+            _row(found, facts, at)[_AFTER[kind]] += 1
+    for ident, tally in tallies(new).items():
+        if (facts := known.get(ident)) is not None:
+            _count(found, facts, -1)
+            _count(found, _after_hits(facts, tally), 1)
+
+
+def _after_hits(facts: Facts, tally: Tally) -> Facts:
+    return replace(
+        facts,
+        opened_at=_first(facts.opened_at, tally.opened_at),
+        clicked_at=_first(facts.clicked_at, tally.clicked_at),
+    )
+
+
+def _first(*times: float | None) -> float | None:
+    return min((at for at in times if at is not None), default=None)
+
+
 def _count(found: Steps, facts: Facts, number: int) -> None:
     if facts.domain is None:
         return
@@ -126,6 +183,10 @@ def _counted(facts: Facts) -> Iterator[tuple[float, int]]:
             yield facts.accepted_at, _SENT
     if facts.deferred_at is not None:
         yield facts.deferred_at, _DELAYED
+    if facts.opened_at is not None:
+        yield facts.opened_at, _UNIQUE_OPENED
+    if facts.clicked_at is not None:
+        yield facts.clicked_at, _UNIQUE_CLICKED
     if facts.ended_at is not None:
         bounced = facts.state is State.BOUNCED
         index = _BOUNCED[bounce_type(facts.bounce_class)] if bounced else _ENDED.get(facts.state)

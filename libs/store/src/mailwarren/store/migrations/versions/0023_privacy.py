@@ -84,9 +84,12 @@ BEGIN
   UPDATE events v SET
     reply_text = regexp_replace(v.reply_text, pattern, stand_in, 'gi'),
     trouble = regexp_replace(v.trouble, pattern, stand_in, 'gi'),
-    reason = regexp_replace(v.reason, pattern, stand_in, 'gi')
+    reason = regexp_replace(v.reason, pattern, stand_in, 'gi'),
+    -- Of an open or a click: what its reader read, and with what from where.
+    link = NULL, agent = NULL, ip = NULL
   WHERE v.email_id = ANY(mails) AND v.delivery_id = ANY(ones)
-    AND (v.reply_text ~* pattern OR v.trouble ~* pattern OR v.reason ~* pattern);
+    AND (v.reply_text ~* pattern OR v.trouble ~* pattern OR v.reason ~* pattern
+      OR num_nonnulls(v.link, v.agent, v.ip) > 0);
   UPDATE deliveries d SET
     address = stand_in,
     reply_text = regexp_replace(d.reply_text, pattern, stand_in, 'gi'),
@@ -119,6 +122,8 @@ BEGIN
   WITH hit AS (
     UPDATE webhook_deliveries w SET data = regexp_replace(w.data::text, pattern, stand_in, 'gi')::jsonb
       || CASE WHEN w.data ? 'first_name' THEN '{"first_name": null, "last_name": null}'::jsonb ELSE '{}'::jsonb END
+      || CASE WHEN w.data ? 'click' THEN jsonb_build_object('click',
+        w.data -> 'click' || '{"ipAddress": "", "link": "", "userAgent": ""}'::jsonb) ELSE '{}'::jsonb END
     FROM unnest(endpoints, ids) AS p(endpoint, id)
     WHERE w.tenant = whose AND w.endpoint = p.endpoint AND w.id = p.id AND w.data::text ~* pattern
     RETURNING w.endpoint, w.id
