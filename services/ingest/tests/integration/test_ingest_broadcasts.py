@@ -172,9 +172,8 @@ def test_recipients_by_what_became_of_their_mail(written, place, caller, client,
     assert resend.Broadcasts.recipients(made, {"type": "sent", "email": address[3:9].upper()})["data"]
     assert resend.Broadcasts.recipients(made, {"type": "bounced", "bounce_type": "transient"})["data"] == []
     assert len(resend.Broadcasts.recipients(made, {"type": "sent"})["data"]) == 3
-    for wrong in ({"type": "opened"}, {"type": "nothing"}, {"type": "sent", "bounce_type": "permanent"}):
+    for wrong in ({"type": "complained"}, {"type": "nothing"}, {"type": "sent", "bounce_type": "permanent"}):
         assert refused(resend.Broadcasts.recipients, made, wrong)[0] == 422
-    assert "does not track" in refused(resend.Broadcasts.clicked_links, made)[1]
     listed = client.get("/emails", params={"broadcast_id": made, "limit": 2}).json()
     assert ([one["broadcast_id"] for one in listed["data"]], listed["has_more"]) == ([made, made], True)
     last = client.get("/emails", params={"broadcast_id": made, "after": listed["data"][-1]["id"]}).json()
@@ -349,6 +348,38 @@ def test_the_command_line_sends_pauses_resumes_counts_and_cancels(written, serve
     later = resend.Broadcasts.create(written)["id"]
     assert run("send", later, "--at", "in 2 hours")[0] == 0
     assert '"status": "scheduled"' in run("show", later)[1]
+
+
+def test_who_opened_and_what_was_clicked(written, place, caller, client, queues):
+    made = resend.Broadcasts.create(written | {"send": True})["id"]
+    expand(place, made)
+    parcels = queues.parcels()
+    record(place, caller.tenant, parcels)
+    one, two, _ = (delivery for parcel in parcels for delivery in parcel.deliveries)
+    place.sql("UPDATE deliveries SET opened_at = now() WHERE id = $1", one.id)
+    place.sql("UPDATE deliveries SET clicked_at = now() WHERE id = ANY($1::uuid[])", [one.id, two.id])
+    clicks = [(one, "a", None), (one, "a", None), (two, "a", "proxy"), (two, "a", "bot"), (one, "b", None)]
+    for delivery, path, flag in [*clicks, (one, "c", None), (two, "d", "prefetch")]:
+        place.sql(
+            "INSERT INTO events (at, id, delivery_id, email_id, tenant, kind, attempt, link, flag) "
+            "VALUES (now(), $1, $2, $3, $4, 'clicked', 0, $5, $6)",
+            new_id(), delivery.id, delivery.email_id, caller.tenant, f"https://x.test/{path}", flag,
+        )  # fmt: skip
+
+    def who(kind):
+        return sorted(person["email"] for person in resend.Broadcasts.recipients(made, {"type": kind})["data"])
+
+    assert who("opened") == [one.to]
+    assert who("clicked") == sorted((one.to, two.to))
+    links = resend.Broadcasts.clicked_links(made)
+    check(links, resend.Broadcasts.ListClickedLinksResponse)
+    shown = [(link["url"][-1], link["clicks"], link["unique_clicks"]) for link in links["data"]]
+    assert (shown[0], sorted(shown)) == (("a", 3, 2), [("a", 3, 2), ("b", 1, 1), ("c", 1, 1)])
+    first = resend.Broadcasts.clicked_links(made, {"limit": 2})
+    rest = resend.Broadcasts.clicked_links(made, {"limit": 2, "after": first["data"][-1]["id"]})
+    assert (first["data"] + rest["data"], first["has_more"], rest["has_more"]) == (links["data"], True, False)
+    back = resend.Broadcasts.clicked_links(made, {"limit": 2, "before": rest["data"][0]["id"]})
+    assert (back["data"], back["has_more"]) == (first["data"], False)
 
 
 def test_another_tenants_broadcast_does_not_exist(written, new_caller, server):

@@ -51,6 +51,13 @@ def test_what_comes_within_seconds_of_the_delivery_is_no_reader(flag, after, jud
     assert flag_of(a_hit(flag=flag, at=DELIVERED_AT + after), REACHED) is judged
 
 
+def test_of_a_reader_who_was_erased_nothing_is_kept_but_the_count():
+    click = a_hit(HitKind.CLICKED, link="https://x.test", agent="Mozilla", ip="192.0.2.7")
+    (kept,) = seen(click, reached=REACHED._replace(address=f"erased-{BOB.hex}@erased.invalid"))
+    assert kept.hit == replace(click, link=None, agent="", ip=None)
+    assert (kept.counts, kept.first) == (True, True)
+
+
 @pytest.mark.parametrize(
     ("state", "judged"), [(State.ACCEPTED, Flag.QUICK), (State.DEFERRED, None), (State.UNCONFIRMED, None)]
 )

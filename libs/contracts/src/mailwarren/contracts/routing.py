@@ -1,7 +1,12 @@
 """Routing keys (DESIGN §4, stop 4): pure functions from lane and domain to the key of one queue."""
 
+from typing import Final
+
 from mailwarren.contracts.lanes import Lane
 from mailwarren.contracts.shards import shard_of
+
+ERASED_DOMAIN: Final = "erased.invalid"
+"""Of the addresses that stand where an erased one stood: nobody's (RFC 2606)."""
 
 
 def domain_of(address: str) -> str:

@@ -92,7 +92,7 @@ RETENTION: Mapping[str, Rule] = {
     "deliveries": Rule("after the last delivery ended", _W, "deliveries", _MAIL, "emails", "the address is replaced"),
     "events": Rule(
         "whole days", _T, setting="MAILWARREN_TRACKER_EVENTS_DAYS", export="emails",
-        erasure="the address in replies is replaced",
+        erasure="the address in replies is replaced; links, user agents and addresses of clicks are taken out",
     ),
     "cancels": Rule("3 days", _T),
     "claims": Rule("3 days", _T),
@@ -108,7 +108,7 @@ RETENTION: Mapping[str, Rule] = {
     "webhooks": Rule("until deleted", _C),
     "webhook_deliveries": Rule(
         "since they were made", _T, setting="MAILWARREN_WEBHOOKS_DAYS", export="webhooks",
-        erasure="the address is replaced, names are taken out",
+        erasure="the address is replaced; names, and links, user agents and addresses of clicks are taken out",
     ),
     "webhook_attempts": Rule(
         "as long as their event", _T, setting="MAILWARREN_WEBHOOKS_DAYS", erasure="answers to such events are emptied"

@@ -13,6 +13,7 @@ import msgspec
 
 from mailwarren.contracts.ids import new_id
 from mailwarren.contracts.lanes import Lane
+from mailwarren.contracts.tracking import COUNTED
 from mailwarren.ingest.adapters.contacts import COUNTED_WITHIN
 from mailwarren.ingest.adapters.database import Database
 from mailwarren.ingest.adapters.keyset import fetch_page
@@ -89,7 +90,23 @@ LEFT JOIN contacts c ON c.tenant = $1 AND c.email_key = lower(d.address)
 WHERE ($4::text IS NULL OR position(lower($4) IN lower(d.address)) > 0)
   AND ($5::text[] IS NULL OR coalesce(d.bounce_class, '') = ANY($5)) AND ($6::text[] IS NULL OR
     coalesce(d.bounce_class, '') <> ALL($6))
+  AND CASE $9::text
+    WHEN 'opened' THEN d.opened_at IS NOT NULL WHEN 'clicked' THEN d.clicked_at IS NOT NULL ELSE true END
 ORDER BY o.id {1} LIMIT $8
+"""
+
+# A link has no id: that of its text. Before the cursor is what was clicked more, or as much with a lower id.
+_CLICKED = """
+WITH links AS (
+  SELECT md5(e.link)::uuid AS id, e.link AS url, count(*) AS clicks, count(DISTINCT e.delivery_id) AS unique_clicks
+  FROM deliveries d JOIN events e ON e.email_id = d.email_id AND e.delivery_id = d.id
+  WHERE d.tenant = $1 AND d.broadcast = $2 AND d.clicked_at IS NOT NULL AND e.kind = 'clicked' AND e.link IS NOT NULL
+    AND coalesce(e.flag, '') = ANY($3::text[])
+  GROUP BY e.link
+)
+SELECT l.id, l.url, l.clicks, l.unique_clicks FROM links l LEFT JOIN links c ON c.id = $4::uuid
+WHERE $4::uuid IS NULL OR (-l.clicks, l.id) {0} (-c.clicks, c.id)
+ORDER BY l.clicks {1}, l.id {2} LIMIT $5
 """
 
 
@@ -194,6 +211,7 @@ class Broadcasts:
         address: str | None = None,
         classes: Sequence[str] | None = None,
         other_than: Sequence[str] | None = None,
+        seen: str | None = None,
     ) -> list[Any]:
         """Deliveries of it in these states, in the order of their ids.
 
@@ -205,12 +223,22 @@ class Broadcasts:
             address: a part of their addresses.
             classes: of bounces; ``""`` for none.
             other_than: the same for those that are left out.
+            seen: ``opened`` or ``clicked``: those of which a reader did that.
         """
         sign, order, cursor = ("<", "DESC", page.before) if page.before else (">", "ASC", page.after)
         # A part of an address stands in no index: all of a broadcast may have to be looked through for it.
         return await self._database.fetch(
             _RECIPIENTS.format(sign, order), tenant, ident, list(states), address, classes, other_than, cursor,
-            page.fetch, within=COUNTED_WITHIN,
+            page.fetch, seen, within=COUNTED_WITHIN,
+        )  # fmt: skip
+
+    async def clicked_links(self, tenant: UUID, ident: UUID, page: Page) -> list[Any]:
+        """What its readers clicked, most clicked first."""
+        sign, order, cursor = ("<", "", page.before) if page.before else (">", "DESC", page.after)
+        statement = _CLICKED.format(sign, order, "DESC" if page.before else "")
+        flags = [flag or "" for flag in COUNTED]
+        return await self._database.fetch(
+            statement, tenant, ident, flags, cursor, page.fetch, within=COUNTED_WITHIN
         )  # fmt: skip
 
 

@@ -5,6 +5,7 @@ from typing import Any
 import msgspec
 
 from mailwarren.contracts.bounces import NO_CLASS, TRANSIENT, bounce_type
+from mailwarren.contracts.tracking import HitKind
 from mailwarren.ingest.api.answers.broadcasts import (
     AudienceShown,
     BroadcastList,
@@ -12,6 +13,8 @@ from mailwarren.ingest.api.answers.broadcasts import (
     BroadcastRecipients,
     BroadcastShown,
     BroadcastStats,
+    ClickedLink,
+    ClickedLinks,
 )
 from mailwarren.ingest.api.broadcasts import found
 from mailwarren.ingest.api.endpoint import Answer, Call, answer
@@ -19,7 +22,8 @@ from mailwarren.ingest.domain.cursor import parse_page
 from mailwarren.ingest.domain.refusal import invalid_parameter
 from mailwarren.store.states import ENDS, BroadcastState, State
 
-NOT_YET = frozenset({"opened", "clicked", "complained", "unsubscribed"})
+NOT_YET = frozenset({"complained", "unsubscribed"})
+_SEEN = frozenset(HitKind)
 _SENT = [state for state in State if state not in {State.SUPPRESSED, State.CANCELED}]
 
 
@@ -76,7 +80,14 @@ async def read_recipients(call: Call) -> Answer:
     classes, other_than = _classes(kind, bounce)
     row = await found(call)
     rows = await call.services.broadcasts.recipients(
-        call.key.tenant, row["id"], page, _states(kind), address=address, classes=classes, other_than=other_than
+        call.key.tenant,
+        row["id"],
+        page,
+        _states(kind),
+        address=address,
+        classes=classes,
+        other_than=other_than,
+        seen=kind if kind in _SEEN else None,
     )
     shown, more = page.cut(rows)
     bounced = kind == State.BOUNCED
@@ -93,18 +104,22 @@ async def read_recipients(call: Call) -> Answer:
 
 
 async def read_clicked_links(call: Call) -> Answer:
-    """``GET /v1/broadcasts/{id}/clicked-links``: always refused."""
-    await found(call)
-    raise invalid_parameter("This version does not track opens and clicks: there are no clicked links to list.")
+    """``GET /v1/broadcasts/{id}/clicked-links``: a page, or all without a ``limit``."""
+    page = parse_page(call.query, default=None)
+    row = await found(call)
+    shown, more = page.cut(await call.services.broadcasts.clicked_links(call.key.tenant, row["id"], page))
+    return answer(ClickedLinks(has_more=more, data=[ClickedLink(**dict(one)) for one in shown]))
 
 
 def _states(kind: str | None) -> list[str]:
     if kind in NOT_YET:
         raise invalid_parameter(f"The `type` {kind} is not supported yet: this version does not track it.")
+    if kind in _SEEN:
+        return [*State]
     if kind == "sent":
         return [*_SENT]
     if kind is None or kind not in set(State):
-        words = ", ".join(["sent", *sorted(State)])
+        words = ", ".join(["sent", *sorted(_SEEN), *sorted(State)])
         raise invalid_parameter(f"The `type` parameter is one of {words}.")
     return [kind]
 

@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Meta
 from msgspec.structs import replace
 
+from mailwarren.contracts.routing import ERASED_DOMAIN
 from mailwarren.ingest.domain.addresses import InvalidAddress
 from mailwarren.ingest.domain.contacts import email_key
 from mailwarren.ingest.domain.refusal import invalid
@@ -60,8 +61,8 @@ class Whose:
 
     @property
     def stand_in(self) -> str:
-        """What stands where the address stood: nobody's (RFC 2606), and another for each erasure."""
-        return f"erased-{self.request.hex}@erased.invalid"
+        """What stands where the address stood: nobody's, and another for each erasure."""
+        return f"erased-{self.request.hex}@{ERASED_DOMAIN}"
 
     @property
     def pattern(self) -> str:

@@ -9,6 +9,7 @@ import msgspec
 from msgspec.structs import replace
 
 from mailwarren.contracts.lanes import Lane
+from mailwarren.contracts.routing import ERASED_DOMAIN, domain_of
 from mailwarren.contracts.tracking import COUNTED, Flag, Hit, HitKind
 from mailwarren.store.states import State
 
@@ -91,6 +92,9 @@ def judge(hits: Iterable[Hit], known: Mapping[UUID, Reached], recorded: Abstract
             continue
         ids.add(hit.id)
         judged = replace(hit, flag=flag_of(hit, reached))
+        if domain_of(reached.address) == ERASED_DOMAIN:
+            # The links of a mail work after the erasure of its reader, of whom nothing is kept any more.
+            judged = replace(judged, link=None, agent="", ip=None)
         before = reached.opened if hit.kind is HitKind.OPENED else reached.clicked
         place = hit.delivery, hit.kind
         first = judged.flag in COUNTED and not before and place not in firsts

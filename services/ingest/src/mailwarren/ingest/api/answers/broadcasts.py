@@ -109,6 +109,23 @@ class BroadcastRecipients(msgspec.Struct, frozen=True, kw_only=True):
     data: list[BroadcastRecipient]
 
 
+class ClickedLink(msgspec.Struct, frozen=True, kw_only=True):
+    """A link of a broadcast that was clicked. ``clicks`` are those that count as a reader's."""
+
+    id: Annotated[UUID, Meta(description="The cursor of this list, and nothing else.")]
+    url: str
+    clicks: int
+    unique_clicks: Annotated[int, Meta(description="Recipients who clicked it.")]
+
+
+class ClickedLinks(msgspec.Struct, frozen=True, kw_only=True):
+    """A page, most clicked first."""
+
+    object: str = "list"
+    has_more: bool
+    data: list[ClickedLink]
+
+
 class BroadcastPreview(msgspec.Struct, frozen=True, kw_only=True):
     """What the mail to a contact would say (ours)."""
 

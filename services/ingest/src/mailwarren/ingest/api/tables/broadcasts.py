@@ -12,6 +12,7 @@ from mailwarren.ingest.api.answers.broadcasts import (
     BroadcastShown,
     BroadcastStats,
     BroadcastTested,
+    ClickedLinks,
 )
 from mailwarren.ingest.api.endpoint import CHANGING, DELETING, MAKING, PAGE, READING, Endpoint
 from mailwarren.ingest.domain.broadcasts import (
@@ -166,17 +167,18 @@ ENDPOINTS = (
         handler=broadcast_looks.read_recipients,
         answer=BroadcastRecipients,
         query=("type", "email", "bounce_type", *PAGE),
-        description="`type` is `sent`, `delivered`, `bounced`, `suppressed`, or another state of a delivery (ours).",
+        description="`type` is `sent`, `delivered`, `bounced`, `suppressed`, `opened`, `clicked`, or another state of "
+        "a delivery (ours).",
         **READING,
     ),
     Endpoint(
         "list_broadcast_clicked_links",
         path="/v1/broadcasts/{id}/clicked-links",
-        summary="List clicked links",
+        summary="List the links that were clicked, most clicked first",
         handler=broadcast_looks.read_clicked_links,
-        answer=None,
+        answer=ClickedLinks,
         query=PAGE,
-        description="Not supported yet: clicks are not tracked, and every call is refused.",
+        description="Without a `limit`, all of them. Clicks that are flagged as no reader's are left out.",
         **READING,
     ),
 )
