@@ -5,13 +5,10 @@ from msgspec.structs import replace
 from mailwarren.contracts.counters import COUNTERS, NO_BROADCAST, QUARTER, quarter_of
 from mailwarren.contracts.events import Kind
 from mailwarren.contracts.ids import new_id
-from mailwarren.contracts.lanes import Lane
 from mailwarren.contracts.testing import TENANT, a_content, a_parcel, an_attempt, an_event
-from mailwarren.contracts.tracking import Flag, Hit, HitKind
 from mailwarren.store.states import State
-from mailwarren.tracker.domain.counting import Facts, Place, Told, add_hits, facts_after, sender_domain, steps
+from mailwarren.tracker.domain.counting import Facts, Place, facts_after, sender_domain, steps
 from mailwarren.tracker.domain.fold import Change, Report
-from mailwarren.tracker.domain.hits import Seen
 from mailwarren.tracker.domain.status import Status
 
 AT = 1_700_000_400.0
@@ -97,57 +94,6 @@ def test_a_change_and_an_acceptance_make_the_facts_that_are_written():
     late = Change(Status(State.DELIVERED, 2, ended_at=AT + 8), Report(event), AT + 9, deferred_at=AT + 4)
     assert facts_after(TENANT, after, late, None) == replace(after, state=State.DELIVERED, ended_at=AT + 8)
     assert facts_after(TENANT, after, None, None) == after
-
-
-def hit_steps(facts, *hits, earlier=()):
-    """The steps of hits (kind, time, flag) of one delivery, and of those that were recorded before."""
-    ident, found = new_id(), {}
-    seen = [
-        Seen(Hit(new_id(), kind, ident, ident, TENANT, at, AT, flag=flag), "a@x.test", Lane.HIGH, first=False)
-        for kind, at, flag in hits
-    ]
-    add_hits(found, seen, [Told(ident, kind, at) for kind, at in earlier], {ident: facts})
-    return told(found)
-
-
-def test_opens_and_clicks_count_each_and_once_for_their_mail():
-    later = AT + QUARTER
-    hits = [
-        (HitKind.OPENED, later, Flag.PROXY),
-        (HitKind.OPENED, AT, None),
-        (HitKind.OPENED, AT, Flag.BOT),
-        (HitKind.CLICKED, later, None),
-        (HitKind.CLICKED, later, Flag.PREFETCH),
-    ]
-    counted = {
-        (BEGAN, "sender.test", "opened"): 1,
-        (BEGAN + QUARTER, "sender.test", "opened"): 1,
-        (BEGAN, "sender.test", "unique_opened"): 1,
-        (BEGAN + QUARTER, "sender.test", "clicked"): 1,
-        (BEGAN + QUARTER, "sender.test", "unique_clicked"): 1,
-    }
-    assert hit_steps(ACCEPTED, *hits) == counted
-    assert hit_steps(replace(ACCEPTED, domain=None), *hits) == {}
-
-
-def test_a_first_open_that_is_told_late_takes_the_later_one_back():
-    opened = replace(ACCEPTED, opened_at=AT + QUARTER)
-    assert hit_steps(opened, (HitKind.OPENED, AT, None)) == {
-        (BEGAN, "sender.test", "opened"): 1,
-        (BEGAN, "sender.test", "unique_opened"): 1,
-        (BEGAN + QUARTER, "sender.test", "unique_opened"): -1,
-    }
-    assert hit_steps(opened, (HitKind.OPENED, AT + 2 * QUARTER, None)) == {
-        (BEGAN + 2 * QUARTER, "sender.test", "opened"): 1
-    }
-
-
-def test_hits_before_the_acceptance_count_with_it():
-    heard = Facts(TENANT, None, None, State.DELIVERED, None, AT + 5, opened_at=AT + 9)
-    parcel = a_parcel(accepted_at=AT)
-    after = facts_after(TENANT, heard, None, parcel)
-    assert told(steps([(heard, after)], [], {}))[BEGAN, "sender.test", "unique_opened"] == 1
-    assert hit_steps(after, earlier=[(HitKind.OPENED, AT + 9)]) == {(BEGAN, "sender.test", "opened"): 1}
 
 
 def test_a_moment_is_in_the_quarter_of_its_microsecond():
