@@ -151,7 +151,8 @@ class PostgresLedger:
             stored = await deliveries.lock(raw, ids.union(report.event.delivery for report in told))
             await reports.write(raw, told, stored, parcels, into=recorded, careful=careful)
             earlier = await told_before(raw, stored.met)
-            recorded.seen = await write_hits(raw, hits)
+            # Only of rows that are locked, or made here: one that somebody else has made meanwhile is not counted yet.
+            recorded.seen = await write_hits(raw, [hit for hit in hits if hit.delivery in stored.facts])
             add_hits(recorded.steps, recorded.seen, earlier, stored.facts)
             await self._webhooks.write(raw, recorded)
         recorded.counts = count(recorded.accepted, recorded.events, recorded.seen)
