@@ -28,6 +28,10 @@ BOARDS: dict[str, dict[str, Any]] = {path.stem: json.loads(path.read_text()) for
 BUILT_IN = {"__rate_interval", "__range", "datasource"}
 TEXTS = {"datasource", "runbooks", "flower"}
 """Choices that narrow no query."""
+UNSHOWN = {
+    "mailwarren_load_": "of the load generator, which shows them itself; the board of load tests is about us",
+}
+"""Beginnings of names of metrics that no board and no alert has to show."""
 SUFFIX = re.compile(r"_(total|bucket|sum|count)$")
 
 
@@ -72,7 +76,8 @@ def test_a_board_that_is_gone_goes_with_its_file(tmp_path: Path) -> None:
 
 
 def test_there_are_the_boards_that_operators_ask_for() -> None:
-    assert set(BOARDS) == {"overview", "lanes", "queues", "providers", "senders", "tracker", "webhooks", "loadtest"}
+    ours = {"overview", "api", "lanes", "queues", "providers", "senders", "egress", "tracker", "webhooks", "feedback"}
+    assert set(BOARDS) == ours | {"loadtest"}
     assert len({board["uid"] for board in BOARDS.values()}) == len(BOARDS)
     assert all(board["uid"] == f"mailwarren-{name}" for name, board in BOARDS.items())
     assert all(len(list(panels(board))) >= 10 for board in BOARDS.values())
@@ -139,6 +144,17 @@ def test_runbooks_that_panels_name_are_there() -> None:
     assert len(links) >= 15
     missing = [url for url in links if not (ROOT / url.replace("${runbooks}", "docs/runbooks")).is_file()]
     assert missing == []
+
+
+def test_every_metric_is_on_a_board_or_in_an_alert() -> None:
+    rules = "".join(
+        path.read_text() for kind in ("rules", "alerts") for path in ROOT.glob(f"deploy/grafana/{kind}/*.yaml")
+    )
+    exprs = (target["expr"] for board in BOARDS.values() for panel in panels(board) for target in panel["targets"])
+    shown = {SUFFIX.sub("", name) for name in re.findall(r"\bmailwarren_\w+", " ".join((*exprs, rules)))}
+    unseen = {name for name in declared() - shown if not name.startswith(tuple(UNSHOWN))}
+    assert not unseen, "give it a panel where an operator would look for it"
+    assert all(any(name.startswith(start) for name in declared()) for start in UNSHOWN)
 
 
 def declared() -> set[str]:

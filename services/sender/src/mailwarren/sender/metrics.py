@@ -13,7 +13,7 @@ from mailwarren.contracts.lanes import Lane
 from mailwarren.contracts.routing import domain_of
 from mailwarren.contracts.shaping import Override, Scope
 from mailwarren.contracts.shards import shard_of
-from mailwarren.contracts.tls import TlsSession
+from mailwarren.contracts.tls import TlsPolicy, TlsSession
 from mailwarren.runtime.metrics import record_service
 
 record_service("sender")
@@ -84,6 +84,10 @@ for _reason in ("undecodable", "error", "poison"):
     _parked.labels(_reason)
 for _result in ("ok", "sts-policy-fetch-error", "sts-policy-invalid", "sts-webpki-invalid"):
     _sts_fetches.labels(_result)
+for _policy in TlsPolicy:
+    _tls_sessions.labels(_policy.value, "ok")
+for _result in ("cached", "fetched", "missing", "away"):
+    _blobs.labels(_result)
 _info = Gauge("mailwarren_sender_info", "1, with what this sender consumes", ["fleet", "lanes", "shards"])
 _prefetch = Gauge("mailwarren_sender_prefetch", "Parcels that this sender holds of each queue, at most")
 _queues = Gauge("mailwarren_sender_queues", "Queues that this sender consumes")

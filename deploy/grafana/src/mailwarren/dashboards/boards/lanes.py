@@ -105,6 +105,21 @@ _LATENCY = Row(
             unit="s",
         ),
         Graph(
+            "Acceptance to 250, as senders see it",
+            tuple(
+                Query(
+                    quantile(q, "mailwarren_sender_accept_to_delivered_seconds", LANE, by="lane"),
+                    f"{{{{lane}}}} p{q * 100:g}",
+                )
+                for q in (0.5, 0.95)
+            ),
+            shows="The whole way by the senders' own clocks, retries included, before the tracker has recorded it.",
+            bad="Far under *Acceptance to 250*: the tracker is behind. Far over it: look at the senders' clocks.",
+            unit="s",
+            width=8,
+            runbook="MailwarrenClockSkew",
+        ),
+        Graph(
             "One SMTP transaction",
             tuple(
                 Query(quantile(q, "mailwarren_sender_attempt_seconds", LANE, by="lane"), f"{{{{lane}}}} p{q * 100:g}")
@@ -113,6 +128,7 @@ _LATENCY = Row(
             shows="From MAIL to the reply after the final dot.",
             bad="Grows: the receiving servers are slow. More connections help only while they allow them.",
             unit="s",
+            width=8,
         ),
         Heat(
             "Acceptance to 250, spread",
@@ -120,6 +136,7 @@ _LATENCY = Row(
             shows="Delivered deliveries by how long they took, of the chosen lanes.",
             bad="A second band above the first is mail that was deferred once, and waited on the ladder.",
             unit="s",
+            width=8,
         ),
     ),
 )

@@ -9,6 +9,7 @@ _ATTEMPTS = "mailwarren_sender_attempts_total"
 _SECONDS = "mailwarren_sender_attempt_seconds"
 _OVERRIDES = select("mailwarren_sender_overrides", PROVIDER, 'scope="site"')
 _CHOSEN = (LANE, SHARD, PROVIDER)
+_CLOCK = select("mailwarren_service_clock_seconds")
 
 
 def _part(result: str) -> str:
@@ -195,6 +196,28 @@ _CAUSES = Row(
             unit="short",
             width=24,
             runbook="MailwarrenProviderSuspended",
+        ),
+        Graph(
+            "Limits put in force by reply rules",
+            (Query(total("mailwarren_sender_rule_actions_total", by="rule, action"), "{{rule}} {{action}}"),),
+            shows="Suspensions and limits since the senders started, by the class of the rule that read the reply.",
+            bad="Steps every hour: what the rule does is too little. Fewer connections, or a lower rate, in the row.",
+            unit="short",
+            runbook="MailwarrenProviderSuspended",
+        ),
+        Graph(
+            "Age of the rules in force",
+            (
+                Query(
+                    f"max by (file) ({_CLOCK} - on (job, instance) group_right () "
+                    f"{select('mailwarren_sender_rules_loaded_timestamp_seconds')})",
+                    "{{file}}",
+                ),
+            ),
+            shows="Since the sender that is furthest behind loaded its `shaping` and `replies`.",
+            bad="Hours after a change: a sender has not got the new file, or refuses it.",
+            unit="s",
+            runbook="MailwarrenRulesRefused",
         ),
     ),
 )

@@ -19,7 +19,7 @@ from mailwarren.dashboards.queries import (
     select,
     share,
 )
-from mailwarren.dashboards.rows import connections, signing
+from mailwarren.dashboards.rows import connections, files, signing
 
 _ATTEMPTS = "mailwarren_sender_attempts_total"
 _POD = "{{pod}} {{instance}}"
@@ -346,5 +346,5 @@ BOARD = Board(
     title="Senders",
     about="What the senders do, what a mail costs, and whether they are well.",
     variables=("namespace", "fleet", "lane", "shard", "provider"),
-    rows=(_WORK, connections.ROW, signing.ROW, _SAFETY, _KUBERNETES),
+    rows=(_WORK, connections.ROW, signing.ROW, files.ROW, _SAFETY, _KUBERNETES),
 )

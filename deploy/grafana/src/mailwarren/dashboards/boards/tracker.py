@@ -91,8 +91,11 @@ _RECORDING = Row(
         ),
         Graph(
             "Events by kind",
-            (Query(rate("mailwarren_tracker_events_total", LANE, by="kind"), "{{kind}}"),),
-            shows="Events a second that were committed.",
+            (
+                Query(rate("mailwarren_tracker_events_total", LANE, by="kind"), "{{kind}}"),
+                Query(rate("mailwarren_tracker_accepted_total", LANE), "accepted"),
+            ),
+            shows="Events a second that were committed, and deliveries whose acceptance was.",
             bad="`held`, `parked`, `unconfirmed` are for a person: `GET /v1/emails` finds the mails.",
             unit="ops",
             colours=OUTCOMES,

@@ -134,6 +134,37 @@ ROW = Row(
             unit="s",
         ),
         Graph(
+            "Orders released, by work",
+            (Query(rate("mailwarren_ops_released_total", by="work"), "{{work}}"),),
+            shows="Orders a second that the schedulers gave to the workers.",
+            bad="Nothing with *Scheduler's last round* at a few seconds: nothing is due. Else no scheduler runs.",
+            unit="ops",
+            width=8,
+        ),
+        Graph(
+            "Lateness of orders",
+            (Query(quantile(0.95, "mailwarren_ops_release_lateness_seconds"), "p95"),),
+            shows="From when an order was due until a scheduler gave it to the workers.",
+            bad="Over a minute: the scheduler was away, or Postgres or the broker refused it.",
+            unit="s",
+            width=8,
+            limits=Limits(15, 60),
+        ),
+        Graph(
+            "Next scheduled email",
+            (
+                Query(
+                    f"min (({select('mailwarren_ops_scheduled_next_due_timestamp_seconds')} > 0) - {_CLOCK})",
+                    "due in",
+                ),
+            ),
+            shows="Until the next scheduled email is due; nothing when none waits.",
+            bad="Below 0 for more than seconds: it is late. *Lateness of scheduled mail* says by how much.",
+            unit="s",
+            width=8,
+            lowest=None,
+        ),
+        Graph(
             "Tries of orders, by what came of them",
             (Query(rate("mailwarren_ops_orders_total", by="work, result"), "{{work}} {{result}}"),),
             shows="Tries a second. `again` waits for its next try, `repeated` was done before, `failed` is set aside.",

@@ -2,7 +2,7 @@
 
 from mailwarren.dashboards.board import Row
 from mailwarren.dashboards.panels import ANY_IS_BAD, Graph, Limits
-from mailwarren.dashboards.queries import Query, quantile, rate, select
+from mailwarren.dashboards.queries import Query, quantile, rate, select, total
 
 _SECONDS = "mailwarren_sender_dkim_seconds"
 _MISSING = select("mailwarren_sender_dkim_domains_missing")
@@ -55,6 +55,40 @@ ROW = Row(
             unit="s",
             limits=Limits(600, 3600),
             runbook="MailwarrenDkimKeysAway",
+        ),
+        Graph(
+            "Domains whose DKIM keys are known",
+            (Query(select("mailwarren_sender_dkim_domains"), "{{pod}} {{instance}}"),),
+            shows="Domains whose keys each sender has in memory.",
+            bad="At `MAILWARREN_DKIM_DOMAINS` with many keys asked for: raise it, at some kilobytes a domain.",
+            unit="short",
+        ),
+        Graph(
+            "DKIM keys asked for, by answer",
+            (Query(total("mailwarren_sender_dkim_key_reads_total", by="result"), "{{result}}"),),
+            shows="Since the senders started: `fetched`, `unchanged`, `none` of that domain, and ingest `away`.",
+            bad="`away` grows: ingest's internal port. `none`: a domain was deleted while it had mail.",
+            unit="short",
+            runbook="MailwarrenDkimKeysAway",
+        ),
+        Graph(
+            "CPU of the private keys",
+            (Query(rate("mailwarren_sender_dkim_private_key_seconds_total", by="algorithm"), "{{algorithm}} cores"),),
+            shows="Cores that signing itself takes, by algorithm.",
+            bad="High with senders at the end of their cores: add senders. An RSA signature is dear, whoever makes it.",
+            unit="none",
+            decimals=2,
+        ),
+        Graph(
+            "Sending domains, by state",
+            (
+                Query(f"max by (state) ({select('mailwarren_ops_domains')})", "{{state}}"),
+                Query(f"max ({select('mailwarren_ops_domains_broken')})", "broken"),
+            ),
+            shows="Domains by how it stands with their DNS records; `broken` were verified and now lack one.",
+            bad="`broken`: receivers distrust their mail. `GET /v1/domains/{id}` names the record.",
+            unit="short",
+            runbook="MailwarrenDomainBroken",
         ),
     ),
 )
