@@ -115,8 +115,8 @@ def fill_a_queue(stage: Stage) -> None:
     write_to_lists(stage)
     lose_keys(stage)
     # More than workers have in hand at once: the last one is late.
-    for _ in range(3):
-        ask_for_privacy(stage, "export")
+    for number in range(3):
+        export(stage, f"waits{number}@lists.test")
     for number in range(2):
         wait_for(lambda: stage.system.send("x@full.test").status_code == 503, 20, "a full queue", every=0)
         # One has its time while its queue is full, the other is released.
@@ -135,9 +135,9 @@ def fill_a_queue(stage: Stage) -> None:
     stage.comes("mailwarren_ops_broadcast_recipients_total")
 
 
-def ask_for_privacy(stage: Stage, kind: str) -> None:
-    body = {"type": kind, "email": "ada@lists.test"}
-    stage.api.post("/privacy/requests", json=body).raise_for_status()
+def export(stage: Stage, address: str) -> None:
+    """All that is stored of an address."""
+    stage.api.post("/privacy/requests", json={"type": "export", "email": address}).raise_for_status()
 
 
 def lose_keys(stage: Stage) -> None:
@@ -252,7 +252,7 @@ def send_a_round(stage: Stage, number: int) -> None:
         file = {"filename": "a.txt", "content": b64encode(text.encode()).decode()}
         system.send(f"file{number}@d1.test", attachments=[file]).raise_for_status()
     read(stage)
-    ask_for_privacy(stage, "export")
+    export(stage, f"round{number}@lists.test")
     system.query("UPDATE idempotency_keys SET created_at = now() - interval '2 days'")
     system.query("UPDATE api_logs SET created_at = now() - interval '30 days'")
     stage.seen()
