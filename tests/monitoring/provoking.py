@@ -72,6 +72,7 @@ def play(stage: Stage) -> None:
     limit = {"scope": "site", "name": "smarthost", "rate": 100_000, "for": "1h"}
     stage.api.post("/shaping", json=limit).raise_for_status()
     stage.api.post("/domains", json={"name": "signed.test"}).raise_for_status()
+    stage.api.post("/suppressions", json={"email": "suppressed@d1.test"}).raise_for_status()
     other_tenants_bounce(system)
     track(stage)
     send_a_round(stage, 1)
@@ -239,7 +240,8 @@ def send_a_round(stage: Stage, number: int) -> None:
     soon = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 2))
     system.send_bulk([f"late{number}@never.test"], lane=Lane.HIGH, expires_at=soon)
     system.send_bulk([f"wait{number}{n}@never.test" for n in range(5)], lane=Lane.BULK)
-    system.send(f"bulk{number - 1}@nobody.test")  # bounced in the round before: suppressed now
+    system.send(f"bulk{number - 1}@nobody.test")  # bounced in the round before
+    system.send("suppressed@d1.test").raise_for_status()
     for _ in range(2):
         stage.api.post("/emails/bulk", json={"from": "nobody"})
         body = {"from": "a@sender.test", "to": f"k{number}@d1.test", "subject": "x", "text": "y"}
