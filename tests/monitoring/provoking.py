@@ -231,7 +231,8 @@ def add_webhooks(stage: Stage, *statuses: int) -> None:
 def send_a_round(stage: Stage, number: int) -> None:
     """Mail of all kinds, to servers of all kinds, and calls of all kinds."""
     system = stage.system
-    add_webhooks(stage, *((200, 0, 410) if number == 1 else (410,)))
+    if number < 3:  # each 410 ends a webhook
+        add_webhooks(stage, *((200, 0, 410) if number == 1 else (410,)))
     for lane in Lane:
         fine = [f"r{number}n{n}@d{n}.test" for n in range(12)]
         refused = [f"{lane}{number}@{domain}.test" for domain in ("later", "nobody", "strange")]
