@@ -78,7 +78,7 @@ async def test_an_answer_does_not_wait_for_a_broker_that_is_away_or_slow(broker,
     async with following(reports):
         began = time.monotonic()
         await reports.report(0, a_hit())
-        assert time.monotonic() - began < 0.2
+        assert time.monotonic() - began < 1
         assert len(reports) == 1
 
 
