@@ -47,7 +47,6 @@ def test_what_is_an_address(text, name, address):
         ("ada@[127.0.0.1]", "bracketed IP"),
         ("ada@1.2.3.4", "top-level"),
         ('"a b"@example.com', "Quoting"),
-        ("zoë@example.com", "Internationalized"),
         ("a..b@example.com", "two periods"),
         ("ada@-x.com", "hyphen"),
         ("ada@xn--zz.com", "IDNA"),

@@ -6,6 +6,8 @@ from zlib import crc32
 import msgspec
 import uuid_utils
 
+from mailwarren.contracts.address_key import address_key
+
 # Fixed for ever: deterministic ids of stored mail depend on them.
 _DELIVERY = uuid_utils.UUID("6f1c7d5e-7d3c-5a43-9a55-0a2f2f6d8c01")
 _EVENT = uuid_utils.UUID("6f1c7d5e-7d3c-5a43-9a55-0a2f2f6d8c02")
@@ -26,10 +28,8 @@ def delivery_id(email_id: UUID | str, address: str) -> UUID:
     """The id of the one delivery that ``address`` has in an email, the same for everyone who computes it.
 
     ``email_id`` may be its text, for who has it at hand: making it again costs as much as the rest.
-
-    Lower case, and not ``casefold``: that would make ``straße`` and ``strasse``, two mailboxes, into one delivery.
     """
-    return _uuid5(_DELIVERY, f"{email_id}\n{address.lower()}")
+    return _uuid5(_DELIVERY, f"{email_id}\n{address_key(address)}")
 
 
 def event_id(delivery: UUID, attempt: int, kind: str) -> UUID:

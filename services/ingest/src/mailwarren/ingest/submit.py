@@ -25,6 +25,7 @@ from uuid import UUID
 import msgspec
 import structlog
 
+from mailwarren.contracts.address_key import address_key
 from mailwarren.contracts.ids import new_id, nth_id
 from mailwarren.contracts.lanes import Lane
 from mailwarren.contracts.parcel import Attachment
@@ -320,7 +321,9 @@ class Submit:
 
     async def _suppressed(self, work: _Work) -> tuple[frozenset[str], Left]:
         tenant = work.submission.caller.tenant
-        addresses = {recipient.address.lower() for numbered in work.at_once for recipient in numbered.email.recipients}
+        addresses = {
+            address_key(recipient.address) for numbered in work.at_once for recipient in numbered.email.recipients
+        }
         found = await self._suppressions.among(tenant, addresses)
         listed = by_topic(numbered.email for numbered in work.at_once)
         who = await self._suppressions.left(tenant, listed) if listed else {}

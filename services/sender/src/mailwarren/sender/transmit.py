@@ -240,7 +240,7 @@ def _wire_data(parcel: Parcel, delivery: Delivery, files: Sequence[File]) -> Wir
     return prepare_data(build_mail(parcel.content, delivery, parcel.accepted_at, leave))
 
 
-_REFUSED = {"5.3.4": "message_too_large", "5.6.7": "no_smtputf8"}
+_REFUSED = {"5.3.4": "message_too_large", "5.6.7": "no_smtputf8", "5.6.9": "no_smtputf8"}
 """The classes of mail that no host of its site can be sent."""
 
 

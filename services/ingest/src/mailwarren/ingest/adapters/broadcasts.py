@@ -86,7 +86,7 @@ FROM (
     AND ($7::uuid IS NULL OR id {0} $7) ORDER BY id {1} OFFSET 0
 ) o
 JOIN deliveries d ON d.id = o.id
-LEFT JOIN contacts c ON c.tenant = $1 AND c.email_key = lower(d.address)
+LEFT JOIN contacts c ON c.tenant = $1 AND c.email_key = lower(d.address COLLATE "C") COLLATE "default"
 WHERE ($4::text IS NULL OR position(lower($4) IN lower(d.address)) > 0)
   AND ($5::text[] IS NULL OR coalesce(d.bounce_class, '') = ANY($5)) AND ($6::text[] IS NULL OR
     coalesce(d.bounce_class, '') <> ALL($6))

@@ -27,7 +27,7 @@ WHERE k.tenant = $1 AND g.tenant = k.tenant AND g.hash = {_HASH.format("$2::text
 
 
 def is_erased(tenant: str, address: str) -> str:
-    """SQL that says whether an address (lower case) is a tenant's erased one; both are columns."""
+    """SQL that says whether the key of an address is a tenant's erased one; both are columns."""
     return IS_ERASED.format(tenant=tenant, address=address)
 
 

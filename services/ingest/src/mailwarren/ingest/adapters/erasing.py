@@ -51,7 +51,8 @@ SELECT (SELECT count(*) FROM a) + (SELECT count(*) FROM b) AS number
 """
 _WAITS = """
 SELECT now() - r.updated_at < $4::interval AS fresh, now() - r.created_at < $5::interval AS patient,
-  EXISTS (SELECT FROM deliveries d WHERE d.tenant = $1 AND lower(d.address) = $2 AND d.ended_at IS NULL) AS open
+  EXISTS (
+    SELECT FROM deliveries d WHERE d.tenant = $1 AND lower(d.address) = lower($2::text) AND d.ended_at IS NULL) AS open
 FROM privacy_requests r WHERE r.tenant = $1 AND r.id = $3
 """
 _SCHEDULED = """
@@ -63,7 +64,8 @@ FOR UPDATE OF s
 _UNSCHEDULE = "DELETE FROM scheduled WHERE tenant = $1 AND id = $2"
 _REWRITE = "UPDATE scheduled SET mail = $3 WHERE tenant = $1 AND id = $2"
 _FILES = "DELETE FROM email_attachments WHERE tenant = $1 AND email_id = ANY($2::uuid[])"
-_MAIL = "SELECT erased, alone FROM erase_mail($1, $2, $3, $4, $5)"
+# What the database's locale takes for the same address is erased too: it is looked for in its index.
+_MAIL = "SELECT erased, alone FROM erase_mail($1, lower($2::text), $3, $4, $5)"
 _IMPORT_ERRORS = """
 WITH page AS (
   SELECT import_id, number FROM contact_import_errors

@@ -1,6 +1,6 @@
 """What is stored of an address, read page by page: a query for each file of an export.
 
-A query has the tenant for $1, the address (lower case) for $2, the pattern that finds it in texts for $3, the rows to
+A query has the tenant for $1, the key of the address for $2, the pattern that finds it in texts for $3, the rows to
 look at for $4, and from $5 on the place behind which they stand. Its rows have their place, and a line of JSON where
 the row is about the address; a row without one was only looked at.
 """
@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from mailwarren.contracts.address_key import address_key
 from mailwarren.ingest.domain.privacy import Whose
 from mailwarren.ingest.domain.scheduled import kept
 
@@ -84,7 +85,8 @@ SELECT d.id AS p1, jsonb_build_object(
 )::text AS line
 FROM deliveries d LEFT JOIN emails e ON e.id = d.email_id LEFT JOIN contents c ON c.digest = e.content
 LEFT JOIN broadcasts b ON b.tenant = d.tenant AND b.id = d.broadcast
-WHERE d.tenant = $1 AND lower(d.address) = $2 AND $3::text IS NOT NULL AND d.id > $5::uuid
+WHERE d.tenant = $1 AND lower(d.address) = lower($2::text) AND lower(d.address COLLATE "C") = $2
+  AND $3::text IS NOT NULL AND d.id > $5::uuid
 ORDER BY d.id LIMIT $4
 """
 _SCHEDULED = """
@@ -158,7 +160,7 @@ def _scheduled(row: Mapping[str, Any], whose: Whose) -> bytes | None:
     mail = kept(row["mail"])
     if not whose.is_in(mail):
         return None
-    (mine,) = [one for one in mail.recipients if one.address.lower() == whose.address][:1]
+    (mine,) = [one for one in mail.recipients if address_key(one.address) == whose.address][:1]
     said = {
         "email_id": str(row["p1"]),
         "scheduled_at": row["due_at"],

@@ -64,13 +64,16 @@ def _index(chosen: Filter) -> _Index:
     if isinstance(chosen, Tagged):
         rows = "email_tags f WHERE f.tenant = $1 AND f.name = $3 AND f.value = $4"
         return _Index(rows, "created_at", (chosen.name, chosen.value), _ASKED, once=False)
-    column, value = _column(chosen)
-    rows = f"deliveries f WHERE f.tenant = $1 AND {column} = $3 AND f.accepted_at IS NOT NULL"
+    condition, value = _condition(chosen)
+    rows = f"deliveries f WHERE f.tenant = $1 AND {condition} AND f.accepted_at IS NOT NULL"
     return _Index(rows, "accepted_at", (value,), _ACCEPTED, once=True)
 
 
-def _column(chosen: ToAddress | InState) -> tuple[str, str]:
-    return ("lower(f.address)", chosen.address) if isinstance(chosen, ToAddress) else ("f.state", chosen.state.value)
+def _condition(chosen: ToAddress | InState) -> tuple[str, str]:
+    if isinstance(chosen, InState):
+        return "f.state = $3", chosen.state.value
+    # The first for the index, whose lower() is that of the database's locale; the second for the key.
+    return 'lower(f.address) = lower($3::text) AND lower(f.address COLLATE "C") = $3', chosen.address
 
 
 def _page(index: _Index, *, upwards: bool, beyond: bool) -> str:

@@ -72,7 +72,7 @@ class Suppressions:
         self._pause_until = 0.0
 
     async def among(self, tenant: UUID, addresses: Collection[str]) -> frozenset[str] | None:
-        """Which of the addresses (lower case) are suppressed, or None when the list could not be read in time."""
+        """Which of the addresses (keys) are suppressed, or None when the list could not be read in time."""
         loop = asyncio.get_running_loop()
         if loop.time() < self._pause_until:
             return None
@@ -94,7 +94,7 @@ class Suppressions:
             late.cancel()
 
     async def left(self, tenant: UUID, asked: Mapping[UUID, Collection[str]]) -> dict[UUID, frozenset[str]] | None:
-        """Which of the addresses (lower case) get no mail about their topic; None when that cannot be read in time.
+        """Which of the addresses (keys) get no mail about their topic; None when that cannot be read in time.
 
         Args:
             tenant: whose mail.

@@ -108,7 +108,7 @@ class Preferences:
 
 
 class Unsubscribes:
-    """Of all tenants. Addresses are keys: lower case, the domain in A-labels.
+    """Of all tenants. Addresses are keys (:mod:`mailwarren.contracts.address_key`).
 
     Args:
         runs: what changes something runs inside of a transaction, which also tells the webhooks.

@@ -18,6 +18,7 @@ from mailwarren.ingest.api.answers.broadcasts import (
 )
 from mailwarren.ingest.api.broadcasts import found
 from mailwarren.ingest.api.endpoint import Answer, Call, answer
+from mailwarren.ingest.domain.addresses import composed
 from mailwarren.ingest.domain.cursor import parse_page
 from mailwarren.ingest.domain.refusal import invalid_parameter
 from mailwarren.store.states import ENDS, BroadcastState, State
@@ -84,7 +85,7 @@ async def read_recipients(call: Call) -> Answer:
         row["id"],
         page,
         _states(kind),
-        address=address,
+        address=None if address is None else composed(address),
         classes=classes,
         other_than=other_than,
         seen=kind if kind in _SEEN else None,

@@ -1,15 +1,20 @@
 """Addresses: RFC 5322 mailboxes as the API takes them, RFC 5321 addresses as the senders need them.
 
-Not taken, with words that say so: group syntax, quoted local parts, domain literals, local parts outside ASCII (they
-need SMTPUTF8 on every hop). Domains outside ASCII become A-labels. Nothing is looked up in the DNS; special-use
-domains (``.test``, ``.local``) are for the operator to know.
+Local parts may go beyond ASCII (RFC 6531): they are composed (NFC) and otherwise stay as they are; domains beyond ASCII
+become A-labels (UTS #46). Not taken, with words that say so: group syntax, quoted local parts, domain literals, and
+local parts that people or programs would misread. Nothing is looked up in the DNS; special-use domains (``.test``,
+``.local``) are for the operator to know.
 """
 
 import re
+import unicodedata
 from functools import cache
 
 import email_validator
+import idna
 import msgspec
+
+from mailwarren.contracts.address_key import address_key
 
 MAX_NAME = 256
 """Characters of a display name."""
@@ -27,6 +32,8 @@ _PLAIN = re.compile(
     r"@(?!.*--)((?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z]{2,63})"
 )
 MAX_PLAIN = 254
+MAX_LOCAL = 64
+"""Octets before the @ (RFC 5321 §4.5.3.1.1), in UTF-8 where it goes beyond ASCII (RFC 6531 §3.3)."""
 _FORM = "an address looks like `ada@example.com` or `Ada <ada@example.com>`"
 
 
@@ -88,6 +95,11 @@ def parse_address(value: str) -> str:
     return _address(_clean(value))
 
 
+def composed(value: str) -> str:
+    """A text in the form (NFC) in which addresses are kept and compared (RFC 6532 §3.1)."""
+    return value if value.isascii() else unicodedata.normalize("NFC", value)
+
+
 def _clean(value: str) -> str:
     if len(value) > MAX_MAILBOX:
         raise InvalidAddress(f"it is longer than {MAX_MAILBOX} characters")
@@ -103,6 +115,7 @@ def _address(value: str) -> str:
 
 
 def _unusual_address(value: str) -> str:
+    value = composed(value)
     if not value:
         raise InvalidAddress(f"it is empty; {_FORM}")
     if ":" in value and value.endswith(";"):
@@ -111,14 +124,41 @@ def _unusual_address(value: str) -> str:
         raise InvalidAddress("it holds several addresses: give each as an element of the list")
     _allow_special_use_domains()
     try:
-        # Strict: with the 64 octets for a local part of RFC 5321 §4.5.3.1.1.
-        checked = email_validator.validate_email(value, check_deliverability=False, allow_smtputf8=False, strict=True)
+        # Strict: with a limit for the local part. It knows no control, format (zero-width and direction marks among
+        # them), private or unassigned characters, and no spaces.
+        checked = email_validator.validate_email(value, check_deliverability=False, strict=True)
     except email_validator.EmailNotValidError as error:
         raise InvalidAddress(str(error)) from error
-    if checked.ascii_email is None:
-        raise InvalidAddress("it has no ASCII form")
     # The library lower-cases some local parts (postmaster); the receiver decides about those, not we.
-    return f"{checked.original.rpartition('@')[0]}@{checked.ascii_domain}"
+    local = checked.original.rpartition("@")[0]
+    if not local.isascii():
+        _check_local(local)
+    return f"{local}@{checked.ascii_domain}"
+
+
+def _check_local(local: str) -> None:
+    """Raise for a local part beyond ASCII that is too long, or may be read as another."""
+    if (octets := len(local.encode())) > MAX_LOCAL:
+        raise InvalidAddress(f"it has {octets} octets of UTF-8 before the @; at most {MAX_LOCAL} are allowed")
+    for character in local:
+        # A full-width @ and the like, which some program on the way will take for the mark itself (UTS #39 §3.3).
+        if not character.isascii() and any(map(_is_mark, unicodedata.normalize("NFKC", character))):
+            name = unicodedata.name(character, f"U+{ord(character):04X}")
+            raise InvalidAddress(f"before the @ stands {name}, another form of an ASCII mark or space")
+    try:
+        idna.check_bidi(local)
+    except idna.IDNAError as error:
+        raise InvalidAddress(
+            "before the @ it mixes writing from right to left with other writing so that it may be read in two ways "
+            "(RFC 5893)"
+        ) from error
+    if (key := address_key(local)) != composed(key):
+        # H with a macron below has no composed form, h has one: the key would be that of no address.
+        raise InvalidAddress("before the @ stands a capital letter whose accented form Unicode has in lower case only")
+
+
+def _is_mark(character: str) -> bool:
+    return character.isascii() and not character.isalnum()
 
 
 @cache

@@ -8,7 +8,8 @@ from uuid import UUID
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from mailwarren.ingest.domain.addresses import InvalidAddress, parse_address
+from mailwarren.contracts.address_key import address_key
+from mailwarren.ingest.domain.addresses import InvalidAddress, composed, parse_address
 from mailwarren.ingest.domain.properties import Property, Value, check_values
 from mailwarren.ingest.domain.refusal import invalid, invalid_parameter
 from mailwarren.ingest.domain.segments import SegmentRef
@@ -89,12 +90,12 @@ class Recipient(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def email_key(email: str) -> str:
-    """What makes an address the same as another: lower case, the domain in A-labels.
+    """What makes an address the same as another: :mod:`mailwarren.contracts.address_key` of it as mail is sent to it.
 
     Raises:
         InvalidAddress: no mail can be sent to it.
     """
-    return parse_address(email).lower()
+    return address_key(parse_address(email))
 
 
 def check_contact(body: ContactBody, declared: Sequence[Property]) -> ContactRow:
@@ -105,7 +106,7 @@ def check_contact(body: ContactBody, declared: Sequence[Property]) -> ContactRow
     """
     checked = check_values(body.properties, declared)
     return ContactRow(
-        email=body.email.strip(),
+        email=composed(body.email.strip()),
         email_key=_key(body.email),
         first_name=check_person(body.first_name, "first_name"),
         last_name=check_person(body.last_name, "last_name"),

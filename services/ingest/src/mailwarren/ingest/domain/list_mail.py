@@ -5,6 +5,7 @@ from uuid import UUID
 
 import msgspec
 
+from mailwarren.contracts.address_key import address_key
 from mailwarren.contracts.lanes import Lane
 from mailwarren.contracts.unsubscribe import LISTS, Unsubscribe
 from mailwarren.ingest.domain.email import SendEmail
@@ -41,12 +42,12 @@ def goes_to_list(email: SendEmail) -> bool:
 
 
 def by_topic(emails: Iterable[SendEmail]) -> dict[UUID, set[str]]:
-    """The addresses (lower case) of mail that goes to lists, by its topic or under ``LISTS``."""
+    """The keys of the addresses of mail that goes to lists, by its topic or under ``LISTS``."""
     found: dict[UUID, set[str]] = {}
     for email in emails:
         if goes_to_list(email):
             addresses = found.setdefault(email.topic or LISTS, set())
-            addresses.update(recipient.address.lower() for recipient in email.recipients)
+            addresses.update(address_key(recipient.address) for recipient in email.recipients)
     return found
 
 

@@ -15,7 +15,7 @@ MAX_TAG = 256
 
 @dataclass(frozen=True, slots=True)
 class ToAddress:
-    """Emails of which a delivery goes to the address (lower case)."""
+    """Emails of which a delivery goes to the address (its key)."""
 
     address: str
 

@@ -7,6 +7,7 @@ from uuid import UUID
 
 import msgspec
 
+from mailwarren.contracts.address_key import address_key
 from mailwarren.contracts.ids import delivery_id, partition_of
 from mailwarren.contracts.parcel import PARCEL_SIZE, Content, Delivery, Parcel
 from mailwarren.contracts.routing import domain_of
@@ -140,5 +141,5 @@ def _delivery(numbered: Numbered, recipient: Recipient, suppressed: AbstractSet[
         role=recipient.role,
         variables=recipient.variables,
         metadata=recipient.metadata,
-        suppressed=recipient.address.lower() in suppressed,
+        suppressed=address_key(recipient.address) in suppressed,
     )

@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Meta
 from msgspec.structs import replace
 
+from mailwarren.contracts.address_key import address_key
 from mailwarren.contracts.routing import ERASED_DOMAIN
 from mailwarren.ingest.domain.addresses import InvalidAddress
 from mailwarren.ingest.domain.contacts import email_key
@@ -17,6 +18,8 @@ from mailwarren.ingest.domain.refusal import invalid
 from mailwarren.ingest.domain.scheduled import Kept
 from mailwarren.store.states import PrivacyKind
 
+# Letters, marks and digits beyond ASCII, roughly: a database whose locale is C knows none, and ``\w`` has no marks.
+_LETTERS = r"\u00c0-\u1fff\u2c00-\u2fef\u3040-\ud7ff\uf900-\ufeff\uff66-\uffdc\U00010000-\U000323af"
 _Email = Annotated[str, Meta(description="The address, in whatever letter case.")]
 
 
@@ -52,7 +55,7 @@ class Whose:
     Args:
         tenant: whose records.
         request: its id.
-        address: in lower case, its domain in A-labels.
+        address: its key.
     """
 
     tenant: UUID
@@ -67,8 +70,8 @@ class Whose:
     @property
     def pattern(self) -> str:
         """The address as a word of a text, for Postgres: in no longer address, nor in that of a longer domain."""
-        word = re.sub(r"([^a-z0-9@])", r"\\\1", self.address)
-        return rf"(?<![[:alnum:]._%+-]){word}(?![[:alnum:]-]|\.[[:alnum:]])"
+        word = re.sub(r"([^a-z0-9@\u0080-\U0010ffff])", r"\\\1", self.address)
+        return rf"(?<![[:alnum:]{_LETTERS}._%+-]){word}(?![[:alnum:]-]|\.[[:alnum:]])"
 
     def within(self, text: str) -> bool:
         """Whether a text has it, as :attr:`pattern` would find it."""
@@ -80,11 +83,11 @@ class Whose:
 
     def is_in(self, mail: Kept) -> bool:
         """Whether an email that is to be sent later goes to it."""
-        return any(recipient.address.lower() == self.address for recipient in mail.recipients)
+        return any(address_key(recipient.address) == self.address for recipient in mail.recipients)
 
     def left_out(self, mail: Kept) -> Kept | None:
         """Such an email without it; None when nobody else gets it."""
-        others = tuple(one for one in mail.recipients if one.address.lower() != self.address)
+        others = tuple(one for one in mail.recipients if address_key(one.address) != self.address)
         if not others:
             return None
         content = mail.content
@@ -93,7 +96,7 @@ class Whose:
 
 
 def _word(address: str) -> re.Pattern[str]:
-    return re.compile(rf"(?<![\w.%+-]){re.escape(address)}(?![\w-]|\.\w)", re.IGNORECASE)
+    return re.compile(rf"(?<![\w{_LETTERS}.%+-]){re.escape(address)}(?![\w-]|\.\w)", re.IGNORECASE)
 
 
 def _others(mailboxes: tuple[str, ...], address: str) -> tuple[str, ...]:
@@ -102,7 +105,7 @@ def _others(mailboxes: tuple[str, ...], address: str) -> tuple[str, ...]:
 
 def _address(mailbox: str) -> str:
     """Of a mailbox as :meth:`.addresses.Mailbox.text` writes it."""
-    return mailbox.rpartition("<")[2].rstrip("> ").strip().lower()
+    return address_key(mailbox.rpartition("<")[2].rstrip("> ").strip())
 
 
 EXPORTED = ("contacts", "suppressions", "unsubscribes", "emails", "scheduled", "import_errors", "webhooks")

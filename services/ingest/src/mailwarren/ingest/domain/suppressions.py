@@ -147,7 +147,7 @@ def check_emails(emails: Sequence[str], field: str = "emails") -> list[str]:
 
 
 def check_email(email: str, field: str = "email") -> str:
-    """The key of an address: lower case, with the domain in A-labels.
+    """The key of an address.
 
     Raises:
         Refusal: 422 naming the field.

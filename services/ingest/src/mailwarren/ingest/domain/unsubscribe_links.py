@@ -10,13 +10,14 @@ from uuid import UUID
 
 import msgspec
 
+from mailwarren.contracts.address_key import address_key
 from mailwarren.contracts.unsubscribe import LISTS, MAC_SIZE, PATH, Unsubscribe, mac_of
 from mailwarren.ingest.domain.link_keys import MARK_SIZE, LinkKeys, token_octets
 
 VERSION = 1
 """The first octet of a token; another form would have another."""
 MAX_TOKEN = 600
-"""Characters: an address has at most 254."""
+"""Characters: an address has at most 254 octets."""
 
 _HEAD = 1 + MARK_SIZE + 3 * 16
 _PURPOSE = b"mailwarren unsubscribe links\n"
@@ -25,7 +26,7 @@ _PURPOSE = b"mailwarren unsubscribe links\n"
 class Claim(msgspec.Struct, frozen=True):
     """What a token says. ``topic`` is :data:`~mailwarren.contracts.unsubscribe.LISTS` for mail without one.
 
-    ``address`` is in lower case, whatever the mail was addressed with.
+    ``address`` is the key of what the mail was addressed with.
     """
 
     tenant: UUID
@@ -68,4 +69,4 @@ class Links:
         if key is None or not hmac.compare_digest(mac_of(key, said[:-MAC_SIZE]), mac):
             return None
         tenant, topic, source = (UUID(bytes=head[at : at + 16]) for at in range(1 + MARK_SIZE, _HEAD, 16))
-        return Claim(tenant, topic, source, said[_HEAD:-MAC_SIZE].decode().lower())
+        return Claim(tenant, topic, source, address_key(said[_HEAD:-MAC_SIZE].decode()))

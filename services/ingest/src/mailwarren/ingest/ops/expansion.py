@@ -18,6 +18,7 @@ from uuid import UUID, uuid5
 
 import structlog
 
+from mailwarren.contracts.address_key import address_key
 from mailwarren.contracts.ids import broadcast_email_id, new_id
 from mailwarren.contracts.routing import domain_of
 from mailwarren.contracts.shards import shard_of
@@ -188,7 +189,7 @@ class Expansion:
             upto = last
         if broadcast.resend_of is not None:
             found = await self._those_to_resend(broadcast, broadcast.resend_of, found)
-        addresses = {one.address.lower() for one in found}
+        addresses = {address_key(one.address) for one in found}
         left = await self._reach.suppressions.left(broadcast.tenant, {broadcast.topic or LISTS: addresses})
         if left is None:
             raise DatabaseDown("who has left the list could not be read")

@@ -7,6 +7,7 @@ log alone. A file of a million addresses may be among it: the oldest are forgott
 import math
 from uuid import UUID
 
+from mailwarren.contracts.address_key import address_key
 from mailwarren.contracts.events import Suppress
 from mailwarren.contracts.parcel import Delivery, Parcel
 from mailwarren.contracts.unsubscribe import LISTS
@@ -63,6 +64,6 @@ class Unwanted:
         topics: list[UUID | None] = [None]
         if (listed := parcel.unsubscribe) is not None:
             topics += [LISTS] if listed.topic is None else [LISTS, listed.topic]
-        address = delivery.to.lower()
+        address = address_key(delivery.to)
         keys = [hash((parcel.tenant, topic, address)) for topic in topics]
         return any(self._new.get(key, 0.0) > now or self._old.get(key, 0.0) > now for key in keys)

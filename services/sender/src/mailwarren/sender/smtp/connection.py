@@ -14,7 +14,7 @@ from mailwarren.sender.smtp.dialogue import (
     shuts_out,
 )
 from mailwarren.sender.smtp.dispatch import Dispatch
-from mailwarren.sender.smtp.envelope import Envelope, WireData, prepare_chunk
+from mailwarren.sender.smtp.envelope import Envelope, WireData, has_utf8_fields, prepare_chunk
 from mailwarren.sender.smtp.replies import RawReply, to_reply
 from mailwarren.sender.smtp.result import Abandoned, Failure, MaySend, Negotiated, Unreachable, UnreachableKind
 from mailwarren.sender.smtp.site import Host
@@ -96,15 +96,16 @@ class Connection(Wire):
         """
         capabilities = self.capabilities
         behind = self._current is not None
+        utf8_fields = has_utf8_fields(data)
         transaction = Transaction(
             envelope,
-            mail_parameters(capabilities, envelope, data),
+            mail_parameters(capabilities, envelope, data, utf8_fields=utf8_fields),
             pipelined=capabilities.pipelining,
             reset=behind or self._reset,
             chunked=self.chunking,
         )
         dispatch = Dispatch(transaction, prepare_chunk(data) if self.chunking else data, may_send, self._loop)
-        refused = check_sendable(capabilities, envelope, message_size(data))
+        refused = check_sendable(capabilities, envelope, message_size(data), utf8_fields=utf8_fields)
         if self.closed:
             dispatch.finish(self._failure_of(dispatch, UnreachableKind.LOST, "connection closed by the server"))
         elif refused is not None:

@@ -83,16 +83,28 @@ def shuts_out(reply: Reply) -> bool:
     return reply.enhanced == _NOT_ACCEPTING
 
 
-def check_sendable(capabilities: Capabilities, envelope: Envelope, size: int) -> Refused | None:
-    """Say why this server cannot be sent this mail of ``size`` octets at all, or None."""
+def check_sendable(
+    capabilities: Capabilities, envelope: Envelope, size: int, *, utf8_fields: bool = False
+) -> Refused | None:
+    """Say why this server cannot be sent this mail of ``size`` octets at all, or None.
+
+    With ``utf8_fields`` the mail's header needs SMTPUTF8, whatever its envelope is. Nothing is written otherwise to
+    suit a server: there is no other form of such an address (RFC 6531 §3.5 has the codes).
+    """
     if envelope.utf8 and not capabilities.utf8:
         return Refused("5.6.7", "The address needs SMTPUTF8 (RFC 6531), which the server does not offer")
+    if utf8_fields and not capabilities.utf8:
+        return Refused(
+            "5.6.9", "An address in the mail's header needs SMTPUTF8 (RFC 6531), which the server does not offer"
+        )
     if 0 < capabilities.size_limit < size:
         return Refused("5.3.4", f"The message has {size} octets, the server takes {capabilities.size_limit}")
     return None
 
 
-def mail_parameters(capabilities: Capabilities, envelope: Envelope, data: WireData) -> bytes:
+def mail_parameters(
+    capabilities: Capabilities, envelope: Envelope, data: WireData, *, utf8_fields: bool = False
+) -> bytes:
     """The ESMTP parameters of MAIL FROM for ``data`` in wire form: only what is offered and needed.
 
     Data with octets above 127 goes out as it is where 8BITMIME is missing, as all the large MTAs do: it cannot be
@@ -101,7 +113,7 @@ def mail_parameters(capabilities: Capabilities, envelope: Envelope, data: WireDa
     parameters = b" SIZE=%d" % message_size(data) if capabilities.size else b""
     if capabilities.eight_bit and not data.isascii():
         parameters += b" BODY=8BITMIME"
-    if envelope.utf8:
+    if envelope.utf8 or utf8_fields:
         parameters += b" SMTPUTF8"
     return parameters
 

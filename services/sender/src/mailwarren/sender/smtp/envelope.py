@@ -118,6 +118,14 @@ WireData = bytes | Pieces
 """Message data in wire form."""
 
 
+def has_utf8_fields(data: WireData) -> bool:
+    """Whether the header of a mail in wire form goes beyond ASCII, as only an address makes it (RFC 6532)."""
+    if data.isascii():
+        return False
+    head = bytes(data if isinstance(data, bytes) else data.parts[0])
+    return not head.partition(b"\r\n\r\n")[0].isascii()
+
+
 def assemble_data(parts: Sequence[bytes | memoryview]) -> WireData:
     """Message data of ``parts`` in wire form (``stuff_dots``), of which each ends with a line: one piece if it can be.
 

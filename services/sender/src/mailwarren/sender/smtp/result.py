@@ -59,7 +59,8 @@ class Refused:
     """We cannot send this mail to this server, and said so without trying.
 
     Attributes:
-        enhanced: Our own enhanced code: 5.6.7 (the server has no SMTPUTF8), 5.3.4 (larger than its SIZE).
+        enhanced: Our own enhanced code: 5.6.7 (the envelope needs SMTPUTF8, which the server has not), 5.6.9 (the
+            header does), 5.3.4 (larger than its SIZE).
         text: The reason, for people.
     """
 

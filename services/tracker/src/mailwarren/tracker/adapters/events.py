@@ -49,8 +49,8 @@ FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::uuid[], $6::floa
 WHERE $8 <= (
   SELECT count(*) FROM (
     SELECT 1 FROM deliveries d
-    WHERE d.tenant = t.tenant AND lower(d.address) = t.address AND d.bounce_class = 'quota' AND d.state = 'bounced'
-      AND d.ended_at > to_timestamp(t.at - $9)
+    WHERE d.tenant = t.tenant AND lower(d.address) = lower(t.address) AND lower(d.address COLLATE "C") = t.address
+      AND d.bounce_class = 'quota' AND d.state = 'bounced' AND d.ended_at > to_timestamp(t.at - $9)
     LIMIT $8
   ) AS found
 )

@@ -5,6 +5,7 @@ from uuid import UUID
 
 import msgspec
 
+from mailwarren.contracts.address_key import address_key
 from mailwarren.contracts.events import Event, Kind
 from mailwarren.store.states import Origin
 
@@ -21,7 +22,7 @@ FULL_HOLDS = 30 * 86400.0
 
 
 class Suppression(msgspec.Struct, frozen=True):
-    """An entry of the list; ``at`` in Unix seconds, ``address`` in lower case."""
+    """An entry of the list; ``at`` in Unix seconds, ``address`` is a key (:mod:`mailwarren.contracts.address_key`)."""
 
     tenant: UUID
     address: str
@@ -47,11 +48,11 @@ def suppression_of(event: Event) -> Suppression | None:
     if event.kind is not Kind.BOUNCED or not event.suppress:
         return None
     reason = (event.tried and event.tried.bounce_class) or UNCLASSIFIED
-    return Suppression(event.tenant, event.to.lower(), reason, Origin.BOUNCE, event.email_id, event.at)
+    return Suppression(event.tenant, address_key(event.to), reason, Origin.BOUNCE, event.email_id, event.at)
 
 
 def full_mailbox_of(event: Event) -> Suppression | None:
     """The entry that an event asks for when its mailbox has been full :data:`FULL_TIMES` times, this one included."""
     if event.kind is not Kind.BOUNCED or event.tried is None or event.tried.bounce_class != FULL:
         return None
-    return Suppression(event.tenant, event.to.lower(), FULL, Origin.BOUNCE, event.email_id, event.at)
+    return Suppression(event.tenant, address_key(event.to), FULL, Origin.BOUNCE, event.email_id, event.at)

@@ -16,7 +16,7 @@ class SuppressionListed(msgspec.Struct, frozen=True, kw_only=True):
     """An entry of the list."""
 
     id: UUID
-    email: Annotated[str, Meta(description="In lower case.")]
+    email: Annotated[str, Meta(description="A to Z in lower case.")]
     origin: Annotated[Origin, Meta(description="`manual` is all that people decided; see `reason`.")]
     source_id: Annotated[
         UUID | None, Meta(description="The email that bounced, or the call or broadcast whose link was followed.")

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
-from mailwarren.ingest.domain.addresses import InvalidAddress
+from mailwarren.ingest.domain.addresses import InvalidAddress, composed
 from mailwarren.ingest.domain.contacts import ContactRow, check_person, email_key
 from mailwarren.ingest.domain.imports.columns import Columns
 from mailwarren.ingest.domain.imports.formulas import as_written, is_report
@@ -80,7 +80,7 @@ class Reading:
             return f"`{self._names[columns.email]}` is empty: every contact has an address."
         try:
             return ContactRow(
-                email=email,
+                email=composed(email),
                 email_key=email_key(email),
                 first_name=self._name(cells, columns.first_name, "first_name"),
                 last_name=self._name(cells, columns.last_name, "last_name"),
