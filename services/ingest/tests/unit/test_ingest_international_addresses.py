@@ -171,9 +171,9 @@ def test_a_contact_is_written_to_in_the_form_that_it_is_compared_in():
 
 def test_a_link_to_unsubscribe_names_the_key():
     links = Links("https://mail.example.org", ["the first secret of all"])
-    address = "Ü" * 32 + "@" + "b" * 63 + "." + ("c" * 62 + ".") * 2 + "example"
-    assert parse_address(address) == address
-    for one in ("Zoë@example.com", "用户@example.com", address):
+    longest = "Ü" * 32 + "@" + ".".join(["b" * 61] * 3) + ".com"
+    assert len(parse_address(longest).encode()) == 254
+    for one in ("Zoë@example.com", "用户@example.com", longest):
         token = links.of(TENANT, None, UUID(int=3)).link(one).rpartition("/")[2]
         claim = links.read(token)
         assert claim is not None

@@ -65,6 +65,27 @@ async def test_an_address_in_utf8_goes_to_the_host_that_takes_such_or_fails(mail
     assert [mail.recipients for mail in sink.store.mailbox.newest()] == [("žluťoučký@b.example".encode(),)]
 
 
+async def test_a_header_with_such_an_address_needs_it_too(mail_hosts, make_sender, zone):
+    """RFC 6531 §3.6: a mail to an ASCII address may be one that only SMTPUTF8 can carry."""
+    sink = await mail_hosts({"mx1.b.example": {"leaves_out": ["SMTPUTF8"]}, "mx2.b.example": {}})
+    zone.mx("b.example", "mx1.b.example", "mx2.b.example")
+    zone.mx("c.example", "mx1.b.example")
+    sender = make_sender()
+
+    there = await sender.send("b.example", to="a", cc=("Žluť <žluť@b.example>",))
+    nowhere = await sender.send("c.example", to="a", sender="žluť@a.example", envelope_sender="bounces@a.example")
+    plain = await sender.send("c.example", to="a", cc=("Žluť <zlut@b.example>",), subject="Žluť")
+
+    assert (there.kind, there.attempt.host.partition("[")[0]) == (Kind.DELIVERED, "mx2.b.example")
+    assert (nowhere.kind, nowhere.attempt.bounce_class, nowhere.suppress) == (Kind.FAILED, "no_smtputf8", False)
+    assert nowhere.attempt.trouble.startswith("5.6.9 An address in the mail's header needs SMTPUTF8")
+    assert (plain.kind, plain.attempt.host.partition("[")[0]) == (Kind.DELIVERED, "mx1.b.example")
+    last, first = raw(sink)[::-1]
+    assert "Cc: =?utf-8?b?xb1sdcWl?= <žluť@b.example>".encode() in first
+    assert last.isascii()
+    assert sink.store.stats().protocol_errors == {}
+
+
 async def test_what_is_not_offered_is_not_said(mail_hosts, make_sender):
     sink = await mail_hosts({"mx.a.example": {"leaves_out": ["SIZE", "8BITMIME", "PIPELINING"]}})
 

@@ -32,6 +32,12 @@ RULES = read_replies([built_in("replies")])
         (Reply(550, "not allowed", "5.7.1"), Kind.BOUNCED, "policy", False),
         (Reply(550, "DMARC policy rejects this", "5.7.1"), Kind.BOUNCED, "auth_failed", False),
         (Reply(553, "sender refused", "5.1.8", Command.MAIL), Kind.BOUNCED, "invalid_sender", False),
+        # RFC 6531 §3.5, and servers that word it as if there were no such address.
+        (Reply(550, "Non-ASCII addresses not permitted", "5.6.7", RCPT), Kind.BOUNCED, "no_smtputf8", False),
+        (Reply(553, "Address needs SMTPUTF8", "5.6.7", Command.MAIL), Kind.BOUNCED, "no_smtputf8", False),
+        (Reply(554, "UTF-8 header cannot be transferred", "5.6.9"), Kind.BOUNCED, "no_smtputf8", False),
+        (Reply(550, "Recipient address invalid: needs SMTPUTF8", "5.1.1", RCPT), Kind.BOUNCED, "no_smtputf8", False),
+        (Reply(450, "No SMTPUTF8 today", "4.6.7", RCPT), Kind.DEFERRED, "no_smtputf8", False),
         (Reply(554, "go away", None, Command.CONNECT), Kind.DEFERRED, "bad_connection", False),
         (Reply(535, "bad password", "5.7.8", Command.AUTH), Kind.DEFERRED, "policy", False),
         (Reply(421, "closing", "4.3.2", Command.MAIL), Kind.DEFERRED, "no_answer", False),

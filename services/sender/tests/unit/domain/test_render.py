@@ -5,6 +5,7 @@ import email.policy
 from email.message import EmailMessage
 from email.utils import parsedate_to_datetime
 from typing import Any
+from uuid import UUID
 
 import pytest
 from hypothesis import example, given
@@ -81,6 +82,30 @@ def test_names_in_any_script_survive(name: str) -> None:
     # This reader keeps the space between two encoded words of a phrase, which RFC 2047 §6.2 says to drop.
     assert "".join(message["From"].addresses[0].display_name.split()) == "".join(name.split())
     assert message["From"].addresses[0].addr_spec == "a@sender.test"
+
+
+def test_an_address_beyond_ascii_goes_out_as_it_is_and_changes_nothing_else() -> None:
+    """RFC 6532; names stay in RFC 2047, which every reader knows."""
+
+    def made(local: str) -> bytes:
+        delivery = a_delivery(f"{local}@x.test", id=UUID(int=1), email_id=UUID(int=2))
+        content = a_content(
+            sender=f"Zoë <{local}@x.test>", reply_to=(f"{local}@x.test",), to=(f"Zoë <{local}@x.test>", "a@x.test"),
+            cc=(f'"Lovelace, Ada" <{local}@x.test>',), subject="Grüße", html="<p>Grüße", text="Grüße",
+        )  # fmt: skip
+        return build_mail(content, delivery, ACCEPTED)
+
+    plain = made("local")
+    assert plain.isascii()
+    for local in ("zoë", "用户", "दादा", "עדה"):
+        raw = made(local)
+        assert raw == plain.replace(b"local@", f"{local}@".encode())
+        message = email.message_from_string(raw.decode(), policy=email.policy.SMTPUTF8)
+        assert not message.defects
+        assert [one.addr_spec for name in ("From", "Reply-To", "To", "Cc") for one in message[name].addresses] == [
+            f"{local}@x.test", f"{local}@x.test", f"{local}@x.test", "a@x.test", f"{local}@x.test",
+        ]  # fmt: skip
+        assert message["From"].addresses[0].display_name == "Zoë"
 
 
 @given(st.text(st.characters(blacklist_categories=("Cs", "Cc"), blacklist_characters="\u2028\u2029"), max_size=300))

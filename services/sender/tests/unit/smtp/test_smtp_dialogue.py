@@ -125,6 +125,23 @@ def test_parameters_are_given_only_when_offered_and_needed():
     assert mail_parameters(Capabilities(), ENVELOPE, b"x\xff\r\n.\r\n") == b""
     assert mail_parameters(everything, ENVELOPE, b"x\r\n.\r\n") == b" SIZE=3"
     assert mail_parameters(everything, utf8, b"\xff\r\n.\r\n") == b" SIZE=3 BODY=8BITMIME SMTPUTF8"
+    fields = b"Cc: \xc3\xbc@x\r\n\r\n.\r\n"
+    assert mail_parameters(everything, ENVELOPE, fields, utf8_fields=True) == b" SIZE=12 BODY=8BITMIME SMTPUTF8"
+
+
+def test_who_has_no_smtputf8_is_sent_neither_such_an_envelope_nor_such_a_header():
+    plain, able = Capabilities(), Capabilities(utf8=True)
+
+    assert check_sendable(able, Envelope("", "ü@y.example"), 9, utf8_fields=True) is None
+    assert check_sendable(plain, ENVELOPE, 9) is None
+    codes = []
+    for envelope, fields in ((Envelope("", "ü@y.example"), True), (Envelope("ü@x.example", "b@y.example"), False),
+                             (ENVELOPE, True)):  # fmt: skip
+        refused = check_sendable(plain, envelope, 9, utf8_fields=fields)
+        assert refused is not None
+        assert "SMTPUTF8 (RFC 6531), which the server does not offer" in refused.text
+        codes.append(refused.enhanced)
+    assert codes == ["5.6.7", "5.6.7", "5.6.9"]
 
 
 @pytest.mark.parametrize(("limit", "size", "refused"), [(0, 10**9, False), (100, 100, False), (100, 101, True)])

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from mailwarren.sender.smtp import Envelope, prepare_data
+from mailwarren.sender.smtp import Envelope, prepare_data, prepare_pieces
+from mailwarren.sender.smtp.envelope import has_utf8_fields
 
 
 def _unstuff(wire: bytes) -> bytes:
@@ -96,3 +97,18 @@ def test_addresses_are_encoded_with_as_little_smtputf8_as_possible(address, path
     assert Envelope(address, "b@x.example").reverse_path == path
     envelope = Envelope("", address)
     assert (envelope.reverse_path, envelope.forward_path, envelope.utf8) == (b"", path, utf8)
+
+
+@pytest.mark.parametrize(
+    ("message", "needs"),
+    [
+        (b"To: a@x\r\n\r\nplain\r\n", False),
+        ("To: a@x\r\n\r\nGrüße\r\n".encode(), False),
+        ("To: ü@x\r\n\r\nplain\r\n".encode(), True),
+        ("To: a@x\r\nCc: ü@x\r\n\r\nGrüße\r\n".encode(), True),
+        ("a body alone: ü\r\n".encode(), False),
+    ],
+)
+def test_a_header_needs_smtputf8_for_its_own_octets_alone(message, needs):
+    assert has_utf8_fields(prepare_data(message)) == needs
+    assert has_utf8_fields(prepare_pieces([message, memoryview(b"QUJD\r\n"), b"--b--\r\n"])) == needs

@@ -122,8 +122,9 @@ def has_utf8_fields(data: WireData) -> bool:
     """Whether the header of a mail in wire form goes beyond ASCII, as only an address makes it (RFC 6532)."""
     if data.isascii():
         return False
-    head = bytes(data if isinstance(data, bytes) else data.parts[0])
-    return not head.partition(b"\r\n\r\n")[0].isascii()
+    first = bytes(data if isinstance(data, bytes) else data.parts[0])
+    head, blank_line, _ = first.partition(b"\r\n\r\n")
+    return bool(blank_line) and not head.isascii()
 
 
 def assemble_data(parts: Sequence[bytes | memoryview]) -> WireData:
