@@ -4,6 +4,7 @@ import io
 import json
 import re
 import secrets
+import unicodedata
 import zipfile
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -305,6 +306,30 @@ def test_an_erasure_takes_what_its_reader_clicked_and_with_what(client, workers,
     assert clicks.pop(BOB)["ipAddress"] == "192.0.2.7"
     (hers,) = clicks.values()
     assert hers == {"ipAddress": "", "link": "", "userAgent": "", "timestamp": "2026-11-22T10:00:00.000Z"}
+
+
+def test_an_address_beyond_ascii_is_found_and_erased_as_any(client, workers, stored):
+    zoe, longer = "Zoë@example.com", "žzoë@example.com"
+    asked = unicodedata.normalize("NFD", "zOË@example.com").replace("E", "e")
+    mine = stored.email(zoe, reply=f"550 <{zoe}> is full, „{longer}“ is not")
+    stored.email("ZOË@example.com")
+    other = stored.email(longer, reply=f"250 {longer}")
+    stored.clicked(mine, zoe)
+    before = stored.naming(longer)
+    assert len(before) >= 3
+
+    listed = client.get("/emails", params={"to": asked}).json()["data"]
+    assert [one["id"] for one in listed] == [str(mine)]
+    ident = client.post("/privacy/requests", json={"type": "export", "email": asked}).json()["id"]
+    workers.settle()
+    files = download(client, ident)[1]
+    assert [(one["email_id"], one["to"]) for one in files["emails"]] == [(str(mine), zoe)]
+    assert len(files["webhooks"]) == 1
+
+    assert workers.erase(client, asked)["status"] == "completed"
+    assert stored.naming(zoe) == []
+    assert stored.naming(longer) == before
+    assert client.get(f"/emails/{other}").json()["to"] == [f"A person <{longer}>"]
 
 
 def test_an_erased_address_gets_no_mail_until_it_is_admitted(client, workers, queues, mail, stored):

@@ -65,3 +65,12 @@ async def test_what_a_person_put_on_the_list_stays_as_it_is(ledger, database, in
     for days in (2, 1, 0):
         await bounce(ledger, inbound, NOW - days * DAY)
     assert [(row[2], row[3], row[5]) for row in await listed(database)] == [("asked", "manual", None)]
+
+
+async def test_an_address_beyond_ascii_is_counted_by_its_key(ledger, database, inbound):
+    await bounce(ledger, inbound, NOW - 2 * DAY, "Zoë@x.test")
+    await bounce(ledger, inbound, NOW - DAY, "ZOË@x.test")
+    await bounce(ledger, inbound, NOW - DAY, "zoë@x.test")
+    assert await listed(database) == []
+    await bounce(ledger, inbound, NOW, "ZOë@x.test")
+    assert [row[1] for row in await listed(database)] == ["zoë@x.test"]
