@@ -12,7 +12,6 @@ from uuid import UUID
 
 import structlog
 
-from mailwarren.contracts.address_key import address_key
 from mailwarren.contracts.ids import new_id
 from mailwarren.contracts.lanes import Lane
 from mailwarren.contracts.parcel import Content
@@ -175,7 +174,7 @@ class ScheduledMail:
             tenants.setdefault(item.row.tenant, []).append(item.numbered.email)
         found: dict[UUID, Unwanted] = {}
         for tenant, mails in tenants.items():
-            asked = {address_key(recipient.address) for email in mails for recipient in email.recipients}
+            asked = {recipient.key for email in mails for recipient in email.recipients}
             among = await self._suppressions.among(tenant, asked)
             left = await self._suppressions.left(tenant, by_topic(mails))
             if among is None or left is None:

@@ -25,7 +25,6 @@ from uuid import UUID
 import msgspec
 import structlog
 
-from mailwarren.contracts.address_key import address_key
 from mailwarren.contracts.ids import new_id, nth_id
 from mailwarren.contracts.lanes import Lane
 from mailwarren.contracts.parcel import Attachment
@@ -321,9 +320,7 @@ class Submit:
 
     async def _suppressed(self, work: _Work) -> tuple[frozenset[str], Left]:
         tenant = work.submission.caller.tenant
-        addresses = {
-            address_key(recipient.address) for numbered in work.at_once for recipient in numbered.email.recipients
-        }
+        addresses = {recipient.key for numbered in work.at_once for recipient in numbered.email.recipients}
         found = await self._suppressions.among(tenant, addresses)
         listed = by_topic(numbered.email for numbered in work.at_once)
         who = await self._suppressions.left(tenant, listed) if listed else {}

@@ -11,7 +11,6 @@ from typing import Any
 
 import msgspec
 
-from mailwarren.contracts.address_key import address_key
 from mailwarren.ingest.domain.privacy import Whose
 from mailwarren.ingest.domain.scheduled import kept
 
@@ -160,7 +159,7 @@ def _scheduled(row: Mapping[str, Any], whose: Whose) -> bytes | None:
     mail = kept(row["mail"])
     if not whose.is_in(mail):
         return None
-    (mine,) = [one for one in mail.recipients if address_key(one.address) == whose.address][:1]
+    (mine,) = [one for one in mail.recipients if one.key == whose.address][:1]
     said = {
         "email_id": str(row["p1"]),
         "scheduled_at": row["due_at"],

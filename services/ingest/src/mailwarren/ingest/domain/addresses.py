@@ -52,6 +52,11 @@ class Mailbox(msgspec.Struct, frozen=True, gc=False):
         """What stands after the @."""
         return self.address.rpartition("@")[2]
 
+    @property
+    def key(self) -> str:
+        """What the address is compared by."""
+        return address_key(self.address)
+
     def text(self) -> str:
         """RFC 5322 §3.4 text; the name is quoted where it must be."""
         if not self.name:

@@ -9,6 +9,7 @@ from uuid import UUID
 
 import msgspec
 
+from mailwarren.contracts.address_key import address_key
 from mailwarren.contracts.lanes import Lane
 from mailwarren.contracts.parcel import Content, OnUnknown, Role
 
@@ -21,6 +22,11 @@ class Recipient(msgspec.Struct, frozen=True, gc=False):
     role: Role = Role.TO
     variables: dict[str, Any] = {}
     metadata: dict[str, str] = {}
+
+    @property
+    def key(self) -> str:
+        """What the address is compared by."""
+        return address_key(self.address)
 
 
 class SendEmail(msgspec.Struct, frozen=True, gc=False):

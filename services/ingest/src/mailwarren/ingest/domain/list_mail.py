@@ -5,7 +5,6 @@ from uuid import UUID
 
 import msgspec
 
-from mailwarren.contracts.address_key import address_key
 from mailwarren.contracts.lanes import Lane
 from mailwarren.contracts.unsubscribe import LISTS, Unsubscribe
 from mailwarren.ingest.domain.email import SendEmail
@@ -47,7 +46,7 @@ def by_topic(emails: Iterable[SendEmail]) -> dict[UUID, set[str]]:
     for email in emails:
         if goes_to_list(email):
             addresses = found.setdefault(email.topic or LISTS, set())
-            addresses.update(address_key(recipient.address) for recipient in email.recipients)
+            addresses.update(recipient.key for recipient in email.recipients)
     return found
 
 

@@ -7,7 +7,6 @@ from uuid import UUID
 
 import msgspec
 
-from mailwarren.contracts.address_key import address_key
 from mailwarren.contracts.ids import delivery_id, partition_of
 from mailwarren.contracts.parcel import PARCEL_SIZE, Content, Delivery, Parcel
 from mailwarren.contracts.routing import domain_of
@@ -141,5 +140,5 @@ def _delivery(numbered: Numbered, recipient: Recipient, suppressed: AbstractSet[
         role=recipient.role,
         variables=recipient.variables,
         metadata=recipient.metadata,
-        suppressed=address_key(recipient.address) in suppressed,
+        suppressed=recipient.key in suppressed,
     )

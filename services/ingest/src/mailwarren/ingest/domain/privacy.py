@@ -83,11 +83,11 @@ class Whose:
 
     def is_in(self, mail: Kept) -> bool:
         """Whether an email that is to be sent later goes to it."""
-        return any(address_key(recipient.address) == self.address for recipient in mail.recipients)
+        return any(recipient.key == self.address for recipient in mail.recipients)
 
     def left_out(self, mail: Kept) -> Kept | None:
         """Such an email without it; None when nobody else gets it."""
-        others = tuple(one for one in mail.recipients if address_key(one.address) != self.address)
+        others = tuple(one for one in mail.recipients if one.key != self.address)
         if not others:
             return None
         content = mail.content

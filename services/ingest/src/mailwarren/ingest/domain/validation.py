@@ -9,7 +9,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
-from mailwarren.contracts.address_key import address_key
 from mailwarren.contracts.lanes import Lane
 from mailwarren.contracts.parcel import Content, Mark, OnUnknown, Role, Syntax
 from mailwarren.ingest.domain.addresses import InvalidAddress, Mailbox, parse_mailbox
@@ -155,7 +154,7 @@ def check_mailboxes(values: Sequence[str], field: str) -> list[Mailbox]:
     boxes: dict[str, Mailbox] = {}
     for index, value in enumerate(values):
         box = check_mailbox(value, f"{field}[{index}]" if len(values) > 1 else field)
-        boxes.setdefault(address_key(box.address), box)
+        boxes.setdefault(box.key, box)
     return list(boxes.values())
 
 
@@ -204,8 +203,7 @@ def _recipients(
     recipients: dict[str, Recipient] = {}
     for role, named in zip((Role.TO, Role.CC, Role.BCC), boxes, strict=True):
         for box in named:
-            key = address_key(box.address)
-            recipients.setdefault(key, Recipient(box.address, box.text(), role, variables, metadata))
+            recipients.setdefault(box.key, Recipient(box.address, box.text(), role, variables, metadata))
     return tuple(recipients.values())
 
 
