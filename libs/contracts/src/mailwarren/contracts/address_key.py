@@ -1,4 +1,4 @@
-"""What makes an address the same as another, for everyone who compares addresses (``docs/adr/0043``)."""
+"""What makes an address the same as another, for everyone who compares addresses (``docs/adr/0040``)."""
 
 _LOWER = {capital: capital + 32 for capital in range(ord("A"), ord("Z") + 1)}
 
