@@ -23,6 +23,7 @@ from kombu import Connection
 
 from mailwarren.contracts.access import MARKER_KEY, Service
 from mailwarren.contracts.codec import encode, headers_of
+from mailwarren.contracts.egress import WARMUP_KEY
 from mailwarren.contracts.events import Cancel
 from mailwarren.contracts.topology import Topology
 from mailwarren.devstack.harness.doubles import unexcused
@@ -41,6 +42,7 @@ PREFIX = "lp-1."
 TOPOLOGY = Topology(PREFIX, 0.01)
 LATER = {"stage": "rcpt", "code": 451, "enhanced": "4.3.0", "text": "not now", "first_attempts": 1}
 NOT_YET = {"stage": "rcpt", "code": 451, "enhanced": "4.7.1", "text": "not yet"}
+NOBODY = {"stage": "rcpt", "code": 550, "enhanced": "5.1.1", "text": "no such user"}
 REFUSALS = ("ACCESS_REFUSED", "AccessRefused", "permission denied", "InsufficientPrivilege")
 
 
@@ -172,6 +174,7 @@ def test_the_whole_journey_needs_no_more_than_the_accounts_have(place: Place) ->
     wait_for(lambda: len(system.query(tried)) == 2, 20, "tries of what the tracker and ingest have told")
     events = system.api.get(f"/webhooks/{webhook}/events").json()["data"]
     system.api.post(f"/webhooks/{webhook}/events/{events[0]['id']}/replay").raise_for_status()
+    _bounce_until_paused(system)
 
     # What the killed sender had was asked about, and the answers came: nothing waited for its patience to end.
     assert _metric(system, "tracker", "mailwarren_tracker_answers_total") > 0
@@ -194,6 +197,33 @@ def _forge_cancel(place: Place, email_id: str) -> None:
         channel.basic_publish_confirm(message, TOPOLOGY.control_log.name, MARKER_KEY)
     logs = [place.system.root / f"sender{number}.log" for number in range(2)]
     wait_for(lambda: all("sender.control.foreign" in log.read_text() for log in logs), 10, "the senders to ignore it")
+
+
+def _bounce_until_paused(system: System) -> None:
+    """The tracker pauses the tenant's bulk mail over the control log, ingest reads that, and a person goes on."""
+    api = system.api
+    assert api
+    assert system.sink
+    system.sink.play({"domains": ["nobody.test"], "rules": [NOBODY]})
+    # Of the 1,500 and some more that were delivered, and these: more than a tenth.
+    promises = system.send_bulk([f"u{number}@nobody.test" for number in range(250)])
+    found = system.settle(promises)
+    assert not (found.missing_rows or found.without_end), str(found)
+    assert set(system.states(promises).values()) == {"bounced"}
+    assert api.get("/emails/metrics").raise_for_status().json()["totals"]["bounced"] == len(promises)
+    wait_for(lambda: api.get("/breaker").json()["pauses"] != [], 40, "the pause")
+    taken = []
+
+    def is_refused() -> bool:
+        answer = system.send("late@nobody.test", priority="bulk")
+        if answer.is_success:
+            taken.append(system.promise(answer.json()["id"], "late@nobody.test"))
+        return answer.status_code == httpx.codes.FORBIDDEN
+
+    wait_for(is_refused, 10, "the refusal")
+    api.post("/breaker/resume").raise_for_status()
+    found = system.settle(taken)
+    assert not (found.missing_rows or found.without_end), str(found)
 
 
 def _publish_nonsense(system: System) -> None:
@@ -292,7 +322,10 @@ def bind(queue: str, exchange: str) -> Callable[[Any], object]:
         (Service.INGEST, "give workers commands", publish("celery.pidbox", "")),
         (Service.INGEST, "take a slot", get("slots.google")),
         (Service.TRACKER, "read orders that failed", get("ops.dead")),
-        (Service.TRACKER, "suspend a site", publish("mail.control.log", "shaping")),
+        # It writes pauses of tenants there, under the key of shaping and no other.
+        (Service.TRACKER, "cancel mail", publish("mail.control.log", "3")),
+        (Service.TRACKER, "mark a place in the control log", publish("mail.control.log", MARKER_KEY)),
+        (Service.TRACKER, "reserve a day's mails", publish("mail.control.log", WARMUP_KEY)),
         (Service.SENDER, "declare slots", declare("slots.google")),
         (Service.SENDER, "listen to overrides", bind(f"control.{'0' * 32}", "mail.control.log")),
         (Service.INGEST, "delete the queue of orders", delete("ops.tasks")),
@@ -367,6 +400,17 @@ def test_an_account_is_good_in_its_virtual_host_only(place: Place, service: Serv
         (Service.INGEST, "SELECT make_events_partition(current_date)"),
         (Service.INGEST, "INSERT INTO webhook_deliveries (tenant) VALUES (gen_random_uuid())"),
         (Service.INGEST, "UPDATE webhook_health SET disabled_at = NULL"),
+        (Service.INGEST, "UPDATE email_metrics SET sent = 0"),
+        (Service.INGEST, "UPDATE breakers SET state = 'fine'"),
+        (Service.INGEST, "DELETE FROM email_tags"),
+        (Service.INGEST, "UPDATE api_logs SET status = 200"),
+        (Service.INGEST, "DELETE FROM erasure_keys"),
+        (Service.TRACKER, "SELECT request_body FROM api_logs"),
+        (Service.TRACKER, "SELECT address FROM privacy_requests"),
+        (Service.TRACKER, "SELECT secret FROM erasure_keys"),
+        (Service.TRACKER, "DELETE FROM email_metrics"),
+        (Service.TRACKER, "SELECT erase_mail(gen_random_uuid(), '', '', '', 1)"),
+        (Service.TRACKER, "SELECT forget_metrics(now(), 1)"),
         (Service.TRACKER, "UPDATE webhooks SET secret = ''"),
         (Service.TRACKER, "SELECT replay_webhook(gen_random_uuid(), gen_random_uuid(), gen_random_uuid())"),
         (Service.TRACKER, "SELECT hash FROM api_keys"),
