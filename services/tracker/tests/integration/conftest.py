@@ -46,6 +46,16 @@ async def database(database_url):
 
 
 @pytest.fixture
+def empty(database):
+    """Empties the tables once more."""
+
+    async def truncate():
+        await database.execute(f"TRUNCATE {TABLES}")
+
+    return truncate
+
+
+@pytest.fixture
 async def engine(database_url, database):
     engine = make_engine(database_url)
     yield engine

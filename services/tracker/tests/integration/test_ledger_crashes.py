@@ -18,6 +18,7 @@ from mailwarren.contracts.reply import Reply
 from mailwarren.contracts.settle import Question
 from mailwarren.contracts.testing import TENANT, a_delivery, a_parcel, an_attempt, an_event
 from mailwarren.contracts.tls import TlsPolicy, TlsSession
+from mailwarren.contracts.tracking import Hit, HitKind, Hits
 from mailwarren.store.engine import dsn, make_engine
 from mailwarren.tracker.adapters.partitions import Partitions
 from mailwarren.tracker.adapters.store import PostgresLedger
@@ -92,26 +93,19 @@ def a_batch(inbound):
     )
     unheard = uuid.UUID(int=77)
     negotiated = replace(an_attempt(1), sessions=(TlsSession("x.test", TlsPolicy.STS, ""),))
+    read = parcel.deliveries[2]
+    seen = Hit(uuid.UUID(int=8), HitKind.OPENED, read.id, read.email_id, TENANT, last.at + 3600, parcel.accepted_at)
     return [
         inbound.parcel(parcel),
         inbound.parcel(deferral, Source.EVENTS),
         inbound.events(an_event(parcel, index=2, tried=negotiated), an_event(parcel, Kind.BOUNCED, 3, suppress=True)),
         inbound.events(an_event(ahead)),
+        inbound.value(Hits((seen, replace(seen, id=uuid.UUID(int=9), kind=HitKind.CLICKED, link="https://x.test")))),
         inbound.value(Cancel(parcel.deliveries[0].email_id, TENANT, 100.0)),
         inbound.value(Cancel(unheard, TENANT, 100.0)),
         inbound.value(Question(uuid.UUID(int=5), uuid.UUID(int=6), "q", (parcel.deliveries[1].id, unheard), 2)),
         inbound.parcel(replace(parcel, deliveries=parcel.deliveries[1:2], attempt=2), Source.DEAD),
     ]
-
-
-@pytest.fixture
-async def empty(database):
-    async def truncate():
-        await database.execute(
-            "TRUNCATE contents, emails, cancels, deliveries, events, claims, suppressions, stats_minute, tls_results"
-        )
-
-    return truncate
 
 
 async def test_a_crash_at_any_step_leaves_exact_rows_after_the_repetition(engine, ledger, inbound, snapshot, empty):
