@@ -9,6 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from mailwarren.contracts.ids import broadcast_email_id, new_id
+from mailwarren.contracts.tracking import COUNTED, Flag
 from mailwarren.ingest.adapters.broker import Broker
 from mailwarren.ingest.adapters.contacts import Contacts
 from mailwarren.ingest.adapters.database import Database
@@ -138,3 +139,14 @@ def record(place: Any, tenant: UUID, parcels: Sequence[Any], states: Sequence[st
         [delivery.to for _, delivery in deliveries],
         [parcel.request_id for parcel, _ in deliveries],
     )  # fmt: skip
+
+
+def click(place: Any, tenant: UUID, delivery: Any, url: str, flag: Flag | None = None) -> None:
+    """A click as the tracker records it: one that does not count changes nothing but the events."""
+    place.sql(
+        "INSERT INTO events (at, id, delivery_id, email_id, tenant, kind, attempt, link, flag) "
+        "VALUES (now(), $1, $2, $3, $4, 'clicked', 0, $5, $6)",
+        new_id(), delivery.id, delivery.email_id, tenant, url, flag,
+    )  # fmt: skip
+    if flag in COUNTED:
+        place.sql("UPDATE deliveries SET clicks = clicks + 1, clicked_at = now() WHERE id = $1", delivery.id)

@@ -5,7 +5,7 @@ from uuid import UUID
 
 import pytest
 import resend
-from expanding import expand, fill, record, schedule
+from expanding import click, expand, fill, record, schedule
 from resend.broadcasts._broadcast import Broadcast
 from sdk_shapes import check, refused
 
@@ -14,6 +14,8 @@ from mailwarren.contracts.events import CancelBroadcast
 from mailwarren.contracts.ids import new_id
 from mailwarren.contracts.order import Work
 from mailwarren.contracts.template import render
+from mailwarren.contracts.tracking import Flag
+from mailwarren.contracts.unsubscribe import LISTS
 from mailwarren.ingest.cli import main
 
 pytestmark = pytest.mark.usefixtures("sdk")
@@ -356,21 +358,22 @@ def test_who_opened_and_what_was_clicked(written, place, caller, client, queues)
     parcels = queues.parcels()
     record(place, caller.tenant, parcels)
     one, two, _ = (delivery for parcel in parcels for delivery in parcel.deliveries)
-    place.sql("UPDATE deliveries SET opened_at = now() WHERE id = $1", one.id)
-    place.sql("UPDATE deliveries SET clicked_at = now() WHERE id = ANY($1::uuid[])", [one.id, two.id])
-    clicks = [(one, "a", None), (one, "a", None), (two, "a", "proxy"), (two, "a", "bot"), (one, "b", None)]
-    for delivery, path, flag in [*clicks, (one, "c", None), (two, "d", "prefetch")]:
-        place.sql(
-            "INSERT INTO events (at, id, delivery_id, email_id, tenant, kind, attempt, link, flag) "
-            "VALUES (now(), $1, $2, $3, $4, 'clicked', 0, $5, $6)",
-            new_id(), delivery.id, delivery.email_id, caller.tenant, f"https://x.test/{path}", flag,
-        )  # fmt: skip
+    place.sql("UPDATE deliveries SET opens = 2, opened_at = now() WHERE id = $1", one.id)
+    clicks = [(one, "a", None), (one, "a", None), (two, "a", Flag.PROXY), (two, "a", Flag.BOT), (one, "b", None)]
+    for delivery, path, flag in [*clicks, (one, "c", None), (two, "d", Flag.PREFETCH)]:
+        click(place, caller.tenant, delivery, f"https://x.test/{path}", flag)
 
     def who(kind):
-        return sorted(person["email"] for person in resend.Broadcasts.recipients(made, {"type": kind})["data"])
+        found = resend.Broadcasts.recipients(made, {"type": kind})
+        check(found, resend.Broadcasts.RecipientsResponse)
+        return {person["email"]: person for person in found["data"]}
 
-    assert who("opened") == [one.to]
-    assert who("clicked") == sorted((one.to, two.to))
+    assert {address: person["count"] for address, person in who("opened").items()} == {one.to: 2}
+    assert "clicked_links" not in who("opened")[one.to]
+    assert {
+        address: (person["count"], [(link["url"][-1], link["clicks"]) for link in person["clicked_links"]])
+        for address, person in who("clicked").items()
+    } == {one.to: (4, [("a", 2), ("b", 1), ("c", 1)]), two.to: (1, [("a", 1)])}
     links = resend.Broadcasts.clicked_links(made)
     check(links, resend.Broadcasts.ListClickedLinksResponse)
     shown = [(link["url"][-1], link["clicks"], link["unique_clicks"]) for link in links["data"]]
@@ -380,6 +383,23 @@ def test_who_opened_and_what_was_clicked(written, place, caller, client, queues)
     assert (first["data"] + rest["data"], first["has_more"], rest["has_more"]) == (links["data"], True, False)
     back = resend.Broadcasts.clicked_links(made, {"limit": 2, "before": rest["data"][0]["id"]})
     assert (back["data"], back["has_more"]) == (first["data"], False)
+
+
+def test_who_left_by_a_link_of_it(written, place, caller, queues):
+    made = resend.Broadcasts.create(written | {"send": True})["id"]
+    expand(place, made)
+    parcels = queues.parcels()
+    record(place, caller.tenant, parcels)
+    left, elsewhere, _ = (delivery.to for parcel in parcels for delivery in parcel.deliveries)
+    for address, source in ((left, UUID(made)), (elsewhere, new_id()), ("stranger@d1.test", UUID(made))):
+        place.sql(
+            "INSERT INTO unsubscribes (tenant, topic, address, reason, source, created_at) "
+            "VALUES ($1, $2, $3, 'unsubscribe', $4, now())",
+            caller.tenant, LISTS, address, source,
+        )  # fmt: skip
+    found = resend.Broadcasts.recipients(made, {"type": "unsubscribed"})
+    check(found, resend.Broadcasts.RecipientsResponse)
+    assert [person["email"] for person in found["data"]] == [left]
 
 
 def test_another_tenants_broadcast_does_not_exist(written, new_caller, server):

@@ -14,25 +14,23 @@ from typing import Any
 
 import pytest
 import resend
-from expanding import expand, record
+from expanding import click, expand, record
 from import_runs import OURS as OF_IMPORTS
 from import_runs import csv_of
 from sdk_shapes import check
 from typing_extensions import is_typeddict
 
 NOT_HERE = (
-    "Automations", "Domains.Claims", "Emails.Receiving", "Emails.metrics", "Emails.share",
-    "Events", "Inbox", "Logs", "OAuthGrants", "Usage",
+    "Automations", "Domains.Claims", "Emails.Receiving", "Emails.share", "Events", "Inbox", "OAuthGrants", "Usage",
 )  # fmt: skip
 """Beginnings of names: what Mailwarren does not do."""
 ASKS_NOBODY = "Webhooks.verify"
 ELSEWHERE = {
-    "Broadcasts.clicked_links": "test_ingest_broadcasts.py",
     "Domains": "test_ingest_sdk_domains.py",
     "Webhooks.list_event_attempts": "test_ingest_webhooks.py",
     "Webhooks.replay_event": "test_ingest_webhooks.py",
 }
-"""Those that need a DNS, a reader, or a receiver that has answered."""
+"""Those that need a DNS, or a receiver that has answered."""
 
 _EMAIL = {"scheduled_at", "held_at", "tags", "priority", "metadata", "expires_at", "on_unknown", "cancel_requested_at",
           "broadcast_id"}  # fmt: skip
@@ -68,6 +66,7 @@ OURS: dict[str, set[str]] = {
 NULLS = {"Emails.list": {"data.html", "data.text"}}
 """Lists of emails have no contents, as Resend's have none."""
 
+KEPT = "SELECT count(*) AS number FROM api_logs WHERE tenant = $1"
 Walk = Callable[..., typing.Awaitable[Any]]
 
 
@@ -111,7 +110,7 @@ def server(place, tmp_path_factory):
 @pytest.mark.usefixtures("sdk")
 @pytest.mark.filterwarnings("ignore:Audiences is deprecated")
 @pytest.mark.parametrize("way", ["sync", "async"])
-async def test_every_answer_is_as_the_sdk_types_it(way, place, caller, queues, workers):
+async def test_every_answer_is_as_the_sdk_types_it(way, place, caller, queues, workers, wait_until):
     made: set[str] = set()
 
     async def walk(name: str, *arguments: Any, **named: Any) -> Any:
@@ -134,6 +133,9 @@ async def test_every_answer_is_as_the_sdk_types_it(way, place, caller, queues, w
     await emails(walk)
     await broadcasts(walk, place, caller, queues)
     await feedback(walk)
+    await counts(walk, place, caller)
+    await asyncio.to_thread(wait_until, lambda: place.sql(KEPT, caller.tenant)[0]["number"] > 0)
+    await kept_calls(walk)
     left = [
         sorted(names)
         for names in all_calls().values()
@@ -232,10 +234,15 @@ async def broadcasts(walk: Walk, place: Any, caller: Any, queues: Any) -> None:
     await walk("Broadcasts.send", {"broadcast_id": ident})
     queues.empty()
     assert await asyncio.to_thread(expand, place, ident) == "1 recipients, the last ones"
-    await asyncio.to_thread(record, place, caller.tenant, queues.parcels())
+    parcels = queues.parcels()
+    await asyncio.to_thread(record, place, caller.tenant, parcels)
+    await asyncio.to_thread(click, place, caller.tenant, parcels[0].deliveries[0], "https://x.test/")
     await walk("Broadcasts.get", ident)
     await walk("Broadcasts.list")
     await walk("Broadcasts.recipients", ident, {"type": "delivered"})
+    [reader] = (await walk("Broadcasts.recipients", ident, {"type": "clicked"}))["data"]
+    assert reader["clicked_links"]
+    await walk("Broadcasts.clicked_links", ident)
     copy = await walk("Broadcasts.duplicate", ident)
     await walk("Broadcasts.remove", copy["id"])
     later = await walk("Broadcasts.create", written | {"send": True, "scheduled_at": "in 1 hour"})
@@ -259,6 +266,22 @@ async def feedback(walk: Walk) -> None:
     await walk("Webhooks.get_event", ident, event["id"])
     await walk("Webhooks.rotate_signing_secret", ident)
     await walk("Webhooks.remove", ident)
+
+
+async def counts(walk: Walk, place: Any, caller: Any) -> None:
+    # As the tracker counts.
+    counted = "INSERT INTO email_metrics (tenant, quarter, domain, sent) VALUES ($1, now(), 'sender.test', 3)"
+    await asyncio.to_thread(place.sql, counted, caller.tenant)
+    everything = await walk("Emails.metrics")
+    assert (everything["totals"]["sent"], "data" in everything) == (3, False)
+    by_day = await walk("Emails.metrics", {"metrics": ["sent"], "dimensions": ["period", "domain"]})
+    assert [row["domain_name"] for row in by_day["data"]] == ["sender.test"]
+
+
+async def kept_calls(walk: Walk) -> None:
+    listed = (await walk("Logs.list"))["data"]
+    found = await walk("Logs.get", listed[0]["id"])
+    assert found["endpoint"] == listed[0]["endpoint"]
 
 
 def test_what_is_walked_elsewhere_is_called_there():

@@ -80,7 +80,7 @@ SELECT EXISTS (SELECT FROM deliveries WHERE tenant = $1 AND broadcast = $2 AND s
 """
 # {0} and {1}: the direction. States are looked up in an index alone: ten bounces of a million mails are found in it.
 _RECIPIENTS = """
-SELECT d.id, d.address, d.bounce_class, c.id AS contact
+SELECT d.id, d.email_id, d.address, d.bounce_class, d.opens, d.clicks, c.id AS contact
 FROM (
   SELECT id FROM deliveries WHERE tenant = $1 AND broadcast = $2 AND state = ANY($3::text[])
     AND ($7::uuid IS NULL OR id {0} $7) ORDER BY id {1} OFFSET 0
@@ -91,7 +91,10 @@ WHERE ($4::text IS NULL OR position(lower($4) IN lower(d.address)) > 0)
   AND ($5::text[] IS NULL OR coalesce(d.bounce_class, '') = ANY($5)) AND ($6::text[] IS NULL OR
     coalesce(d.bounce_class, '') <> ALL($6))
   AND CASE $9::text
-    WHEN 'opened' THEN d.opened_at IS NOT NULL WHEN 'clicked' THEN d.clicked_at IS NOT NULL ELSE true END
+    WHEN 'opened' THEN d.opened_at IS NOT NULL WHEN 'clicked' THEN d.clicked_at IS NOT NULL
+    WHEN 'unsubscribed' THEN EXISTS (SELECT FROM unsubscribes u WHERE u.tenant = $1 AND u.address = lower(d.address)
+      AND u.source = $2 AND u.reason = 'unsubscribe')
+    ELSE true END
 ORDER BY o.id {1} LIMIT $8
 """
 
@@ -107,6 +110,13 @@ WITH links AS (
 SELECT l.id, l.url, l.clicks, l.unique_clicks FROM links l LEFT JOIN links c ON c.id = $4::uuid
 WHERE $4::uuid IS NULL OR (-l.clicks, l.id) {0} (-c.clicks, c.id)
 ORDER BY l.clicks {1}, l.id {2} LIMIT $5
+"""
+
+_THEIRS = """
+SELECT e.delivery_id, e.link AS url, count(*) AS clicks FROM events e
+WHERE e.tenant = $1 AND e.email_id = ANY($2::uuid[]) AND e.delivery_id = ANY($3::uuid[]) AND e.kind = 'clicked'
+  AND e.link IS NOT NULL AND coalesce(e.flag, '') = ANY($4::text[])
+GROUP BY e.delivery_id, e.link ORDER BY e.delivery_id, clicks DESC, url
 """
 
 
@@ -223,7 +233,7 @@ class Broadcasts:
             address: a part of their addresses.
             classes: of bounces; ``""`` for none.
             other_than: the same for those that are left out.
-            seen: ``opened`` or ``clicked``: those of which a reader did that.
+            seen: ``opened``, ``clicked`` or ``unsubscribed``: those of which a reader did that.
         """
         sign, order, cursor = ("<", "DESC", page.before) if page.before else (">", "ASC", page.after)
         # A part of an address stands in no index: all of a broadcast may have to be looked through for it.
@@ -231,6 +241,15 @@ class Broadcasts:
             _RECIPIENTS.format(sign, order), tenant, ident, list(states), address, classes, other_than, cursor,
             page.fetch, seen, within=COUNTED_WITHIN,
         )  # fmt: skip
+
+    async def clicked_by(self, tenant: UUID, recipients: Sequence[Any]) -> dict[UUID, list[Any]]:
+        """What each of these :meth:`recipients` clicked, by the id of its delivery, most clicked first."""
+        emails, ids = [one["email_id"] for one in recipients], [one["id"] for one in recipients]
+        flags = [flag or "" for flag in COUNTED]
+        found: dict[UUID, list[Any]] = {}
+        for row in await self._database.fetch(_THEIRS, tenant, emails, ids, flags, within=COUNTED_WITHIN):
+            found.setdefault(row["delivery_id"], []).append(row)
+        return found
 
     async def clicked_links(self, tenant: UUID, ident: UUID, page: Page) -> list[Any]:
         """What its readers clicked, most clicked first."""

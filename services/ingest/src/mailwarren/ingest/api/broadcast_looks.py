@@ -1,5 +1,6 @@
 """Broadcasts as they are read: one, a list, its statistics and its recipients."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -15,6 +16,7 @@ from mailwarren.ingest.api.answers.broadcasts import (
     BroadcastStats,
     ClickedLink,
     ClickedLinks,
+    RecipientLink,
 )
 from mailwarren.ingest.api.broadcasts import found
 from mailwarren.ingest.api.endpoint import Answer, Call, answer
@@ -23,8 +25,9 @@ from mailwarren.ingest.domain.cursor import parse_page
 from mailwarren.ingest.domain.refusal import invalid_parameter
 from mailwarren.store.states import ENDS, BroadcastState, State
 
-NOT_YET = frozenset({"complained", "unsubscribed"})
-_SEEN = frozenset(HitKind)
+NOT_YET = frozenset({"complained"})
+_COUNTS = {HitKind.OPENED: "opens", HitKind.CLICKED: "clicks"}
+_SEEN = frozenset({*HitKind, "unsubscribed"})
 _SENT = [state for state in State if state not in {State.SUPPRESSED, State.CANCELED}]
 
 
@@ -91,17 +94,21 @@ async def read_recipients(call: Call) -> Answer:
         seen=kind if kind in _SEEN else None,
     )
     shown, more = page.cut(rows)
-    bounced = kind == State.BOUNCED
-    data = [
-        BroadcastRecipient(
-            id=one["id"],
-            contact_id=one["contact"],
-            email=one["address"],
-            bounce_type=bounce_type(one["bounce_class"]).value if bounced else msgspec.UNSET,
-        )
-        for one in shown
-    ]
+    clicked = await call.services.broadcasts.clicked_by(call.key.tenant, shown) if kind == HitKind.CLICKED else None
+    data = [BroadcastRecipient(**_recipient(one, kind, clicked)) for one in shown]
     return answer(BroadcastRecipients(has_more=more, data=data))
+
+
+def _recipient(row: Any, kind: str | None, clicked: Mapping[Any, list[Any]] | None) -> dict[str, Any]:
+    shown = {"id": row["id"], "contact_id": row["contact"], "email": row["address"]}
+    if kind == State.BOUNCED:
+        shown["bounce_type"] = bounce_type(row["bounce_class"]).value
+    if kind in _COUNTS:
+        shown["count"] = row[_COUNTS[HitKind(kind)]]
+    if clicked is not None:
+        links = clicked.get(row["id"], [])
+        shown["clicked_links"] = [RecipientLink(one["url"], one["clicks"]) for one in links]
+    return shown
 
 
 async def read_clicked_links(call: Call) -> Answer:

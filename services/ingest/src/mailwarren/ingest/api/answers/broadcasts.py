@@ -92,12 +92,26 @@ class BroadcastStats(msgspec.Struct, frozen=True, kw_only=True):
     trouble: str | None
 
 
+class RecipientLink(msgspec.Struct, frozen=True):
+    """A link that a recipient clicked."""
+
+    url: str
+    clicks: int
+
+
 class BroadcastRecipient(msgspec.Struct, frozen=True, kw_only=True):
     """A recipient of a broadcast. ``contact_id`` is null when the contact was deleted."""
 
     id: Annotated[UUID, Meta(description="Of the delivery: the cursor of this list.")]
     contact_id: UUID | None
     email: str
+    count: Annotated[
+        int | msgspec.UnsetType,
+        Meta(description="Of `opened` and `clicked`: how often, as far as it counts as the reader's."),
+    ] = msgspec.UNSET
+    clicked_links: Annotated[
+        list[RecipientLink] | msgspec.UnsetType, Meta(description="Of `clicked`: most clicked first.")
+    ] = msgspec.UNSET
     bounce_type: Literal["permanent", "transient", "undetermined"] | msgspec.UnsetType = msgspec.UNSET
 
 

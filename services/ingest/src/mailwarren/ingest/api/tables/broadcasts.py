@@ -167,8 +167,8 @@ ENDPOINTS = (
         handler=broadcast_looks.read_recipients,
         answer=BroadcastRecipients,
         query=("type", "email", "bounce_type", *PAGE),
-        description="`type` is `sent`, `delivered`, `bounced`, `suppressed`, `opened`, `clicked`, or another state of "
-        "a delivery (ours).",
+        description="`type` is `sent`, `delivered`, `bounced`, `suppressed`, `opened`, `clicked`, `unsubscribed` (by "
+        "a link of this broadcast, and not back since), or another state of a delivery (ours).",
         **READING,
     ),
     Endpoint(
