@@ -5,20 +5,13 @@ after it with ``CREATE INDEX CONCURRENTLY``. Until one is there, what reads with
 short is invalid: it is dropped and made anew by the next ``mailwarren migrate``.
 """
 
-import asyncio
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from mailwarren.store.engine import driver_connect, make_engine
+from mailwarren.store.beside import alone
 
 if TYPE_CHECKING:
     from asyncpg import Connection, Record
-
-LOCK = 0x6D61_696C_6964_7863
-"""Advisory lock key of whoever makes indexes ("mailidxc")."""
-WAIT = 0.5
-"""Seconds between two tries to get it. Nobody may wait for it in the database: a statement that waits has a snapshot,
-and whoever makes an index waits for those who have an older one."""
 
 LATER: Mapping[str, str] = {
     "ix_deliveries_address": "deliveries (tenant, lower(address), accepted_at, email_id)",
@@ -44,17 +37,8 @@ async def make_indexes(url: str, within: float) -> list[str]:
     Raises:
         Exception: one of :data:`.engine.AWAY`, or of Postgres. What was made until then stays.
     """
-    engine = make_engine(
-        url, pool_size=1, max_overflow=0, statement_timeout=within, application_name="mailwarren-migrate"
-    )
-    try:
-        async with driver_connect(engine) as connection:
-            while not await connection.fetchval("SELECT pg_try_advisory_lock($1)", LOCK):  # noqa: ASYNC110 - a server's
-                await asyncio.sleep(WAIT)
-            return await _make(connection)
-    finally:
-        # The connection's end gives the lock back, whatever happened.
-        await engine.dispose()
+    async with alone(url, within) as connection:
+        return await _make(connection)
 
 
 async def _make(connection: "Connection[Record]") -> list[str]:

@@ -3,6 +3,7 @@
 from alembic import command
 from sqlalchemy import Connection, text
 
+from mailwarren.store.checks import validate_checks
 from mailwarren.store.engine import driver_connect, driver_connection, make_engine
 from mailwarren.store.history import judge, own_revisions, read, trouble
 from mailwarren.store.indexes import make_indexes
@@ -12,8 +13,8 @@ LOCK = 0x6D61696C77617272
 """Advisory lock key of migrations ("mailwarr")."""
 TIMEOUT = 600.0
 """Seconds that a migration's statement, or the wait for another process's migration, may take."""
-INDEX_TIMEOUT = 4 * 3600.0
-"""Seconds for an index on a big table: nobody waits for it."""
+BESIDE_TIMEOUT = 4 * 3600.0
+"""Seconds for an index on a big table, or a look at all of its rows: nobody waits for it."""
 
 
 class Unserved(Exception):
@@ -23,7 +24,8 @@ class Unserved(Exception):
 async def upgrade(url: str, revision: str = "head") -> str:
     """Run the missing migrations, all in one transaction; none when the schema is current, or newer and serves us.
 
-    Then make the indexes that take no lock; cut short in that, the schema is up to date and the next call goes on.
+    Then, without a lock that anybody waits for, make indexes and look whether older rows keep new checks; cut short in
+    that, the schema is up to date and the next call goes on.
 
     Returns:
         What is the case now, for a person.
@@ -48,7 +50,8 @@ async def upgrade(url: str, revision: str = "head") -> str:
         await engine.dispose()
     after = own[-1] if revision == "head" else revision
     if after == own[-1]:
-        await make_indexes(url, INDEX_TIMEOUT)
+        await make_indexes(url, BESIDE_TIMEOUT)
+        await validate_checks(url, BESIDE_TIMEOUT)
     return "the database is up to date" if current == after else f"migrated from {current or 'nothing'} to {after}"
 
 

@@ -61,7 +61,8 @@ def _check(table: str, column: str, words: str) -> None:
     """A check of a column's words, instead of the one that there is.
 
     It takes more words than that, so older code writes none that it refuses. Both halves are one statement, because
-    either alone would be no expanding step. The rows that are there pass: nobody waits until they are all read.
+    either alone would be no expanding step. The rows that are there pass: nobody waits here until they are all read
+    (:mod:`mailwarren.store.checks` does that afterwards).
     """
     name = f"ck_{table}_{column}"
     op.execute(
