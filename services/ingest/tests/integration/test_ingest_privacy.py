@@ -1,4 +1,7 @@
-"""Exports and erasures of an address: asked for over the API, carried out by a worker, followed and downloaded."""
+"""Exports and erasures of an address: asked for over the API, carried out by a worker, followed and downloaded.
+
+The workers have ingest's own role in the database.
+"""
 
 import io
 import json
@@ -8,14 +11,17 @@ import unicodedata
 import zipfile
 from collections.abc import Callable
 from datetime import UTC, datetime
+from urllib.parse import urlsplit
 
 import pytest
 
+from mailwarren.contracts.access import Service
 from mailwarren.contracts.ids import delivery_id, new_id
 from mailwarren.devstack.databases import run_apart
 from mailwarren.ingest.adapters import erasing
 from mailwarren.ingest.adapters.database import Database
 from mailwarren.ingest.adapters.privacy_work import PrivacyWork
+from mailwarren.ingest.commands.access import Accounts, apply_database_access, role_name
 from mailwarren.ingest.ops import privacy
 from mailwarren.ingest.ops.bench import Bench
 from mailwarren.ingest.ops.jobs import retention
@@ -109,13 +115,13 @@ def stored(place, caller):
 class Workers:
     """Schedulers and workers for requests; ``settle`` carries out all that is due."""
 
-    def __init__(self, place):
-        self._place = place
+    def __init__(self, place, url):
+        self._place, self._url = place, url
 
     def settle(self, stopping: Callable[[], bool] = lambda: False):
         async def run():
             said = []
-            async with Database(self._place.database_url, 2) as database:
+            async with Database(self._url, 2) as database:
                 work = PrivacyWork(database)
                 while True:
                     async with work.due(5) as due:
@@ -131,7 +137,7 @@ class Workers:
         """One order of each that is due."""
 
         async def run():
-            async with Database(self._place.database_url, 2) as database:
+            async with Database(self._url, 2) as database:
                 async with PrivacyWork(database).due(5) as due:
                     pass
                 bench = Bench(database, OpsSettings(), stopping)
@@ -155,10 +161,23 @@ class Workers:
         return client.get(f"/privacy/requests/{made.json()['id']}").json()
 
 
+@pytest.fixture(scope="module")
+def as_ingest(place):
+    """The database as ingest's role."""
+    accounts = Accounts({one: secrets.token_hex(16) for one in Service}, f"mwt{secrets.token_hex(4)}")
+    run_apart(apply_database_access(place.database_url, accounts, 5))
+    parts = urlsplit(place.database_url)
+    login = f"{role_name(Service.INGEST, accounts.name)}:{accounts.passwords[Service.INGEST]}"
+    yield parts._replace(netloc=f"{login}@{parts.netloc.rpartition('@')[2]}").geturl()
+    for service in (Service.INGEST, Service.TRACKER):
+        place.sql(f"DROP OWNED BY {role_name(service, accounts.name)}")
+        place.sql(f"DROP ROLE {role_name(service, accounts.name)}")
+
+
 @pytest.fixture
-def workers(place):
+def workers(place, as_ingest):
     place.sql("DELETE FROM privacy_requests")
-    return Workers(place)
+    return Workers(place, as_ingest)
 
 
 @pytest.fixture
