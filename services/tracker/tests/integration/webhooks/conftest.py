@@ -49,7 +49,7 @@ class Receiver:
     got: list[Got] = field(default_factory=list)
     connections: int = 0
     most: int = 0
-    """Requests at once."""
+    """Requests at once that somebody waited for."""
     port: int = 0
     _now: int = 0
 
@@ -72,12 +72,24 @@ class Receiver:
                 self._now += 1
                 self.most = max(self.most, self._now)
                 self.got.append(Got(time.monotonic(), head[0].split()[1], headers, body))
-                await asyncio.sleep(self.delay)
+                gone = await self._gone(reader)
                 self._now -= 1
+                if gone:
+                    break
                 lines = [f"HTTP/1.1 {self.status} X", f"Content-Length: {len(self.said)}", *self.extra, "", ""]
                 writer.write("\r\n".join(lines).encode() + self.said)
                 await writer.drain()
         writer.close()
+
+    async def _gone(self, reader: asyncio.StreamReader) -> bool:
+        """Whether who asked hangs up before the answer is due: such a request is over."""
+        end = asyncio.ensure_future(reader.read(1))
+        done, _ = await asyncio.wait({end}, timeout=self.delay)
+        if not done:
+            end.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await end
+        return bool(done)
 
 
 @pytest.fixture
