@@ -8,7 +8,6 @@ import random
 from email.message import EmailMessage
 from pathlib import Path
 
-import httpx
 import pytest
 
 from mailwarren.devstack.harness.counts import Promise
@@ -41,9 +40,8 @@ def whole(module_system: System) -> System:
 
 def arrived(system: System, to: str) -> EmailMessage:
     assert system.sink
-    (found,) = httpx.get(f"{system.sink.url}/messages", params={"to": to}).json()
-    raw = httpx.get(f"{system.sink.url}/messages/{found['n']}/raw").content
-    return email.message_from_bytes(raw, policy=email.policy.default)
+    (found,) = system.sink.messages(to=to)
+    return email.message_from_bytes(system.sink.raw(found["n"]), policy=email.policy.default)
 
 
 def test_the_octets_that_arrive_are_those_of_the_call(whole: System) -> None:
@@ -68,7 +66,7 @@ def test_the_octets_that_arrive_are_those_of_the_call(whole: System) -> None:
     log = system.services["sender0"].log.read_text()
     assert digest not in log
     # One fetch for all twenty.
-    metrics = httpx.get(system.metrics_url("sender0")).text
+    metrics = system.metrics("sender0")
     assert 'mailwarren_sender_attachments_total{result="fetched"} 3.0' in metrics
 
 

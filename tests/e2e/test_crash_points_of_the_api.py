@@ -7,6 +7,7 @@ import httpx
 import pytest
 
 from mailwarren.devstack.harness.system import System, wait_for
+from mailwarren.devstack.loopback import no_tls
 from mailwarren.devstack.ports import free_ports
 
 pytestmark = pytest.mark.e2e
@@ -62,6 +63,6 @@ def test_an_api_that_dies_there_makes_no_second_mail_when_the_call_is_repeated(s
 
 def _ready(url: str) -> bool:
     try:
-        return httpx.get(f"{url}/readyz", timeout=1).status_code == 200
+        return httpx.get(f"{url}/readyz", timeout=1, verify=no_tls()).status_code == 200
     except httpx.HTTPError:
         return False

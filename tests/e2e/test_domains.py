@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import httpx
 import pytest
 
 from mailwarren.devstack.harness.counts import Promise
@@ -19,8 +18,7 @@ def records_of(domain: dict[str, Any]) -> dict[str, str]:
 def at_the_sink(system: System) -> dict[str, bytes]:
     """Raw mail by recipient."""
     assert system.sink
-    found = httpx.get(f"{system.sink.url}/messages", params={"limit": 1000}).json()
-    return {one["to"][0]: httpx.get(f"{system.sink.url}/messages/{one['n']}/raw").content for one in found}
+    return {one["to"][0]: system.sink.raw(one["n"]) for one in system.sink.messages(limit=1000)}
 
 
 def test_mail_of_a_domain_verifies_with_the_records_that_the_api_lists(system: System) -> None:

@@ -3,7 +3,6 @@
 import re
 import time
 
-import httpx
 import pytest
 
 from mailwarren.contracts.lanes import Lane
@@ -65,8 +64,8 @@ def test_every_lane_delivers_and_everything_can_be_read_afterwards(system: Syste
     shown = system.api.get(f"/emails/{several}").json()
     assert shown["last_event"] == "delivered"
     assert shown["bcc"] == ["hidden@four.test"]
-    (mail,) = httpx.get(f"{_sink_url(system)}/messages", params={"to": "hidden@four.test"}).json()
-    raw = httpx.get(f"{_sink_url(system)}/messages/{mail['n']}/raw").text
+    (mail,) = system.sink.messages(to="hidden@four.test")
+    raw = system.sink.raw(mail["n"]).decode()
     assert "hidden@four.test" not in raw
     assert "{{ literal }}" in raw
     assert re.search(r"^To: Bob <bob@one.test>,\r?\n eve@two.test", raw, re.MULTILINE)
@@ -74,7 +73,7 @@ def test_every_lane_delivers_and_everything_can_be_read_afterwards(system: Syste
     stats = system.sink.stats()
     assert stats["protocol_errors"] == {}
     assert stats["faults"] == {}
-    text = httpx.get(system.metrics_url("sender0")).text
+    text = system.metrics("sender0")
     assert metric(text, "mailwarren_sender_attempts_total", lane="high", result="delivered") == 21 + 4
     assert metric(text, "mailwarren_sender_attempts_total", result="bounced", bounce_class="invalid_recipient") == 3
     assert metric(text, "mailwarren_sender_accept_to_delivered_seconds_count", lane="bulk") == 21
@@ -96,8 +95,3 @@ def test_an_address_that_does_not_exist_gets_no_second_mail(system: System) -> N
     wait_for(lambda: system.api.get(f"/emails/{second}").json()["last_event"] == "suppressed", 10, "the suppression")
     time.sleep(0.3)
     assert system.sink.stats()["refused"] == refused
-
-
-def _sink_url(system: System) -> str:
-    assert system.sink
-    return str(system.sink._client.base_url).rstrip("/")

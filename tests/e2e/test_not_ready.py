@@ -18,6 +18,7 @@ import pytest
 
 from mailwarren.devstack.databases import drop_database, run_apart, with_database
 from mailwarren.devstack.harness.system import System, wait_for
+from mailwarren.devstack.loopback import no_tls
 from mailwarren.devstack.ports import free_ports
 from mailwarren.store import migrate
 from mailwarren.store.engine import dsn
@@ -85,7 +86,7 @@ class Watched:
     def ready(self, name: str) -> tuple[int, dict[str, Any]]:
         self.system.services[name].check()
         try:
-            answer = httpx.get(f"http://127.0.0.1:{self.ports[name]}/readyz", timeout=5)
+            answer = httpx.get(f"http://127.0.0.1:{self.ports[name]}/readyz", timeout=5, verify=no_tls())
         except httpx.TransportError:
             return 0, {}
         return answer.status_code, answer.json()

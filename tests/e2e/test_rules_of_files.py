@@ -5,7 +5,6 @@ import os
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from mailwarren.devstack.harness.system import System, wait_for
@@ -23,7 +22,7 @@ def put(path: Path, text: str) -> None:
 
 
 def metric(system: System, name: str) -> str:
-    return next(line for line in httpx.get(system.metrics_url("sender")).text.splitlines() if line.startswith(name))
+    return next(line for line in system.metrics("sender").splitlines() if line.startswith(name))
 
 
 def rules_lines(system: System, event: str) -> list[dict[str, Any]]:

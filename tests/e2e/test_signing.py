@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from typing import Any
 from uuid import UUID
 
-import httpx
 import pytest
 from kombu import Connection
 
@@ -60,12 +59,11 @@ def send_unsigned(system: System, to: str) -> Promise:
 def at_the_sink(system: System) -> list[tuple[str, bytes]]:
     """Envelope sender and raw mail of all that arrived."""
     assert system.sink
-    found = httpx.get(f"{system.sink.url}/messages", params={"limit": 1000}).json()
-    return [(one["from"], httpx.get(f"{system.sink.url}/messages/{one['n']}/raw").content) for one in found]
+    return [(one["from"], system.sink.raw(one["n"])) for one in system.sink.messages(limit=1000)]
 
 
 def ladder_for_keys(system: System) -> float:
-    lines = httpx.get(system.metrics_url("sender")).text.splitlines()
+    lines = system.metrics("sender").splitlines()
     found = [line for line in lines if line.startswith("mailwarren_sender_ladder_total{") and 'wait="keys"' in line]
     return sum(float(line.rpartition(" ")[2]) for line in found)
 

@@ -1,6 +1,5 @@
 """From a domain made over the API to mail at the sink that verifies by the records which the API told to publish."""
 
-import httpx
 import pytest
 
 from mailwarren.devstack.harness.dkim import dkimpy_says, opendkim_says
@@ -17,8 +16,7 @@ def add_domain(system: System, name: str) -> dict[str, str]:
 
 def arrived(system: System, to: str) -> list[bytes]:
     assert system.sink
-    found = httpx.get(f"{system.sink.url}/messages", params={"to": to}).json()
-    return [httpx.get(f"{system.sink.url}/messages/{one['n']}/raw").content for one in found]
+    return [system.sink.raw(one["n"]) for one in system.sink.messages(to=to)]
 
 
 def test_mail_of_a_domain_is_signed_and_waits_while_nobody_hands_out_its_keys(system: System) -> None:

@@ -3,7 +3,6 @@
 import email.policy
 from email.message import EmailMessage
 
-import httpx
 import pytest
 import resend
 
@@ -25,9 +24,8 @@ VARIABLES: list[resend.Variable] = [
 def received(system: System, address: str) -> EmailMessage:
     """The one mail that the sink got for an address."""
     assert system.sink
-    (mail,) = httpx.get(f"{system.sink.url}/messages", params={"to": address}).json()
-    raw = httpx.get(f"{system.sink.url}/messages/{mail['n']}/raw").content
-    return email.message_from_bytes(raw, EmailMessage, policy=email.policy.default)
+    (mail,) = system.sink.messages(to=address)
+    return email.message_from_bytes(system.sink.raw(mail["n"]), EmailMessage, policy=email.policy.default)
 
 
 def test_it_comes_with_its_fallbacks_and_one_that_runs_away_fails_alone(

@@ -79,9 +79,8 @@ def hook() -> Iterator[Hook]:
 
 def html_of(system: System, to: str) -> str:
     assert system.sink
-    (found,) = httpx.get(f"{system.sink.url}/messages", params={"to": to}).json()
-    raw = httpx.get(f"{system.sink.url}/messages/{found['n']}/raw").content
-    part = email.message_from_bytes(raw, policy=email.policy.default).get_body(("html",))
+    (found,) = system.sink.messages(to=to)
+    part = email.message_from_bytes(system.sink.raw(found["n"]), policy=email.policy.default).get_body(("html",))
     assert part is not None
     return str(part.get_content())
 

@@ -63,8 +63,7 @@ def post(system: System, *to: str) -> list[Promise]:
 
 def arrived(system: System, to: str) -> list[EmailMessage]:
     assert system.sink
-    found = httpx.get(f"{system.sink.url}/messages", params={"to": to}).json()
-    raws = [httpx.get(f"{system.sink.url}/messages/{one['n']}/raw").content for one in found]
+    raws = [system.sink.raw(one["n"]) for one in system.sink.messages(to=to)]
     return [email.message_from_bytes(raw, policy=email.policy.default) for raw in raws]
 
 

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from typing import Any
 from uuid import UUID, uuid4
 
-import httpx
 import pytest
 from kombu import Connection
 
@@ -57,7 +56,7 @@ def set_aside(system: System) -> int:
 
 
 def counted(system: System, metric: str, service: str = "worker") -> float:
-    text = httpx.get(system.metrics_url(service)).text
+    text = system.metrics(service)
     (line,) = [line for line in text.splitlines() if line.startswith(metric + " ")]
     return float(line.split()[-1])
 
@@ -109,7 +108,7 @@ def test_what_was_missed_for_days_runs_once(working: System) -> None:
 def test_the_scheduler_tells_of_work_that_nobody_carries_out(working: System) -> None:
     overdue = 'mailwarren_ops_overdue_seconds{work="ops.heartbeat"}'
     done_at = 'mailwarren_ops_done_timestamp_seconds{work="ops.heartbeat"}'
-    wait_for(lambda: done_at in httpx.get(working.metrics_url("scheduler")).text, SECONDS, "the jobs' states")
+    wait_for(lambda: done_at in working.metrics("scheduler"), SECONDS, "the jobs' states")
     wait_for(lambda: counted(working, overdue, "scheduler") < 2, SECONDS, "heartbeats in time")
     working.services["worker"].signal(signal.SIGSTOP)
     try:

@@ -11,6 +11,7 @@ from urllib.parse import urlencode, urlsplit
 import httpx
 
 from mailwarren.devstack.errors import DevstackError
+from mailwarren.devstack.loopback import no_tls
 from mailwarren.devstack.ports import free_ports
 from mailwarren.devstack.private_server import PrivateServer
 from mailwarren.devstack.process import ProcessSpec
@@ -123,7 +124,7 @@ class Prometheus(PrivateServer):
     def is_up(self) -> bool:
         """Whether it answers queries."""
         try:
-            return httpx.get(f"{self.url}/-/ready", timeout=2).status_code == httpx.codes.OK
+            return httpx.get(f"{self.url}/-/ready", timeout=2, verify=no_tls()).status_code == httpx.codes.OK
         except httpx.HTTPError:
             return False
 
@@ -138,7 +139,7 @@ class Prometheus(PrivateServer):
         Raises:
             DevstackError: it refused the call; the message is its own.
         """
-        answer = httpx.get(f"{self.url}/api/v1{path}?{urlencode(parameters)}", timeout=30)
+        answer = httpx.get(f"{self.url}/api/v1{path}?{urlencode(parameters)}", timeout=30, verify=no_tls())
         body = answer.json()
         if body["status"] != "success":
             raise DevstackError(f"Prometheus refused {path} {parameters}: {body['error']}")

@@ -7,6 +7,7 @@ from typing import Any
 import httpx
 
 from mailwarren.devstack.harness.counts import SinkPair
+from mailwarren.devstack.loopback import no_tls
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,8 @@ class SinkWitness:
     def __init__(self, url: str) -> None:
         self.url = url
         # The server closes what rests for five seconds; a connection as old might close as it is used.
-        self._client = httpx.Client(base_url=url, timeout=30, limits=httpx.Limits(keepalive_expiry=2.0))
+        limits = httpx.Limits(keepalive_expiry=2.0)
+        self._client = httpx.Client(base_url=url, timeout=30, verify=no_tls(), limits=limits)
 
     def close(self) -> None:
         """Close the HTTP client."""
@@ -47,6 +49,15 @@ class SinkWitness:
         """The counters."""
         found: dict[str, Any] = self._client.get("/stats").raise_for_status().json()
         return found
+
+    def messages(self, **query: Any) -> list[dict[str, Any]]:
+        """What came, with the numbers to ask for the mails by; ``to=`` for one recipient's only."""
+        found: list[dict[str, Any]] = self._client.get("/messages", params=query).raise_for_status().json()
+        return found
+
+    def raw(self, number: int) -> bytes:
+        """A mail as it came."""
+        return self._client.get(f"/messages/{number}/raw").raise_for_status().content
 
     def pairs(self) -> dict[tuple[str, str], SinkPair]:
         """Copies by (Message-ID without brackets, recipient)."""

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from mailwarren.contracts.topology import Topology, send_queue_names
 from mailwarren.devstack.harness.counts import Disagreement, Promise, compare
 from mailwarren.devstack.harness.service import Service
 from mailwarren.devstack.harness.sink import SinkWitness
+from mailwarren.devstack.loopback import no_tls
 from mailwarren.devstack.ports import free_ports
 
 BIN = Path(sys.executable).parent
@@ -66,6 +68,8 @@ class System:
         """By the kind of service (``ingest``, ``sender``, ``tracker``, ``flower``) what only it gets: an account."""
         self.services: dict[str, Service] = {}
         self._ready: dict[str, str] = {}
+        # A service that was killed leaves no connection to be used again.
+        self._http = httpx.Client(timeout=10, verify=no_tls(), limits=httpx.Limits(max_keepalive_connections=0))
         self.smtp_url = ""
         self.sink: SinkWitness | None = None
         self.api: httpx.Client | None = None
@@ -73,10 +77,15 @@ class System:
     # Starting
 
     def prepare(self) -> None:
-        """Topology, schema and the first API key, by the same commands that a cluster's hook jobs run."""
-        self.command("mailwarren", "topology", "apply")
-        self.command("mailwarren", "migrate")
-        answer = self.command("mailwarren", "keys", "bootstrap", "--name", "test")
+        """Topology, schema and the first API key, by the same commands that a cluster's hook jobs run.
+
+        Broker and database are prepared side by side: each command waits for a server most of its time.
+        """
+        with ThreadPoolExecutor(1) as aside:
+            declared = aside.submit(self.command, "mailwarren", "topology", "apply")
+            self.command("mailwarren", "migrate")
+            answer = self.command("mailwarren", "keys", "bootstrap", "--name", "test")
+            declared.result()
         self.token = json.loads(answer.splitlines()[-1])["token"]
 
     def command(self, name: str, *arguments: str) -> str:
@@ -118,9 +127,8 @@ class System:
             **self._secrets,
         }
         self._start(name, [str(BIN / "ingest"), "api"], {**settings, **self._own("ingest"), **env})
-        client = httpx.Client(
-            base_url=f"http://127.0.0.1:{port}/v1", headers={"Authorization": f"Bearer {self.token}"}, timeout=60
-        )
+        login = {"Authorization": f"Bearer {self.token}"}
+        client = httpx.Client(base_url=f"http://127.0.0.1:{port}/v1", headers=login, timeout=60, verify=no_tls())
         self._expect(name, port, wait=wait)
         self.api = client  # a second API takes the calls over once it is ready
         return client
@@ -169,7 +177,7 @@ class System:
         self._start("flower", [str(BIN / "mailwarren-flower")], {**own, **place, **auth, **(env or {})})
         self._expect("flower", port, wait=True)
         user, _, password = login.partition(":")
-        return httpx.Client(base_url=f"http://127.0.0.1:{http}", auth=(user, password), timeout=30)
+        return httpx.Client(base_url=f"http://127.0.0.1:{http}", auth=(user, password), timeout=30, verify=no_tls())
 
     def start_sender(
         self,
@@ -211,7 +219,7 @@ class System:
         for name, url in self._ready.items():
             service = self.services[name]
             if service.alive and (names is None or name in names):
-                wait_for(lambda at=url: _ok(at), timeout, name, service.check)  # type: ignore[misc]
+                wait_for(lambda at=url: self._ok(at), timeout, name, service.check)  # type: ignore[misc]
 
     def forget_service(self, name: str) -> None:
         """Leave out a service that has ended, so that nothing asks for it any more."""
@@ -220,13 +228,19 @@ class System:
         del self.services[name]
         self._ready.pop(name, None)
 
+    def _ok(self, url: str) -> bool:
+        try:
+            return self._http.get(url, timeout=2).status_code == httpx.codes.OK
+        except httpx.HTTPError:
+            return False
+
     def _own(self, kind: str) -> dict[str, str]:
         return self.own_env.get(kind, {})
 
     def _expect(self, name: str, port: int, *, wait: bool) -> None:
         self._ready[name] = url = f"http://127.0.0.1:{port}/readyz"
         if wait:
-            wait_for(lambda: _ok(url), 45, name, self.services[name].check)
+            wait_for(lambda: self._ok(url), 45, name, self.services[name].check)
 
     def _start(self, name: str, argv: Sequence[str], env: dict[str, str] | None = None) -> Service:
         service = Service(name, argv, {**self.env, **(env or {})}, self.root / f"{name}.log")
@@ -242,6 +256,7 @@ class System:
             self.sink.close()
         if self.api is not None:
             self.api.close()
+        self._http.close()
 
     # Sending
 
@@ -357,6 +372,10 @@ class System:
         """Where a service shows its metrics."""
         return self._ready[name].replace("/readyz", "/metrics")
 
+    def metrics(self, name: str) -> str:
+        """What a service shows of its metrics now."""
+        return self._http.get(self.metrics_url(name)).raise_for_status().text
+
     def logs(self) -> str:
         """The ends of all logs, for a failing test."""
         return "\n".join(f"--- {name}\n{service.tail()}" for name, service in self.services.items())
@@ -377,10 +396,3 @@ def wait_for(
         if time.monotonic() > end:
             raise TimeoutError(f"{what} took longer than {timeout} s")
         time.sleep(every)
-
-
-def _ok(url: str) -> bool:
-    try:
-        return httpx.get(url, timeout=2).status_code == httpx.codes.OK
-    except httpx.HTTPError:
-        return False
