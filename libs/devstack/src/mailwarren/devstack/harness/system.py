@@ -20,6 +20,7 @@ from kombu import Connection
 
 from mailwarren.contracts.lanes import Lane
 from mailwarren.contracts.topology import Topology, send_queue_names
+from mailwarren.devstack.databases import run_apart
 from mailwarren.devstack.harness.counts import Disagreement, Promise, compare
 from mailwarren.devstack.harness.service import Service
 from mailwarren.devstack.harness.sink import SinkWitness
@@ -28,6 +29,7 @@ from mailwarren.devstack.ports import free_ports
 
 BIN = Path(sys.executable).parent
 SENDER = "mailwarren.sender.main:app"
+_PATIENCE = 20.0
 
 
 class System:
@@ -77,16 +79,14 @@ class System:
     # Starting
 
     def prepare(self) -> None:
-        """Topology, schema and the first API key, by the same commands that a cluster's hook jobs run.
+        """Topology, schema and the first API key. In this process: each command would start for two seconds."""
+        from mailwarren.ingest.commands import broker, database  # only for who makes a system
 
-        Broker and database are prepared side by side: each command waits for a server most of its time.
-        """
         with ThreadPoolExecutor(1) as aside:
-            declared = aside.submit(self.command, "mailwarren", "topology", "apply")
-            self.command("mailwarren", "migrate")
-            answer = self.command("mailwarren", "keys", "bootstrap", "--name", "test")
+            declared = aside.submit(broker.apply_topology, self.amqp_url, self._topology, _PATIENCE)
+            run_apart(database.migrate(self.database_url, _PATIENCE))
+            self.token = run_apart(database.bootstrap(self.database_url, "test", None, None, _PATIENCE))["token"]
             declared.result()
-        self.token = json.loads(answer.splitlines()[-1])["token"]
 
     def command(self, name: str, *arguments: str) -> str:
         """Run one of our commands to its end; returns its standard output."""
@@ -94,9 +94,8 @@ class System:
             [str(BIN / name), *arguments], env=self.env, capture_output=True, text=True, timeout=120, check=False
         )
         if done.returncode:
-            raise RuntimeError(
-                f"{name} {' '.join(arguments)} ended with {done.returncode}:\n{done.stdout}{done.stderr}"
-            )
+            call = " ".join((name, *arguments))
+            raise RuntimeError(f"{call} ended with {done.returncode}:\n{done.stdout}{done.stderr}")
         return done.stdout
 
     def start_sink(self, *arguments: str) -> SinkWitness:
@@ -105,9 +104,8 @@ class System:
         ready.unlink(missing_ok=True)
         listen = ("--smtp", "127.0.0.1:0", "--http", "127.0.0.1:0", "--ready-file", str(ready))
         self._start("sink", [str(BIN / "mailwarren-sink"), *listen, *arguments])
-        wait_for(
-            lambda: ready.exists() and ready.read_text().strip() != "", 20, "the sink", self.services["sink"].check
-        )
+        check = self.services["sink"].check
+        wait_for(lambda: ready.exists() and ready.read_text().strip() != "", 20, "the sink", check)
         places = json.loads(ready.read_text())
         self.smtp_url = f"smtp://{places['smtp']}"
         self.sink = SinkWitness(places["http"])
@@ -171,10 +169,9 @@ class System:
     def start_flower(self, login: str, *, env: dict[str, str] | None = None) -> httpx.Client:
         """Flower over all workers; returns a client that knows the login, ``user:password``."""
         http, port = free_ports(2)
-        own = {"MAILWARREN_METRICS_PORT": str(port), **self._own("flower")}
         place = {"MAILWARREN_FLOWER_HOST": "127.0.0.1", "MAILWARREN_FLOWER_PORT": str(http)}
-        auth = {"MAILWARREN_FLOWER_AUTH": login}
-        self._start("flower", [str(BIN / "mailwarren-flower")], {**own, **place, **auth, **(env or {})})
+        own = {"MAILWARREN_METRICS_PORT": str(port), "MAILWARREN_FLOWER_AUTH": login, **place, **self._own("flower")}
+        self._start("flower", [str(BIN / "mailwarren-flower")], {**own, **(env or {})})
         self._expect("flower", port, wait=True)
         user, _, password = login.partition(":")
         return httpx.Client(base_url=f"http://127.0.0.1:{http}", auth=(user, password), timeout=30, verify=no_tls())
@@ -285,6 +282,10 @@ class System:
         return Promise(email_id, to, f"{email_id}@{sender_domain}")
 
     @property
+    def _topology(self) -> Topology:
+        return Topology(self.prefix, float(self.env["MAILWARREN_RETRY_SCALE"]))
+
+    @property
     def _client(self) -> httpx.Client:
         if self.api is None:
             raise RuntimeError("start_ingest() comes first")
@@ -342,19 +343,20 @@ class System:
         Raises:
             ServiceDied: a sender did not end by itself.
         """
-        senders = [one for name, one in self.services.items() if name.startswith(("sender", "heir", "later"))]
-        alive = [service for service in senders if service.alive]
+        from mailwarren.ingest.commands import broker
+
+        kinds = ("sender", "heir", "later")
+        alive = [one for name, one in self.services.items() if name.startswith(kinds) and one.alive]
         end = time.monotonic() + timeout
         # What a sender put on the ladder in case that it dies of a mail: a sender has to look at it, and drops it.
         while alive and self.on_ladder() and time.monotonic() < end:
             time.sleep(0.1)
         for service in alive:
             service.stop()
-        topology = Topology(self.prefix)
         end = time.monotonic() + timeout
         while True:
-            listed = [json.loads(line) for line in self.command("mailwarren", "queues", "--json").splitlines()]
-            work = [row for row in listed if row["messages"] and topology.holds_work(row["name"])]
+            listed = broker.queue_depths(self.amqp_url, self._topology, _PATIENCE)
+            work = [row for row in listed if row["messages"] and self._topology.holds_work(row["name"])]
             left = {row["name"]: int(row["messages"]) for row in work}
             if not left or time.monotonic() > end:
                 return left
@@ -362,10 +364,9 @@ class System:
 
     def on_ladder(self) -> int:
         """Parcels on all rungs."""
-        topology = Topology(self.prefix, float(self.env["MAILWARREN_RETRY_SCALE"]))
         with Connection(self.amqp_url) as connection:
             channel = connection.default_channel
-            rungs = [channel.queue_declare(queue=queue.name, passive=True) for queue in topology.rung_queues]
+            rungs = [channel.queue_declare(queue=queue.name, passive=True) for queue in self._topology.rung_queues]
         return sum(rung.message_count for rung in rungs)
 
     def metrics_url(self, name: str) -> str:
