@@ -143,18 +143,20 @@ FROM (VALUES ('2026-01-05 10:00Z'::timestamptz), ('2025-01-01 10:00Z')) AS t (at
 async def test_a_database_that_was_upgraded_is_as_one_that_is_new(database_url):
     """Column by column and check by check, when every release was there and has written events."""
     connection = await asyncpg.connect(dsn(database_url))
-    await migrate.upgrade(database_url)
-    await connection.execute(DAY)
-    new = [tuple(row) for row in await connection.fetch(SCHEMA)]
+    try:
+        await migrate.upgrade(database_url)
+        await connection.execute(DAY)
+        new = [tuple(row) for row in await connection.fetch(SCHEMA)]
+        await connection.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+        for revision in own_revisions():
+            await migrate.upgrade(database_url, revision)
+            if revision == "0005_partitions":
+                await connection.execute(DAY)
+                await connection.execute(ROWS)
+        upgraded = [tuple(row) for row in await connection.fetch(SCHEMA)]
+    finally:
+        await connection.close()
     assert [row for row in new if row[1].startswith("constraint") and not row[2].startswith("t ")] == []
-    await connection.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
-    for revision in own_revisions():
-        await migrate.upgrade(database_url, revision)
-        if revision == "0005_partitions":
-            await connection.execute(DAY)
-            await connection.execute(ROWS)
-    upgraded = [tuple(row) for row in await connection.fetch(SCHEMA)]
-    await connection.close()
     assert upgraded == new
 
 
