@@ -68,7 +68,7 @@ TABLES: Mapping[str, Mapping[Service, frozenset[str]]] = {
 }
 """Privileges by table and service. The days' partitions have none of their own: all goes through ``events``."""
 
-BOOKKEEPING: tuple[str, ...] = ("alembic_version", "schema_history")
+BOOKKEEPING: tuple[str, ...] = ("alembic_version", "schema_history", "schema_fills")
 """What migrations note; every service reads it, to see whether the schema is one that it knows."""
 
 FUNCTIONS: Mapping[str, Service] = {

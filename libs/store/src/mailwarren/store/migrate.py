@@ -5,6 +5,7 @@ from sqlalchemy import Connection, text
 
 from mailwarren.store.checks import validate_checks
 from mailwarren.store.engine import driver_connect, driver_connection, make_engine
+from mailwarren.store.fills import fill_tables
 from mailwarren.store.history import judge, own_revisions, read, trouble
 from mailwarren.store.indexes import make_indexes
 from mailwarren.store.scripts import config
@@ -14,7 +15,7 @@ LOCK = 0x6D61696C77617272
 TIMEOUT = 600.0
 """Seconds that a migration's statement, or the wait for another process's migration, may take."""
 BESIDE_TIMEOUT = 4 * 3600.0
-"""Seconds for an index on a big table, or a look at all of its rows: nobody waits for it."""
+"""Seconds for an index on a big table, a look at all of its rows, or some of a fill: nobody waits for it."""
 
 
 class Unserved(Exception):
@@ -24,8 +25,8 @@ class Unserved(Exception):
 async def upgrade(url: str, revision: str = "head") -> str:
     """Run the missing migrations, all in one transaction; none when the schema is current, or newer and serves us.
 
-    Then, without a lock that anybody waits for, make indexes and look whether older rows keep new checks; cut short in
-    that, the schema is up to date and the next call goes on.
+    Then, without a lock that anybody waits for, make indexes, look whether older rows keep new checks, and fill tables
+    that stand for older rows; cut short in that, the schema is up to date and the next call goes on.
 
     Returns:
         What is the case now, for a person.
@@ -52,6 +53,7 @@ async def upgrade(url: str, revision: str = "head") -> str:
     if after == own[-1]:
         await make_indexes(url, BESIDE_TIMEOUT)
         await validate_checks(url, BESIDE_TIMEOUT)
+        await fill_tables(url, BESIDE_TIMEOUT)
     return "the database is up to date" if current == after else f"migrated from {current or 'nothing'} to {after}"
 
 

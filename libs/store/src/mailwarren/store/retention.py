@@ -124,4 +124,5 @@ RETENTION: Mapping[str, Rule] = {
     "erasure_keys": Rule("as long as the tenant", _N),
     "erased_addresses": Rule("until the address is admitted again", _C, erasure="made: a keyed hash"),
     "schema_history": Rule("for ever", _N),
+    "schema_fills": Rule("for ever", _N),
 }  # fmt: skip

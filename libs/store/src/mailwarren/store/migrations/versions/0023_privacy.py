@@ -1,6 +1,7 @@
 """Exports and erasures of an address, and tags of emails in the order of lists.
 
-The indexes on big tables are made beside, without a lock (:mod:`mailwarren.store.indexes`).
+The indexes on big tables are made beside, without a lock (:mod:`mailwarren.store.indexes`), and so are the tags of the
+emails that are there (:mod:`mailwarren.store.fills`).
 """
 
 import sqlalchemy as sa
@@ -39,12 +40,6 @@ END
 $body$
 """
 TAGGED = "jsonb_typeof({0}.tags) = 'array' AND {0}.tags <> '[]'::jsonb"
-TAGS_BEFORE = f"""
-INSERT INTO email_tags (tenant, name, value, created_at, email_id)
-SELECT o.* FROM emails e CROSS JOIN LATERAL ({_TAGS_OF.format("e")}) AS o
-WHERE {TAGGED.format("e")} ON CONFLICT DO NOTHING
-"""
-
 # A mailbox as it was given: the address alone, or a name before it.
 _MAILBOXES = """coalesce((
     SELECT array_agg(
@@ -177,7 +172,18 @@ def upgrade() -> None:
         "CREATE TRIGGER email_tags_gone AFTER DELETE ON emails FOR EACH ROW "
         f"WHEN ({TAGGED.format('OLD')}) EXECUTE FUNCTION drop_email_tags()"
     )
-    op.execute(TAGS_BEFORE)
+    op.create_table(
+        "schema_fills",
+        sa.Column("name", sa.Text, nullable=False),
+        sa.Column("after", sa.Uuid),
+        sa.Column("ended_at", TIME),
+        sa.PrimaryKeyConstraint("name", name="pk_schema_fills"),
+        comment=(
+            "Writer: mailwarren migrate. Tables whose rows stand for older ones of another table: after is the id that "
+            "filling has reached, ended_at its end. A row stays for ever."
+        ),
+    )
+    op.execute("INSERT INTO schema_fills (name) VALUES ('email_tags')")
 
 
 def _requests() -> None:
@@ -273,5 +279,12 @@ def downgrade() -> None:
     op.execute("DROP TRIGGER email_tags_made ON emails")
     for name in (*FUNCTIONS, *TRIGGERS):
         op.execute(f"DROP FUNCTION {name}")
-    for table in ("email_tags", "erased_addresses", "erasure_keys", "privacy_parts", "privacy_requests"):
+    for table in (
+        "schema_fills",
+        "email_tags",
+        "erased_addresses",
+        "erasure_keys",
+        "privacy_parts",
+        "privacy_requests",
+    ):
         op.drop_table(table)
