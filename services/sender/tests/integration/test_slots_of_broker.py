@@ -16,6 +16,7 @@ from mailwarren.contracts.shaping import Keeper as KeeperMessage
 from mailwarren.contracts.shaping import Override, Scope
 from mailwarren.contracts.topology import KEEPER_KEY, Topology
 from mailwarren.runtime.amqp import Link, Publisher
+from mailwarren.runtime.tasks import end
 from mailwarren.sender.adapters.control_log import ControlLog, ShapingEntry, ShapingWriter
 from mailwarren.sender.adapters.keeper_queue import KeeperQueue
 from mailwarren.sender.domain.in_force import InForce
@@ -116,9 +117,7 @@ class Sender:
 
     async def kill(self) -> None:
         """As the broker sees a process that dies: the connection is gone, and nothing was given back."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end(self._tasks)
         await self.link.__aexit__()
 
     async def __aexit__(self, *_: object) -> None:

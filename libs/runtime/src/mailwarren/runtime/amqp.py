@@ -18,6 +18,7 @@ from aiormq.channel import Channel as RawChannel
 
 from mailwarren.runtime.bursts import Bursts, ChannelEnded, NotSent
 from mailwarren.runtime.reasons import broker_trouble
+from mailwarren.runtime.tasks import end
 
 log = structlog.get_logger()
 
@@ -120,10 +121,7 @@ class Link:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        # More than once: a cancel that meets a refused connection inside the client library can be lost.
-        while self._task is not None and not self._task.done():
-            self._task.cancel()
-            await asyncio.wait([self._task], timeout=0.5)
+        await end([self._task] if self._task is not None else [])
         await self._drop()
 
     async def _keep(self) -> None:

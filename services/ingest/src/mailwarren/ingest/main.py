@@ -75,6 +75,7 @@ from mailwarren.runtime.observe import observe
 from mailwarren.runtime.room import Room
 from mailwarren.runtime.settings import load
 from mailwarren.runtime.shutdown import stop_on_signals
+from mailwarren.runtime.tasks import end
 from mailwarren.runtime.vault import WrongKeys, read_vault
 
 log = structlog.get_logger()
@@ -194,7 +195,7 @@ async def running_api(settings: Settings) -> AsyncIterator[Api]:
             app = make_app(services)
             yield Api(app, internal, health, keys, domains.sending, depths, unconfirmed, tuple(tasks))
         finally:
-            await _end(tasks)
+            await end(tasks)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(2):
                     await unconfirmed.report()
@@ -262,15 +263,6 @@ def _follow(*coroutines: Coroutine[Any, Any, None]) -> list[asyncio.Task[None]]:
     for task in tasks:
         task.add_done_callback(ended)
     return tasks
-
-
-async def _end(tasks: list[asyncio.Task[None]]) -> None:
-    # Python 3.11's wait_for, which aiormq waits with, can lose a cancellation that meets the end of what it waits for.
-    running = set(tasks)
-    while running:
-        for task in running:
-            task.cancel()
-        _, running = await asyncio.wait(running, timeout=0.2)
 
 
 async def serve_api(settings: Settings) -> bool:

@@ -42,6 +42,7 @@ from mailwarren.runtime.health import Health, HealthServer
 from mailwarren.runtime.loop import watch_loop
 from mailwarren.runtime.metrics import record_service
 from mailwarren.runtime.shutdown import stop_on_signals
+from mailwarren.runtime.tasks import end
 from mailwarren.store.engine import database_trouble
 from mailwarren.store.states import DomainState
 
@@ -225,6 +226,5 @@ async def run_scheduler(settings: OpsSettings) -> None:
             works = (schema.follow(), depths.follow(), domains.follow(), watch_loop("scheduler"))
             beside = [asyncio.create_task(work) for work in works]
             await scheduler.run(stop, schema)
-            for task in beside:
-                task.cancel()
+            await end(beside)
     log.info("scheduler.stopped")

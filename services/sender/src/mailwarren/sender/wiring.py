@@ -13,6 +13,7 @@ from mailwarren.contracts.ids import new_id
 from mailwarren.contracts.shaping import Notice
 from mailwarren.contracts.topology import Topology
 from mailwarren.runtime.amqp import Link, Publisher
+from mailwarren.runtime.tasks import end
 from mailwarren.sender import metrics
 from mailwarren.sender.adapters.blobs import Blobs
 from mailwarren.sender.adapters.control_log import ControlLog, ShapingWriter
@@ -149,9 +150,7 @@ class ShapingParts:
         try:
             yield
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await end(tasks)
             await self.shares.close()
             await self.departures.leases.close()
             await heart.stop()

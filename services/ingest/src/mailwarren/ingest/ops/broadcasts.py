@@ -21,6 +21,7 @@ from mailwarren.ingest.domain.admission import Marks
 from mailwarren.ingest.ops.expansion import Expansion, Reach
 from mailwarren.ingest.settings import OpsSettings
 from mailwarren.runtime.amqp import Link, Publisher
+from mailwarren.runtime.tasks import end
 
 LEFT_WITHIN = 5.0
 """Seconds for who of a batch has left its list."""
@@ -67,8 +68,7 @@ async def expand(database: Database, settings: OpsSettings, stopping: Callable[[
                     await depths.seen.wait()
             return await expansion.run(_subject(order), order.id)
         finally:
-            for task in following:
-                task.cancel()
+            await end(following)
 
 
 async def give_up(database: Database, order: Order, trouble: str) -> None:

@@ -12,6 +12,7 @@ from aio_pika.abc import AbstractConnection
 from mailwarren.contracts.shaping import Heartbeat, Notice, Override
 from mailwarren.contracts.topology import Topology
 from mailwarren.runtime.amqp import PublishError
+from mailwarren.runtime.tasks import end
 from mailwarren.sender.adapters.control_log import ShapingEntry
 from mailwarren.sender.domain.breaker import Breaker
 from mailwarren.sender.domain.in_force import InForce
@@ -177,9 +178,7 @@ class Shares(Watch):
 
     async def close(self) -> None:
         """Give all slots back."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end(self._tasks)
         for holder in self._holders.values():
             with contextlib.suppress(Exception):
                 await holder.close()
