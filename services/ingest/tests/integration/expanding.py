@@ -22,6 +22,7 @@ from mailwarren.ingest.domain.admission import Marks, room_at_all
 from mailwarren.ingest.domain.unsubscribe_links import Links
 from mailwarren.ingest.ops.expansion import Expansion, Reach
 from mailwarren.runtime.amqp import Link, Publisher
+from mailwarren.runtime.tasks import end
 
 PLENTY = Marks(10**6, 10**6)
 LINKS = Links("https://mail.test", ["a key that nobody guesses"])
@@ -79,7 +80,7 @@ async def worker(place: Any, *, database_url: str | None = None, marks: Marks = 
             stopping=stopping or (lambda: False),
         )
         if marks is not PLENTY:
-            follow.cancel()
+            await end([follow])
 
 
 def expand(place: Any, broadcast: str | UUID, number: int = 1, **options: Any) -> str | None:

@@ -29,6 +29,7 @@ from mailwarren.ingest.domain.admission import Marks
 from mailwarren.ingest.domain.unsubscribe_links import Links
 from mailwarren.ingest.release import AT_ONCE, NotTaken, ScheduledMail
 from mailwarren.runtime.amqp import Link, Publisher
+from mailwarren.runtime.tasks import end
 
 OURS = {
     "priority", "metadata", "expires_at", "on_unknown", "cancel_requested_at", "held_at", "scheduled_at", "tags",
@@ -346,7 +347,7 @@ def test_without_room_nothing_is_released_and_nothing_is_lost(mail, queues, plac
                 while source._depths.topology_trouble:
                     await asyncio.sleep(0.05)
             await source.release()
-            follow.cancel()
+            await end([follow])
 
     asyncio.run(work())
     assert queues.parcels() == []
