@@ -99,7 +99,7 @@ async def test_a_connection_that_the_server_closes_after_an_answer_is_opened_aga
     close = b"Connection: close\r\n" if announced else b""
     async with serving(lambda _, _body: [b"HTTP/1.1 202 Ok\r\n%bContent-Length: 0\r\n\r\n" % close, b""]) as server:
         # At a rate, so that the closing has arrived before the next post is due.
-        posted = await post_all(server.url, {}, [b"x"] * 5, connections=1, rate=50)
+        posted = await post_all(server.url, {}, [b"x"] * 5, connections=1, rate=8)
     assert [one.status for one in posted] == [202] * 5
     assert (server.connections, len(server.bodies)) == (5, 5)
 

@@ -79,7 +79,7 @@ def test_commands_follow_one_by_one_without_pipelining():
     ]
 
 
-@pytest.mark.parametrize("codes", [(250, 550, 503), (250, 250, 451)])
+@pytest.mark.parametrize("codes", [(250, 550, 503), (250, 250, 451), (450, 250, 503)])
 def test_an_envelope_that_was_taken_in_part_needs_a_reset_before_the_next(codes):
     transaction = Transaction(ENVELOPE, b"", pipelined=True, reset=False)
 

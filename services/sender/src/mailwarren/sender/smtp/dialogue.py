@@ -223,6 +223,8 @@ class Transaction:
             return self._recipient_answered()
         else:
             self._recipient_taken = taken
+            # Also where MAIL was refused: some servers take it all the same, and may keep it for the next envelope.
+            self.unfinished = self.unfinished or taken
             following, line = Stage.DATA, _DATA
         if self._group:
             self.stage = following
