@@ -14,7 +14,8 @@ from mailwarren.stress.report.publish import PAGE, read, rendered
 from mailwarren.stress.verdicts import ledger, shares
 
 STRESS = Path(sys.executable).with_name("mailwarren-stress")
-CELLS = ["grid-s1-q1-0ms-r0", "grid-s1-q1-50ms-r0", "grid-s1-q1-500ms-r0"]
+CELLS = ["grid-s1-q1-50ms-r0", "grid-s1-q1-500ms-r0", "grid-s1-q1-0ms-r0"]
+"""In the order in which they run: that without latency is measured three times."""
 STARTED = 90.0
 
 

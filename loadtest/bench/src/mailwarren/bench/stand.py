@@ -17,6 +17,7 @@ import psutil
 from mailwarren.bench.cpu import CpuMeter
 from mailwarren.contracts.lanes import Lane
 from mailwarren.devstack.harness.system import System
+from mailwarren.devstack.interrupts import held_back
 from mailwarren.devstack.postgres import Postgres
 from mailwarren.devstack.servers import private_rabbitmq
 from mailwarren.devstack.state import LocalDir
@@ -146,12 +147,13 @@ class Stand:
         self.close()
 
     def close(self) -> None:
-        """Ends every process and deletes all files."""
-        if hasattr(self, "system"):
-            self.system.close()
-        self.rabbitmq.remove()
-        self.postgres.remove()
-        shutil.rmtree(self.root, ignore_errors=True)
+        """Ends every process and deletes all files; ^C waits for it."""
+        with held_back():
+            if hasattr(self, "system"):
+                self.system.close()
+            self.rabbitmq.remove()
+            self.postgres.remove()
+            shutil.rmtree(self.root, ignore_errors=True)
 
     @property
     def amqp_url(self) -> str:

@@ -1,0 +1,28 @@
+"""^C waits until what is ended has ended."""
+
+import signal
+
+import pytest
+
+from mailwarren.devstack.interrupts import held_back
+
+
+def test_an_interrupt_comes_when_the_block_has_ended():
+    done = []
+
+    def work():
+        with held_back():
+            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
+            done.append(True)
+
+    with pytest.raises(KeyboardInterrupt):
+        work()
+    assert done == [True]
+
+
+def test_without_one_nothing_comes_and_the_handler_is_back():
+    before = signal.getsignal(signal.SIGINT)
+    with held_back():
+        assert signal.getsignal(signal.SIGINT) is not before
+    assert signal.getsignal(signal.SIGINT) is before
