@@ -1,10 +1,19 @@
 """^C waits until what is ended has ended."""
 
 import signal
+from collections.abc import Iterator
 
 import pytest
 
 from mailwarren.devstack.interrupts import held_back
+
+
+@pytest.fixture(autouse=True)
+def _usual() -> Iterator[None]:
+    """Python's own handler: processes that run tests for others ignore ^C."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 def test_an_interrupt_comes_when_the_block_has_ended():
